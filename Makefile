@@ -1,0 +1,35 @@
+# make demo   trains a small GRM on procedural video, tracks held-out video, writes tables, plots and an MP4 to runs/demo
+# make test   the tests and the linter; make test-slow adds parity at full size
+PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/null 2>&1 && echo python3.12 || \
+	(command -v python3.11 >/dev/null 2>&1 && python3.11 -V >/dev/null 2>&1 && echo python3.11) || echo python3)
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+# Video that `make demo` also tracks, if it is there: sequences in the GOT-10k layout.
+SEQUENCES ?= $(wildcard ../shared/sequences/sot)
+export JAX_PLATFORMS ?= cpu
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-slow lint clean
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet -r requirements.txt
+	@touch $@
+
+demo: $(VENV)/installed
+	$(RUN) demo.py --out runs/demo $(if $(SEQUENCES),--sequences $(SEQUENCES))
+
+test: $(VENV)/installed lint
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(RUN) -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache

@@ -1,0 +1,230 @@
+"""GRM (CVPR 2023): configs/grm.py:VARIANT with VARIANT one of b256, b256_got10k, l320, tiny, demo.
+
+b256         Paper: LaSOT AUC 69.9, TrackingNet AUC 84.0, NfS30 65.6, UAV123 70.2, AVisT 54.5; 8 RTX 3090, under half
+             a day. python train.py --config configs/grm.py:b256 --workdir DIR
+             --config.init.checkpoint=mae_pretrain_vit_base.pth --config.data.lasot=DIR --config.data.got10k=DIR
+             --config.data.coco=DIR --config.data.trackingnet=DIR Result here: not yet run (no data sets and no
+accelerator were at hand). b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4 with the one-shot
+protocol. Result here: not yet run. l320         Paper: LaSOT AUC 71.4, TrackingNet AUC 84.4, UAV123 72.2, AVisT
+55.1. Result here: not yet run. tiny         For tests: the recorded test network, 64/32 pixels, a few steps on
+procedural video. demo         The main job: `make demo`; see README for the figures it printed.
+"""
+
+import ml_collections
+
+VARIANTS = ("b256", "b256_got10k", "l320", "tiny", "demo")
+
+
+def get_config(variant="b256"):
+    """The whole config of a variant, a locked ConfigDict."""
+    if variant not in VARIANTS:
+        raise ValueError(f"configs/grm.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+    config = _b256()
+    if variant != "b256":
+        {"b256_got10k": _b256_got10k, "l320": _l320, "tiny": _tiny, "demo": _demo}[variant](config)
+    return config.lock()
+
+
+def _b256():
+    c = ml_collections.ConfigDict()
+    # The only seed: weights, data and noise all derive from it.
+    c.seed = 0
+
+    c.model = ml_collections.ConfigDict()
+    # Module of trackers.models.
+    c.model.name = "grm"
+    # ViT: width, layers, heads, hidden width of the MLP over width, pixels of a patch's side.
+    c.model.width = 768
+    c.model.depth = 12
+    c.model.heads = 12
+    c.model.mlp_ratio = 4.0
+    c.model.patch_size = 16
+    # Pixels of the sides of the crops.
+    c.model.template_size = 128
+    c.model.search_size = 256
+    # Position embedding: learned, sincos, or interpolated from position_grid (rows, columns).
+    c.model.position = "learned"
+    c.model.position_grid = (14, 14)
+    # Drop-path rate of the last layer.
+    c.model.drop_path = 0.1
+    # Stack equal layers with nn.scan: compile time does not grow with depth.
+    c.model.scan_layers = True
+    # Recomputation of activations in the backward pass: none, full or dots.
+    c.model.remat = "none"
+    # Compute dtype: float32 or bfloat16.
+    c.model.dtype = "bfloat16"
+    c.model.division = ml_collections.ConfigDict()
+    # 1-based layers that divide their search tokens; None = 2..depth, () = none.
+    c.model.division.layers = ml_collections.config_dict.placeholder(tuple)
+    # learned, learned_template_search, learned_three, continuous, two_stream or one_stream.
+    c.model.division.mode = "learned"
+    # Target representation: max, average, box_max, box_average or none.
+    c.model.division.pool = "max"
+    # Where target and search token meet in the division module: early or late.
+    c.model.division.fusion = "early"
+    # Gaussian smoothing of the division logits, standard deviation in cells; 0 = off.
+    c.model.division.smoothing = 0.0
+    # Inference: search-only from this probability on; 0 = the likelier category.
+    c.model.division.threshold = 0.0
+    # Inference: at least this share of the tokens interacts with the template; 0 = off.
+    c.model.division.ratio = 0.0
+    # Hidden sizes of the division module's MLP.
+    c.model.division.hidden = (384, 192)
+    # Temperature of the Gumbel-softmax.
+    c.model.division.temperature = 1.0
+    c.model.head = ml_collections.ConfigDict()
+    # Channels of the head's first convolution.
+    c.model.head.channels = 256
+
+    c.init = ml_collections.ConfigDict()
+    # Weights to start from: a published checkpoint (MAE, DeiT, GRM) or a workdir; empty = random.
+    c.init.checkpoint = ""
+
+    c.objective = ml_collections.ConfigDict()
+    # Module of trackers.objectives.
+    c.objective.name = "center"
+    # Weights of the losses (paper, Sec. 3.4).
+    c.objective.giou_weight = 2.0
+    c.objective.l1_weight = 5.0
+    c.objective.focal_weight = 1.0
+    # Weight of the entropy regularisation of the division ratio; the program's option is 1.
+    c.objective.entropy_weight = 0.0
+    # Weight of the division's supervision by the ground-truth box (appendix C.1).
+    c.objective.division_weight = 0.0
+
+    c.tracking = ml_collections.ConfigDict()
+    # Side of the crops over the square root of the box's area.
+    c.tracking.template_factor = 2.0
+    c.tracking.search_factor = 4.0
+    # Weight of the Hann window on the score map; 1 = the program.
+    c.tracking.window = 1.0
+    # Share of the new width and height that is taken over in a frame; 1 = the program.
+    c.tracking.size_update = 1.0
+    # The box keeps at least so many pixels inside the image.
+    c.tracking.clip_margin = 10.0
+    # Division threshold by benchmark (the program's test settings).
+    c.tracking.thresholds = ml_collections.ConfigDict({"lasot": 0.4, "avist": 0.4, "uav": 0.55, "nfs": 0.6})
+
+    c.data = ml_collections.ConfigDict()
+    # How often each source is drawn from, relative to the others; 0 = unused.
+    c.data.ratio = ml_collections.ConfigDict(
+        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "synthetic": 0.0}
+    )
+    # Folders of the data sets in their published layouts.
+    c.data.lasot = ""
+    c.data.got10k = ""
+    c.data.trackingnet = ""
+    c.data.coco = ""
+    c.data.frames = ""
+    # Largest distance in frames between template and search frame.
+    c.data.max_gap = 200
+    # Jitter of the crops: centre (over the square root of the area), scale (log-normal).
+    c.data.search_center_jitter = 3.0
+    c.data.search_scale_jitter = 0.25
+    c.data.template_center_jitter = 0.0
+    c.data.template_scale_jitter = 0.0
+    # Augmentation: grey and flip jointly for the pair, brightness for each crop.
+    c.data.grey_probability = 0.05
+    c.data.flip_probability = 0.5
+    c.data.brightness = 0.2
+    # Pairs that count as an epoch.
+    c.data.pairs_per_epoch = 60000
+    # Pairs of a validation.
+    c.data.validation_pairs = 10000
+    # Threads that decode and crop; batches made ahead.
+    c.data.threads = 8
+    c.data.prefetch_batches = 2
+    # Procedural video: data_pipelines/sources/synthetic says what there is to set.
+    c.data.synthetic = ml_collections.ConfigDict()
+
+    c.train = ml_collections.ConfigDict()
+    # Pairs in a step, over all devices.
+    c.train.batch_size = 128
+    c.train.total_epochs = 300
+    c.train.learning_rate = 4e-4
+    # The encoder without its division modules learns at this multiple of the rate.
+    c.train.encoder_multiplier = 0.1
+    c.train.weight_decay = 1e-4
+    # Largest norm of the gradient of all parameters.
+    c.train.clip_norm = 0.1
+    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
+    c.train.schedule = "step"
+    c.train.drop_epoch = 240
+    c.train.drop_factor = 0.1
+    c.train.warmup_epochs = 0.0
+    # Decay of the exponential moving average of the parameters; 0 = none.
+    c.train.ema_decay = 0.0
+    c.train.log_every_steps = 50
+    c.train.checkpoint_every_steps = 1000
+    c.train.keep_checkpoints = 3
+    c.train.validate_every_epochs = 20
+    # Log a hash of every global batch (to compare resumed runs).
+    c.train.debug_batch_hash = False
+
+    c.mesh = ml_collections.ConfigDict()
+    # Devices along each axis of the mesh; -1 = the rest.
+    c.mesh.data = -1
+    c.mesh.fsdp = 1
+    c.mesh.tensor = 1
+    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
+    c.mesh.max_unsharded = 0.02
+    return c
+
+
+def _b256_got10k(c):
+    c.data.ratio.update({"lasot": 0.0, "got10k": 1.0, "trackingnet": 0.0, "coco": 0.0})
+    c.train.total_epochs = 100
+    c.train.drop_epoch = 80
+
+
+def _l320(c):
+    c.model.update({"width": 1024, "depth": 24, "heads": 16, "search_size": 320, "remat": "dots"})
+    c.tracking.search_factor = 5.0
+    c.data.search_center_jitter = 4.5
+    c.data.search_scale_jitter = 0.5
+    c.train.batch_size = 80
+
+
+def _synthetic_only(c):
+    c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
+
+
+def _tiny(c):
+    c.model.update({"width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64})
+    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
+    c.model.head.channels = 32
+    _synthetic_only(c)
+    c.data.pairs_per_epoch = 64
+    c.data.validation_pairs = 16
+    c.data.threads = 2
+    c.train.batch_size = 8
+    c.train.total_epochs = 2
+    c.train.drop_epoch = 1
+    c.train.learning_rate = 1e-3
+    c.train.encoder_multiplier = 1.0
+    c.train.log_every_steps = 1
+    c.train.checkpoint_every_steps = 8
+    c.train.validate_every_epochs = 1
+
+
+def _demo(c):
+    c.model.update({"width": 96, "depth": 4, "heads": 4, "patch_size": 12, "template_size": 48, "search_size": 96})
+    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
+    c.model.division.hidden = (96, 48)
+    c.model.head.channels = 64
+    _synthetic_only(c)
+    c.tracking.size_update = 0.2
+    c.data.pairs_per_epoch = 10000
+    c.data.validation_pairs = 512
+    c.data.threads = 2
+    c.train.batch_size = 32
+    c.train.total_epochs = 9
+    c.train.learning_rate = 1e-3
+    c.train.encoder_multiplier = 1.0
+    c.train.clip_norm = 1.0
+    c.train.schedule = "cosine"
+    c.train.warmup_epochs = 0.3
+    c.train.ema_decay = 0.999
+    c.train.checkpoint_every_steps = 1000
+    c.train.keep_checkpoints = 1
+    c.train.validate_every_epochs = 3

@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _shared(variable, *parts):
+    given = os.environ.get(variable)
+    folder = Path(given) if given else Path(__file__).resolve().parents[2].joinpath("shared", *parts)
+    if not folder.is_dir():
+        pytest.skip(f"{parts[-1]} are not shipped with the repository: set {variable} to their folder")
+    return folder
+
+
+@pytest.fixture
+def sequences():
+    """Folder of real sequences in the GOT-10k layout (sot/NAME/...)."""
+    return _shared("TRACKERS_SEQUENCES", "sequences")
+
+
+@pytest.fixture
+def recorded_metrics():
+    """Folder of the toolkit scores recorded on real sequences, which may not be redistributed."""
+    return _shared("TRACKERS_METRICS", "reference", "metrics")

@@ -1,0 +1,81 @@
+"""One-stream transformer trackers in JAX/Flax.
+
+build(config.model) makes a module, init(model, rng) its variables; trackers.convert reads published weights,
+trackers.tracking runs on video.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from trackers import errors
+from trackers.models.tokens import as_pair
+
+
+def build(config):
+    """The flax module that a config's `model` section describes.
+
+    Args:
+      config: a mapping (dict or ConfigDict) with "name" = a module of trackers.models, and fields of its Model.
+
+    Raises: InputError for an unknown name, field or value.
+    """
+    fields = to_plain(config)
+    name = fields.pop("name", None)
+    try:
+        module = importlib.import_module(f"trackers.models.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"trackers.models.{name}":
+            raise
+        raise errors.InputError(f"model.name {name!r} is not a tracker of trackers.models") from None
+    if not hasattr(module, "Model"):
+        raise errors.InputError(f"model.name {name!r} is not a tracker of trackers.models")
+    return _make(module.Model, fields, "model")
+
+
+def to_plain(config):
+    """Nested mappings (ConfigDict, FrozenDict, ...) as plain dicts."""
+    return {k: to_plain(v) if isinstance(v, Mapping) or hasattr(v, "items") else v for k, v in config.items()}
+
+
+def _make(cls, fields, path):
+    known = {f.name: f for f in dataclasses.fields(cls) if f.name not in ("parent", "name")}
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise errors.InputError(f"{path}.{unknown[0]} is not a field of {path}: it has {', '.join(sorted(known))}")
+    values = {}
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            value = _make(type(known[key].default), value, f"{path}.{key}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[key] = value
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise errors.InputError(str(error)) from None
+
+
+def example_inputs(model, batch=1):
+    """Zero inputs of the model's own shapes: (template, template_box, search)."""
+    template, search = (as_pair(size) for size in (model.template_size, model.search_size))
+    return (
+        jnp.zeros((batch, model.templates, *template, 3), jnp.float32),
+        jnp.broadcast_to(jnp.array([0.25, 0.25, 0.5, 0.5], jnp.float32), (batch, model.templates, 4)),
+        jnp.zeros((batch, *search, 3), jnp.float32),
+    )
+
+
+def init(model, rng):
+    """Random variables {"params": ..., "batch_stats": ...} for a model, float32.
+
+    Args:
+      model: from build.
+      rng: a jax key.
+    """
+    try:
+        return model.init({"params": rng}, *example_inputs(model))
+    except ValueError as error:
+        raise errors.InputError(str(error)) from None

@@ -1,0 +1,326 @@
+"""The one vision transformer of the house: pre-norm ViT blocks over spans of tokens, under a relation for each layer.
+
+A tracker says which spans there are (template, search, ...), and for each layer which span may look at which, or that
+the layer divides its search tokens itself (relation.py). Contiguous runs of equal layers can be stacked with nn.scan.
+"""
+
+import functools
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.models import relation as relations_of
+from trackers.models import tokens as token_grids
+
+# width, depth, heads (ViT, Table 1; DeiT, Table 1), and a size for tests.
+SIZES = {"test": (96, 3, 3), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
+
+REMAT_POLICIES = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+@flax.struct.dataclass
+class LayerInputs:
+    """What differs from layer to layer; leading axis L where layers are stacked.
+
+    drop_rate: () float32, probability that a residual branch is dropped.
+    noise: (B,Nx,C) Gumbel noise or None. memory: (k, v) of the spans before the ones present, each (B,Nm,H,d), or None.
+    """
+
+    drop_rate: jax.Array
+    noise: jax.Array | None = None
+    memory: tuple | None = None
+
+
+@flax.struct.dataclass
+class Context:
+    """What is the same for a run of layers.
+
+    lengths: of all spans; present: (first, last+1) of the spans whose tokens are given, the earlier ones are in memory.
+    relation: over all spans, or "learned" (spans: template, search). template_mask: (B,Nz) or None.
+    """
+
+    template_mask: jax.Array | None
+    lengths: tuple = flax.struct.field(pytree_node=False)
+    present: tuple = flax.struct.field(pytree_node=False)
+    relation: tuple | str = flax.struct.field(pytree_node=False)
+    train: bool = flax.struct.field(pytree_node=False)
+    features: bool = flax.struct.field(pytree_node=False)
+    keep_memory: bool = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class LayerOutputs:
+    """divided: Divided or None. features: (B,N,D) after the layer or None. memory: (k, v) or None."""
+
+    divided: relations_of.Divided | None
+    features: jax.Array | None
+    memory: tuple | None
+
+
+@flax.struct.dataclass
+class Encoded:
+    """tokens: (B,N,D) after the last LayerNorm; layers: a LayerOutputs for each layer."""
+
+    tokens: jax.Array
+    layers: list
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: masked where a mask is given, else split by the relation of the context."""
+
+    width: int
+    heads: int
+    qkv_bias: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, mask, memory, context):
+        head = self.width // self.heads
+        qkv = nn.DenseGeneral((3, self.heads, head), use_bias=self.qkv_bias, dtype=self.dtype, name="qkv")(x)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)
+        if mask is not None:
+            out = relations_of.masked_attention(q, k, v, mask)
+        else:
+            first, last = context.present
+            keys, values, seen = k, v, first
+            if memory is not None:
+                keys, values = (jnp.concatenate(pair, axis=1) for pair in zip(memory, (k, v), strict=True))
+                seen = 0
+            out = relations_of.split_attention(
+                q,
+                keys,
+                values,
+                context.lengths[first:last],
+                context.lengths[seen:last],
+                tuple(row[seen:last] for row in context.relation[first:last]),
+            )
+        out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
+        return out, (k, v) if context.keep_memory else None
+
+
+class Mlp(nn.Module):
+    """Linear, exact GELU, linear."""
+
+    hidden: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        hidden = nn.gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x), approximate=False)
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(hidden)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)); each branch of a sample is dropped with inputs.drop_rate."""
+
+    width: int
+    heads: int
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    norm_eps: float = 1e-6
+    drops: bool = False
+    division: relations_of.Division | None = None
+    grid: tuple[int, int] = (1, 1)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, inputs, context):
+        norm = functools.partial(nn.LayerNorm, epsilon=self.norm_eps, dtype=jnp.float32, use_fast_variance=False)
+        y = norm(name="norm1")(x).astype(self.dtype)
+        divided, mask = None, None
+        if context.relation == "learned":
+            n_template = context.lengths[0]
+            divided = relations_of.DivisionModule(self.division, self.grid, self.dtype, name="division")(
+                y[:, :n_template], y[:, n_template:], context.template_mask, inputs.noise, context.train
+            )
+            template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), 3)
+            mask = relations_of.attention_mask(jnp.concatenate([template, divided.one_hot], axis=1))
+        y, memory = Attention(self.width, self.heads, self.qkv_bias, self.dtype, name="attention")(
+            y, mask, inputs.memory, context
+        )
+        x = x + self._dropped(y, inputs, context)
+        y = norm(name="norm2")(x).astype(self.dtype)
+        y = Mlp(int(self.width * self.mlp_ratio), self.dtype, name="mlp")(y)
+        x = x + self._dropped(y, inputs, context)
+        return x, LayerOutputs(divided, x if context.features else None, memory)
+
+    def _dropped(self, branch, inputs, context):
+        if not (context.train and self.drops):
+            return branch
+        keep = 1.0 - inputs.drop_rate
+        kept = jax.random.bernoulli(self.make_rng("droppath"), keep, (branch.shape[0], 1, 1))
+        return jnp.where(kept, branch / keep.astype(branch.dtype), 0)
+
+
+class Encoder(nn.Module):
+    """Patch embedding, positions, blocks and the last LayerNorm.
+
+    width, depth, heads, mlp_ratio, patch_size, qkv_bias, norm_eps: of the ViT.
+    grids: ((name, (rows, columns)), ...), the images that `embed` takes, each with its own positions.
+    relations: for each layer "learned" or its fixed relation over the spans.
+    division: of the layers that divide; the last of `grids` is the search grid.
+    position: "learned", "sincos" or "interpolated" from `position_grid`.
+    drop_path: rate of the last layer; it rises linearly from 0 at the first.
+    scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (REMAT_POLICIES).
+    dtype: of the computation; parameters, LayerNorm, softmax and residual stream's statistics are float32.
+    constrain: optional function of activations (B,N,D), e.g. a sharding constraint, applied between blocks.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    patch_size: int
+    grids: tuple
+    relations: tuple
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    norm_eps: float = 1e-6
+    division: relations_of.Division | None = None
+    position: str = "learned"
+    position_grid: tuple[int, int] = (14, 14)
+    drop_path: float = 0.0
+    scan_layers: bool = False
+    remat: str = "none"
+    dtype: jnp.dtype = jnp.float32
+    constrain: callable = None
+
+    def setup(self):
+        if self.width % self.heads:
+            raise ValueError(f"model.width {self.width} is not divisible by model.heads {self.heads}")
+        if self.remat not in REMAT_POLICIES:
+            raise ValueError(f"model.remat must be one of {tuple(REMAT_POLICIES)}, got {self.remat!r}")
+        patch = (self.patch_size, self.patch_size)
+        self.patch_embed = nn.Conv(self.width, patch, strides=patch, padding="VALID", dtype=self.dtype)
+        self.positions = {
+            name: token_grids.position_table(
+                self.param, f"position_{name}", grid, self.width, self.position, self.position_grid
+            )
+            for name, grid in self.grids
+        }
+        for first, last, _ in self._runs():
+            if first == last:
+                setattr(self, f"block_{first}", self._block_class()(**self._block_fields()))
+            else:
+                setattr(self, f"blocks_{first}_{last}", self._stacked_class(last - first + 1)(**self._block_fields()))
+        self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32, use_fast_variance=False)
+
+    def _runs(self):
+        """[(first, last, relation)]: each layer alone, or contiguous equal layers together when stacked."""
+        runs = []
+        for i, relation in enumerate(self.relations):
+            if self.scan_layers and runs and runs[-1][2] == relation:
+                runs[-1][1] = i
+            else:
+                runs.append([i, i, relation])
+        return [tuple(run) for run in runs]
+
+    def _block_fields(self):
+        return {
+            "width": self.width,
+            "heads": self.heads,
+            "mlp_ratio": self.mlp_ratio,
+            "qkv_bias": self.qkv_bias,
+            "norm_eps": self.norm_eps,
+            "drops": self.drop_path > 0,
+            "division": self.division,
+            "grid": tuple(self.grids[-1][1]),
+            "dtype": self.dtype,
+        }
+
+    def _block_class(self):
+        if self.remat == "none":
+            return Block
+        return nn.remat(Block, policy=REMAT_POLICIES[self.remat], prevent_cse=not self.scan_layers)
+
+    def _stacked_class(self, length):
+        return nn.scan(
+            self._block_class(),
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "gumbel": True, "droppath": True, "dropout": True},
+            in_axes=(0, nn.broadcast),
+            length=length,
+        )
+
+    def embed(self, images, name):
+        """(B,H,W,3) float32, normalised -> (B,N,D) tokens with the positions of that name."""
+        x = self.patch_embed(images.astype(self.dtype))
+        x = x.reshape(x.shape[0], -1, self.width)
+        return x + self.positions[name].astype(self.dtype)
+
+    def __call__(
+        self,
+        tokens,
+        lengths,
+        present=None,
+        *,
+        template_mask=None,
+        noise=None,
+        memory=None,
+        train=False,
+        features=False,
+        keep_memory=False,
+    ):
+        """Runs the blocks on the spans given.
+
+        Args:
+          tokens: (B,N,D), the spans `present`, one after another.
+          lengths: of all spans of the tracker, tuple of int.
+          present: (first, last+1) of the spans in `tokens`; all when None.
+          template_mask: (B,Nz) for divisions that pool over the template box.
+          noise: (B,L',Nx,C) Gumbel noise for the dividing layers, in place of the "gumbel" key.
+          memory: for each layer (k, v) of the spans before `present`, from keep_memory.
+          train: drop-path and Gumbel noise on; needs the keys "droppath" and "gumbel".
+          features: also return the tokens after every layer.
+          keep_memory: also return each layer's keys and values.
+
+        Returns: Encoded.
+        """
+        present = (0, len(lengths)) if present is None else present
+        rates = jnp.linspace(0.0, self.drop_path, self.depth)
+        x, layers, dividing = tokens, [], 0
+        for first, last, relation in self._runs():
+            n = last - first + 1
+            run_noise = None
+            if relation == "learned" and noise is not None:
+                run_noise = jnp.moveaxis(noise[:, dividing : dividing + n], 1, 0)
+                dividing += n
+            run_memory = None
+            if memory is not None:
+                run_memory = jax.tree.map(lambda *m: jnp.stack(m), *memory[first : last + 1])
+            inputs = LayerInputs(rates[first : last + 1], run_noise, run_memory)
+            context = Context(template_mask, tuple(lengths), tuple(present), relation, train, features, keep_memory)
+            if self.constrain is not None:
+                x = self.constrain(x)
+            if first == last:
+                x, outputs = getattr(self, f"block_{first}")(x, jax.tree.map(lambda a: a[0], inputs), context)
+                layers.append(outputs)
+            else:
+                x, outputs = getattr(self, f"blocks_{first}_{last}")(x, inputs, context)
+                layers.extend(jax.tree.map(lambda a, i=i: a[i], outputs) for i in range(n))
+        return Encoded(self.norm(x), layers)
+
+    def encode_prefix(self, tokens, lengths, **context):
+        """What of the first span can be kept while the others change: keys and values where it never looks at them,
+        else its embedded tokens.
+
+        Args: tokens (B,N,D) of span 0; lengths of all spans. Returns: a cache for `encode_rest`.
+        """
+        if not relations_of.prefix_is_independent(self.relations):
+            return {"tokens": tokens}
+        encoded = self(tokens, lengths, (0, 1), keep_memory=True, **context)
+        return {"memory": [layer.memory for layer in encoded.layers]}
+
+    def encode_rest(self, cache, tokens, lengths, **context):
+        """Encodes the spans after the first one, given its cache.
+
+        Returns: Encoded; its tokens and features hold the first span too only where the cache held embedded tokens.
+        """
+        if "memory" in cache:
+            return self(tokens, lengths, (1, len(lengths)), memory=cache["memory"], **context)
+        return self(jnp.concatenate([cache["tokens"], tokens], axis=1), lengths, **context)

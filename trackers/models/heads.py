@@ -1,0 +1,121 @@
+"""Heads: what turns search tokens into a box."""
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+# Scores and sizes are kept this far from 0 and 1, for the logarithms of the focal loss (CenterNet's program).
+CLAMP = 1e-4
+
+
+@flax.struct.dataclass
+class Prediction:
+    """What a single-object tracker says of a search crop.
+
+    box: (B,4) cx,cy,w,h as fractions of the search crop, float32. score: (B,) or None.
+    maps: dict of what the head produced, float32, e.g. score_map (B,h,w,1), size_map (B,h,w,2) as w,h, offset_map
+      (B,h,w,2) as x,y.
+    division: (B,L,Nx) int32 category of each search token in each layer (0 T, 1 S, 2 A), or None.
+    division_log_probs: (B,L',Nx,C) of the L' layers that divide, or None.
+    division_share: (B,L') part of the search tokens that interacts with the template, differentiable, or None.
+    features: on request {"layers": (B,L,N,D) after each layer, "tokens": (B,N,D) after the last LayerNorm}, or None.
+    """
+
+    box: jax.Array
+    score: jax.Array | None
+    maps: dict
+    division: jax.Array | None = None
+    division_log_probs: jax.Array | None = None
+    division_share: jax.Array | None = None
+    features: dict | None = None
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over (B,h,w) as PyTorch has it: momentum 0.1, unbiased running variance, float32 statistics.
+
+    Under jit with a sharded batch the statistics are those of the global batch.
+    """
+
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x, train):
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones_init(), channels)
+        bias = self.param("bias", nn.initializers.zeros_init(), channels)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        x32 = x.astype(jnp.float32)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            count = x.size // x.shape[-1]
+            batch_mean = jnp.mean(x32, axes)
+            batch_var = jnp.mean(jnp.square(x32 - batch_mean), axes)
+            if not self.is_initializing():
+                mean.value += self.momentum * (batch_mean - mean.value)
+                var.value += self.momentum * (batch_var * count / max(count - 1, 1) - var.value)
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        y = (x32 - batch_mean) * jax.lax.rsqrt(batch_var + self.eps) * scale + bias
+        return y.astype(x.dtype)
+
+
+class ConvBranch(nn.Module):
+    """Four 3x3 convolutions with bias, BatchNorm and ReLU, halving the channels each time, then a 1x1 convolution."""
+
+    channels: int
+    outputs: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train):
+        for i in range(4):
+            x = nn.Conv(self.channels >> i, (3, 3), padding=1, dtype=self.dtype, name=f"conv{i + 1}")(x)
+            x = nn.relu(BatchNorm(name=f"norm{i + 1}")(x, train))
+        return nn.Conv(self.outputs, (1, 1), dtype=self.dtype, name="conv5")(x).astype(jnp.float32)
+
+
+def _clamped_sigmoid(x):
+    return jnp.clip(jax.nn.sigmoid(x), CLAMP, 1 - CLAMP)
+
+
+class CenterHead(nn.Module):
+    """Centre head (OSTrack, Sec. 3.3; GRM, Sec. 3.4): maps of score, size and offset from (B,h,w,D) search features.
+
+    channels: of the first convolution; the others have a half, a quarter, an eighth.
+
+    Returns: dict of score_map (B,h,w,1) and size_map (B,h,w,2), clamped to [1e-4, 1-1e-4], and offset_map (B,h,w,2).
+    """
+
+    channels: int = 256
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features, train=False):
+        if self.channels < 8:
+            raise ValueError(f"model.head.channels must be at least 8, got {self.channels}")
+        score = ConvBranch(self.channels, 1, self.dtype, name="score")(features, train)
+        offset = ConvBranch(self.channels, 2, self.dtype, name="offset")(features, train)
+        size = ConvBranch(self.channels, 2, self.dtype, name="size")(features, train)
+        return {"score_map": _clamped_sigmoid(score), "size_map": _clamped_sigmoid(size), "offset_map": offset}
+
+
+def decode_center(score_map, size_map, offset_map):
+    """The box of the best cell (first maximum, row by row).
+
+    Args:
+      score_map: (B,h,w,1); size_map: (B,h,w,2) w,h; offset_map: (B,h,w,2) x,y in cells.
+
+    Returns: (box (B,4) cx,cy,w,h as fractions of the crop, score (B,)).
+    """
+    batch, rows, columns, _ = score_map.shape
+    flat = score_map.reshape(batch, -1)
+    best = jnp.argmax(flat, axis=-1)
+    size, offset = (
+        jnp.take_along_axis(m.reshape(batch, -1, 2), best[:, None, None], axis=1)[:, 0] for m in (size_map, offset_map)
+    )
+    cell = jnp.stack([best % columns, best // columns], axis=-1).astype(offset.dtype)
+    center = (cell + offset) / jnp.array([columns, rows], offset.dtype)
+    return jnp.concatenate([center, size], axis=-1), jnp.take_along_axis(flat, best[:, None], axis=1)[:, 0]

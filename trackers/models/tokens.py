@@ -1,0 +1,97 @@
+"""Token grids and their position embeddings: learned, sine-cosine, or resized from another grid."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+
+def as_pair(size):
+    """An int or (height, width) -> (height, width)."""
+    return (int(size), int(size)) if isinstance(size, int | np.integer) else (int(size[0]), int(size[1]))
+
+
+def grid_of(image_size, patch_size):
+    """Tokens (rows, columns) of an image; pixels beyond the last whole patch are not seen, as in a strided convolution.
+
+    Raises ValueError where not one patch fits.
+    """
+    (height, width), patch = as_pair(image_size), int(patch_size)
+    if height < patch or width < patch:
+        raise ValueError(f"image size {height}x{width} is smaller than one patch of {patch} pixels")
+    return height // patch, width // patch
+
+
+def sincos_positions(grid, width):
+    """Fixed 2-D sine-cosine position embedding (MAE, appendix; MoCo v3).
+
+    Args:
+      grid: (rows, columns).
+      width: D, a multiple of 4: half for the column, half for the row, each sines then cosines.
+
+    Returns: (rows*columns, D) float32.
+    """
+    if width % 4:
+        raise ValueError(f"a 2-D sine-cosine embedding needs a width divisible by 4, got {width}")
+    omega = 1.0 / 10000 ** (np.arange(width // 4, dtype=np.float64) / (width / 4))
+    rows, columns = np.meshgrid(np.arange(grid[0]), np.arange(grid[1]), indexing="ij")
+    angles = [np.outer(axis.reshape(-1), omega) for axis in (columns, rows)]
+    return np.concatenate([part for a in angles for part in (np.sin(a), np.cos(a))], axis=1).astype(np.float32)
+
+
+def _cubic(distance, a=-0.75):
+    d = np.abs(distance)
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+def _resize_matrix(n_from, n_to, method):
+    """(n_to, n_from) weights of one axis: half-pixel centres, borders repeated, no antialiasing."""
+    centre = (np.arange(n_to) + 0.5) * n_from / n_to - 0.5
+    if method == "bilinear":
+        centre = np.clip(centre, 0, n_from - 1)
+    first = np.floor(centre).astype(int)
+    taps, kernel = {"bicubic": (range(-1, 3), _cubic), "bilinear": (range(2), lambda d: 1 - np.abs(d))}[method]
+    matrix = np.zeros((n_to, n_from))
+    for tap in taps:
+        index = np.clip(first + tap, 0, n_from - 1)
+        np.add.at(matrix, (np.arange(n_to), index), kernel(centre - (first + tap)))
+    return matrix
+
+
+def resize_grid(grid, to, method="bicubic"):
+    """Resizes a grid of embeddings as PyTorch's `interpolate(align_corners=False, antialias=False)` does.
+
+    Args:
+      grid: (h, w, D) array.
+      to: (h2, w2).
+      method: "bicubic" (a = -0.75; GRM) or "bilinear" (SimTrack).
+
+    Returns: (h2, w2, D), the dtype of grid.
+    """
+    rows, columns = (_resize_matrix(n, m, method).astype(np.float32) for n, m in zip(grid.shape[:2], to, strict=True))
+    xp = jnp if isinstance(grid, jax.Array) else np
+    return xp.einsum("pi,qj,ijd->pqd", rows, columns, grid).astype(grid.dtype)
+
+
+def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14)):
+    """Position embedding of one token grid, (rows*columns, D).
+
+    Args:
+      param: a module's `self.param`.
+      name: of the table among the parameters.
+      grid: (rows, columns) of the tokens.
+      width: D.
+      kind: "learned" (a table at the grid's own size), "sincos" (fixed, no parameter) or "interpolated" (a learned
+        table at `source_grid`, e.g. the pretraining grid, resized bicubically to `grid`).
+    """
+    if kind == "sincos":
+        return jnp.asarray(sincos_positions(grid, width))
+    if kind not in ("learned", "interpolated"):
+        raise ValueError(f"model.position must be learned, sincos or interpolated, got {kind!r}")
+    rows, columns = grid if kind == "learned" else source_grid
+    table = param(name, nn.initializers.truncated_normal(0.02), (rows * columns, width))
+    if kind == "learned":
+        return table
+    return resize_grid(table.reshape(rows, columns, width), tuple(grid)).reshape(-1, width)

@@ -1,0 +1,95 @@
+"""GRM's objective: boxes and score map of a centre head, and the terms on the division (Sec. 3.4; appendix C)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.models import relation
+from trackers.objectives import boxes as box_losses
+from trackers.objectives import scores
+from trackers.ops import boxes
+from trackers.ops.crops import normalize
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """giou_weight * GIoU + l1_weight * L1 + focal_weight * focal loss, plus two optional terms on the division.
+
+    entropy_weight: of 1 - H2(share of interacting tokens), averaged over samples and layers; H2 in bits; the program's
+      `entropy` option has weight 1. It pulls the division ratio towards one half.
+    division_weight: of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and "search
+      only" for the others (appendix C.1).
+    """
+
+    model: nn.Module
+    giou_weight: float = 2.0
+    l1_weight: float = 5.0
+    focal_weight: float = 1.0
+    entropy_weight: float = 0.0
+    division_weight: float = 0.0
+
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
+        """Forward pass and loss of one batch.
+
+        Args:
+          params, batch_stats: the model's variables.
+          batch: template uint8 (B,K,Hz,Wz,3), template_box (B,K,4), search uint8 (B,Hx,Wx,3), search_box (B,4); boxes
+            x,y,w,h as fractions of the crops, float32.
+          rngs: {"gumbel", "droppath", "dropout"} keys in training.
+
+        Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the updated statistics.
+        """
+        inputs = normalize(batch["template"]), batch["template_box"], normalize(batch["search"])
+        variables = {"params": params, "batch_stats": batch_stats}
+        if train:
+            prediction, updated = self.model.apply(variables, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
+            batch_stats = updated["batch_stats"]
+        else:
+            prediction = self.model.apply(variables, *inputs)
+        loss, metrics = self.loss(prediction, batch["search_box"])
+        return loss, (metrics, batch_stats)
+
+    def loss(self, prediction, search_box):
+        """(loss, metrics) of a Prediction against (B,4) x,y,w,h fractions."""
+        predicted = boxes.cxcywh_to_xyxy(prediction.box)
+        truth = jnp.clip(boxes.xywh_to_xyxy(search_box), 0.0, 1.0)
+        score = prediction.maps["score_map"][..., 0]
+        metrics = {
+            "giou": box_losses.giou_loss(predicted, truth),
+            "l1": box_losses.l1_loss(predicted, truth),
+            "focal": scores.focal_loss(score, scores.gaussian_heatmap(search_box, score.shape[1:])),
+            "iou": jnp.mean(boxes.iou(predicted, truth)[0]),
+        }
+        loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("giou", "l1", "focal"))
+        if prediction.division_share is not None:
+            metrics["division_share"] = jnp.mean(prediction.division_share)
+        elif self.entropy_weight or self.division_weight:
+            raise ValueError("objective.entropy_weight and division_weight need a model that divides its search tokens")
+        if self.entropy_weight:
+            metrics["entropy"] = entropy_regularization(prediction.division_share)
+            loss += self.entropy_weight * metrics["entropy"]
+        if self.division_weight:
+            metrics["division"] = division_loss(prediction.division_log_probs, search_box, self.model.search_grid)
+            loss += self.division_weight * metrics["division"]
+        return loss, {"loss": loss, **metrics}
+
+
+def entropy_regularization(share, eps=1e-5):
+    """Mean over samples and layers of 1 - H2(share), in bits. share: (B,L') in [0, 1]."""
+    other = 1.0 - share
+    return jnp.mean(1.0 + share * jnp.log2(share + eps) + other * jnp.log2(other + eps))
+
+
+def division_loss(log_probs, search_box, grid):
+    """Negative log-likelihood of the division that the ground-truth box suggests (GRM appendix C.1).
+
+    Args:
+      log_probs: (B,L',Nx,C), S first. search_box: (B,4) x,y,w,h fractions. grid: (rows, columns) of the search tokens.
+
+    Returns: () float32, the mean over samples, layers and tokens.
+    """
+    in_box = relation.box_token_mask(search_box[:, None], grid)[:, None]
+    interacts = jax.nn.logsumexp(log_probs[..., 1:], axis=-1)
+    return -jnp.mean(jnp.where(in_box > 0, interacts, log_probs[..., 0]))
