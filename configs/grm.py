@@ -127,6 +127,8 @@ def _b256():
     c.data.grey_probability = 0.05
     c.data.flip_probability = 0.5
     c.data.brightness = 0.2
+    # Further flip of each crop by itself; the program has 0.5 here, beside the joint flip.
+    c.data.crop_flip_probability = 0.0
     # Pairs that count as an epoch.
     c.data.pairs_per_epoch = 60000
     # Pairs of a validation.

@@ -2,7 +2,7 @@
 
 import sys
 
-from absl import flags
+from absl import app, flags
 
 
 class InputError(ValueError):
@@ -27,14 +27,23 @@ def run(main, argv=None):
     Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key.
     """
     argv = sys.argv if argv is None else argv
+    app.define_help_flags()
     try:
         rest = flags.FLAGS(argv)
-        if flags.FLAGS.is_parsed() and len(rest) > 1:
+        if len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
+        # A config file that could not be loaded says so only when it is asked for.
+        getattr(flags.FLAGS, "config", None)
     except (flags.Error, UsageError) as error:
-        _leave(error, 2)
-    except (AttributeError, KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        # ml_collections answers an unknown key, a wrong type or a missing config file with these.
+        # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
+        text = str(error)
+        _leave(f"--config: {text.strip().splitlines()[-1]}" if "Traceback" in text else text, 2)
+    except (AttributeError, KeyError) as error:
+        # ml_collections answers an override of a key that is not there with just that key.
+        given = [a.split("=")[0].lstrip("-") for a in argv if a.lstrip("-").startswith("config.")]
+        named = [flag for flag in given if flag.rsplit(".", 1)[-1] in str(error)] or given or [str(error)]
+        _leave(f"--{named[0]} is not in the config: the file given with --config lists every key", 2)
+    except (TypeError, ValueError, OSError, ImportError) as error:
         _leave(f"--config: {_one_line(error)}", 2)
     try:
         code = main(rest)

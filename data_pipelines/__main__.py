@@ -1,0 +1,165 @@
+"""Looks at data before it is trained on, and writes synthetic video.
+
+    python -m data_pipelines check --source lasot:/data/LaSOT [--split train] [--decode none|first|all]
+    python -m data_pipelines check --config configs/grm.py:b256 [--config.data.lasot=/data/LaSOT ...]
+    python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
+    python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1]
+
+check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
+       training pairs; the first problem with its file. Exit code 1 where there is one.
+sheet  a PNG of training pairs as the network gets them, template above search crop, with their boxes.
+synthetic  sequences in the GOT-10k layout.
+"""
+
+import functools
+import sys
+
+import numpy as np
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+from data_pipelines import loader, sampling, sources
+from trackers import errors
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
+flags.DEFINE_string("source", None, "check: LAYOUT:FOLDER, such as lasot:/data/LaSOT, instead of --config.")
+flags.DEFINE_string("split", "train", "check: split of the source; with --config and for a sheet train or validation.")
+flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
+flags.DEFINE_string("out", None, "sheet: PNG file to write; synthetic: folder to write to.")
+flags.DEFINE_integer("pairs", 16, "sheet: number of pairs.", lower_bound=1)
+flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
+flags.DEFINE_integer("length", 60, "synthetic: frames in a sequence.", lower_bound=1)
+flags.DEFINE_integer("seed", 1, "synthetic and sheet: seed.", lower_bound=0)
+
+# Sides of the sheet's gaps, pixels, and its pairs in a row.
+_GAP, _COLUMNS = 4, 8
+_BOX_COLOR = (0, 255, 0)
+
+
+def main(command, argv):
+    """Runs one of the commands; `argv` is what the flags left over."""
+    del argv
+    commands = {"check": check, "sheet": sheet, "synthetic": synthetic}
+    if command in ("help", "--help", "-h"):
+        print(__doc__)
+        return 0
+    if command not in commands:
+        raise errors.UsageError(f"command {command!r}: use {', '.join(commands)} (python -m data_pipelines --help)")
+    return commands[command]()
+
+
+def check():
+    """Prints what is in the sources; 1 where something is wrong with them."""
+    if bool(FLAGS.source) == (FLAGS.config is not None):
+        raise errors.UsageError("check: give either --source=LAYOUT:FOLDER or --config=FILE")
+    if FLAGS.source:
+        layout, _, root = FLAGS.source.partition(":")
+        if layout not in loader.FILES or not root:
+            raise errors.UsageError(
+                f"--source={FLAGS.source}: write LAYOUT:FOLDER, LAYOUT one of {', '.join(loader.FILES)}"
+            )
+        wanted = [functools.partial(sources.open_source, layout, root, FLAGS.split)]
+    else:
+        if FLAGS.split not in loader.SPLITS:
+            raise errors.UsageError(f"--split={FLAGS.split}: with --config it is {' or '.join(loader.SPLITS)}")
+        used = [name for name in loader.FILES if FLAGS.config.data.ratio.get(name, 0)]
+        if not used:
+            print("nothing to check: no data set has a share in config.data.ratio")
+        wanted = [lambda name=name: loader.open_sources(FLAGS.config, [name], FLAGS.split)[0] for name in used]
+    problems = [_check_source(open_it) for open_it in wanted]
+    return int(any(problems))
+
+
+def _check_source(open_it):
+    """Reports on one source; whether there was a problem."""
+    from tqdm import tqdm
+
+    try:
+        source = open_it()
+    except errors.InputError as error:
+        print(f"problem: {error}")
+        return True
+    frames = usable = bad = 0
+    first, decoded = None, set()
+    for index in tqdm(range(len(source)), desc=source.name, unit="sequence", disable=None):
+        try:
+            sequence = source[index]
+            _decode(sequence, decoded)
+        except errors.InputError as error:
+            first, bad = first or error, bad + 1
+            continue
+        frames += len(sequence)
+        usable += not source.is_video or sampling.usable(sequence)
+    kind = "sequences" if source.is_video else "objects"
+    print(f"{source.name}: {len(source)} {kind}, {frames} frames, {usable} {kind} usable for training, {bad} broken")
+    if first:
+        print(f"problem: {first}")
+    return first is not None
+
+
+def _decode(sequence, decoded):
+    """Reads the frames that --decode asks for, each file once (COCO's objects share images)."""
+    from trackers.tracking.frames import read_image
+
+    count = {"none": 0, "first": 1, "all": len(sequence)}[FLAGS.decode]
+    for path in sequence.frames[:count]:
+        if path not in decoded:
+            decoded.add(path)
+            read_image(path)
+
+
+def sheet():
+    """Writes the contact sheet."""
+    import cv2
+
+    if FLAGS.config is None or not FLAGS.out:
+        raise errors.UsageError("sheet: give --config=FILE and --out=PNG")
+    if FLAGS.split not in loader.SPLITS:
+        raise errors.UsageError(f"--split={FLAGS.split}: for a sheet it is {' or '.join(loader.SPLITS)}")
+    batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
+    encoded = cv2.imencode(".png", draw_sheet(batch)[:, :, ::-1])[1]
+    epath.Path(FLAGS.out).write_bytes(encoded.tobytes())
+    print(f"{FLAGS.pairs} pairs in {FLAGS.out}")
+
+
+def draw_sheet(batch):
+    """A batch (see loader.batches) as one (H, W, 3) uint8 RGB picture with its boxes drawn in."""
+    b, k, z = batch["template"].shape[:3]
+    x = batch["search"].shape[1]
+    width, height = max(x, k * z + (k - 1) * _GAP), z + _GAP + x
+    columns = min(b, _COLUMNS)
+    rows = -(-b // columns)
+    picture = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8)
+    for i in range(b):
+        top, left = (_GAP + n * (side + _GAP) for n, side in zip(divmod(i, columns), (height, width), strict=True))
+        for j in range(k):
+            at = left + j * (z + _GAP)
+            picture[top : top + z, at : at + z] = _boxed(batch["template"][i, j], batch["template_box"][i, j])
+        below = top + z + _GAP
+        picture[below : below + x, left : left + x] = _boxed(batch["search"][i], batch["search_box"][i])
+    return picture
+
+
+def _boxed(crop, box):
+    import cv2
+
+    x, y, w, h = box * len(crop)
+    corners = [(round(float(a)), round(float(b))) for a, b in ((x, y), (x + w, y + h))]
+    return cv2.rectangle(np.array(crop), *corners, _BOX_COLOR, 1)
+
+
+def synthetic():
+    """Writes synthetic sequences."""
+    from data_pipelines.sources import synthetic as generator
+
+    if not FLAGS.out:
+        raise errors.UsageError("synthetic: give --out=FOLDER")
+    generator.write_sequences(FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed)
+    print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
+
+
+if __name__ == "__main__":
+    # The command is the one word that is not a flag; what follows it is absl's.
+    errors.run(functools.partial(main, sys.argv[1] if len(sys.argv) > 1 else ""), [sys.argv[0], *sys.argv[2:]])

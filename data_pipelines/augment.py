@@ -1,0 +1,82 @@
+"""Small changes to a training pair: dict -> dict, nothing random in them, the numbers are given.
+
+A pair before cropping holds whole frames: "template" list of K (H, W, 3) uint8, "template_box" (K, 4), "search"
+(H, W, 3) uint8, "search_box" (4,), boxes x, y, w, h in pixels; after cropping "template" is (K, Hz, Wz, 3), "search"
+(Hx, Wx, 3), both uint8, and the boxes are fractions of their crop.
+"""
+
+import numpy as np
+
+
+def grey(pair, apply):
+    """All frames of the pair in grey (three equal channels) where `apply` is true; before cropping."""
+    if not apply:
+        return pair
+    import cv2
+
+    def convert(image):
+        return cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+    return pair | {"template": [convert(image) for image in pair["template"]], "search": convert(pair["search"])}
+
+
+def flip(pair, apply):
+    """All frames and boxes mirrored left to right where `apply` is true; before cropping.
+
+    An exact mirror, x' = W - x - w; the published programs put the box one pixel further left.
+    """
+    if not apply:
+        return pair
+    template_box = np.stack(
+        [_mirror(box, image.shape[1]) for box, image in zip(pair["template_box"], pair["template"], strict=True)]
+    )
+    return pair | {
+        "template": [image[:, ::-1] for image in pair["template"]],
+        "template_box": template_box,
+        "search": pair["search"][:, ::-1],
+        "search_box": _mirror(pair["search_box"], pair["search"].shape[1]),
+    }
+
+
+def flip_crops(pair, template, search):
+    """Crops mirrored on their own, unlike `flip`: the K templates by the bools `template`, the search crop by `search`.
+
+    After cropping. GRM's program does this (with probability 0.5 each) on top of the joint flip, so that a template can
+    be the mirror image of its target.
+    """
+    pair = dict(pair)
+    if any(template):
+        pair["template"], pair["template_box"] = pair["template"].copy(), pair["template_box"].copy()
+        for k in np.flatnonzero(template):
+            pair["template"][k] = pair["template"][k, :, ::-1]
+            pair["template_box"][k] = _mirror(pair["template_box"][k], 1)
+    if search:
+        pair["search"] = np.ascontiguousarray(pair["search"][:, ::-1])
+        pair["search_box"] = _mirror(pair["search_box"], 1)
+    return pair
+
+
+def _mirror(box, extent):
+    x, y, w, h = box
+    return np.array([extent - x - w, y, w, h], box.dtype)
+
+
+def brightness(pair, template, search):
+    """Each crop multiplied by its own factor, rounded to whole grey levels and clipped to 255; after cropping.
+
+    Args:
+      pair: see above.
+      template: (K,) factors.
+      search: factor.
+    """
+    return pair | {
+        "template": np.stack([_scale(crop, f) for crop, f in zip(pair["template"], template, strict=True)]),
+        "search": _scale(pair["search"], search),
+    }
+
+
+def _scale(image, factor):
+    import cv2
+
+    levels = np.minimum(np.rint(np.arange(256) * float(factor)), 255).astype(np.uint8)
+    return cv2.LUT(image, levels)

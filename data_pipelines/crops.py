@@ -1,0 +1,118 @@
+"""Square crops around a target, pixel for pixel as the field's training programs cut them (NumPy and OpenCV).
+
+`trackers.ops.crops` cuts the same window on the accelerator while tracking.
+"""
+
+import math
+
+import numpy as np
+
+
+def window(box, factor):
+    """Top-left corner and side of the square around a box.
+
+    Args:
+      box: x, y, w, h in pixels.
+      factor: side of the square over sqrt(w * h).
+
+    Returns: (x1, y1, side), integers; side = ceil(sqrt(w h) factor), corners rounded half to even; side 0 where the box
+      has no area.
+    """
+    x, y, w, h = (float(value) for value in box)
+    side = math.ceil(math.sqrt(max(w * h, 0.0)) * factor)
+    return round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5), side
+
+
+def _visible(start, side, extent):
+    """[first, last) positions along one axis of `extent` pixels where the window shows the image.
+
+    The field pads one pixel too many at the far border, so the image's last row and column are never seen.
+    """
+    first = max(start, 0)
+    return first, max(min(start + side, extent - 1), first)
+
+
+def sample_target(image, box, factor, size):
+    """Cuts the square of `window`, black outside the image, and resizes it bilinearly (no antialiasing).
+
+    Args:
+      image: (H, W, 3) uint8.
+      box: x, y, w, h in pixels.
+      factor: side of the square over sqrt(w * h).
+      size: side of the result in pixels.
+
+    Returns: (crop (size, size, 3) uint8, resize factor size / side, padding (size, size) bool, True where any of the
+      pixel comes from outside the image). Bit-identical to the programs wherever the window touches the image; wholly
+      outside it is black here, where the programs return a wrong part of the image.
+
+    Raises: ValueError for a box without area.
+    """
+    import cv2
+
+    x1, y1, side = window(box, factor)
+    if side < 1:
+        raise ValueError(f"box {list(box)} has no area")
+    height, width = image.shape[:2]
+    left, right = _visible(x1, side, width)
+    top, bottom = _visible(y1, side, height)
+    crop = np.zeros((side, side, 3), np.uint8)
+    outside_x, outside_y = np.ones(side), np.ones(side)
+    if left < right and top < bottom:
+        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+        outside_x[left - x1 : right - x1] = 0
+        outside_y[top - y1 : bottom - y1] = 0
+    # Padding is separable, so two lines tell what resizing the whole mask would.
+    padded_x = cv2.resize(outside_x[None, :], (size, 1))[0] > 0
+    padded_y = cv2.resize(outside_y[:, None], (1, size))[:, 0] > 0
+    return cv2.resize(crop, (size, size)), size / side, padded_y[:, None] | padded_x[None, :]
+
+
+def jittered_box(box, normal, uniform, center, scale):
+    """A box moved and rescaled at random, around which the crop is cut.
+
+    Args:
+      box: (4,) x, y, w, h in pixels.
+      normal: (2,) standard normal numbers, for width and height.
+      uniform: (2,) uniform numbers in [0, 1), for x and y.
+      center: largest shift of the centre, both ways together, over sqrt of the new area.
+      scale: standard deviation of the logarithm of the size.
+
+    Returns: (4,) float32 x, y, w, h.
+    """
+    box, normal, uniform = (np.asarray(a, np.float32) for a in (box, normal, uniform))
+    size = box[2:] * np.exp(normal * np.float32(scale))
+    shift = np.sqrt(size[0] * size[1]) * np.float32(center) * (uniform - np.float32(0.5))
+    middle = box[:2] + np.float32(0.5) * box[2:] + shift
+    return np.concatenate([middle - np.float32(0.5) * size, size])
+
+
+def box_in_crop(box, around, resize_factor, size):
+    """Where `box` lies in the crop cut around `around`.
+
+    Args:
+      box, around: (4,) x, y, w, h in pixels of the image.
+      resize_factor: from `sample_target`.
+      size: side of the crop in pixels.
+
+    Returns: (4,) float32 x, y, w, h as fractions of the crop. The training programs put the centre of `around` at
+      (size - 1) / 2 (their trackers at size / 2); so does this.
+    """
+    box, around = np.asarray(box, np.float32), np.asarray(around, np.float32)
+    factor = np.float32(resize_factor)
+    offset = (box[:2] + np.float32(0.5) * box[2:]) - (around[:2] + np.float32(0.5) * around[2:])
+    extent = box[2:] * factor
+    corner = np.float32((size - 1) / 2) + offset * factor - np.float32(0.5) * extent
+    return np.concatenate([corner, extent]) / np.float32(size)
+
+
+def all_padding(padding, stride):
+    """Whether no token of a crop sees the image, by the programs' test: one pixel a token, its top-left.
+
+    Args:
+      padding: (size, size) bool from `sample_target`.
+      stride: pixels a token.
+    """
+    size = len(padding)
+    cells = max(size // stride, 1)
+    at = np.arange(cells) * size // cells
+    return bool(padding[np.ix_(at, at)].all())

@@ -1,0 +1,134 @@
+"""One training pair from the files of a data set: a pure function of (seed, split, step, row)."""
+
+import dataclasses
+
+import numpy as np
+
+from data_pipelines import augment, crops, sampling
+from trackers import errors
+
+# Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
+_MAX_DRAWS = 100
+# Side in pixels of the largest window that is cut (200 MB); the programs have no limit but their memory. A target that
+# fills a frame of 1920 x 1080 needs 5760 before jitter.
+_MAX_SIDE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class PairConfig:
+    """What a pair is; the fields are those of config.model, config.tracking and config.data."""
+
+    # Sides of the crops, pixels.
+    template_size: int
+    search_size: int
+    # Side of a token, pixels.
+    patch_size: int
+    # Number K of template crops.
+    templates: int = 1
+    # Side of each crop over sqrt(area) of the target.
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    # Frames between the first template and the search frame, less than this.
+    max_gap: int = 200
+    # Range of the shift of the crop's centre over sqrt(area), and deviation of the logarithm of its size.
+    search_center_jitter: float = 3.0
+    search_scale_jitter: float = 0.25
+    template_center_jitter: float = 0.0
+    template_scale_jitter: float = 0.0
+    # Share of pairs in grey, and of pairs mirrored.
+    grey_probability: float = 0.05
+    flip_probability: float = 0.5
+    # Share of crops mirrored on their own (augment.flip_crops).
+    crop_flip_probability: float = 0.0
+    # Crops are multiplied by 1 -/+ this at most.
+    brightness: float = 0.2
+
+    @classmethod
+    def from_config(cls, config):
+        """From a whole config (configs/*.py); fields that its sections do not have keep their defaults."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        values = {}
+        for section in (config.data, config.tracking, config.model):
+            values |= {name: section[name] for name in names if name in section}
+        return cls(**values)
+
+
+def pair(sources, ratio, config, seed, step, row, split="train"):
+    """Draws, reads, crops and changes one pair.
+
+    Args:
+      sources: list of Source.
+      ratio: list of their weights.
+      config: PairConfig.
+      seed, step, row: integers >= 0, row in the global batch.
+      split: "train" or "validation" (another stream, and no change of brightness).
+
+    Returns: dict: template (K, Hz, Wz, 3) uint8, template_box (K, 4) float32, search (Hx, Wx, 3) uint8, search_box (4,)
+      float32; RGB; boxes x, y, w, h as fractions of their crop.
+    Raises: InputError naming the file for anything wrong on disk.
+    """
+    rng = sampling.generator(seed, step, row, split)
+    for _ in range(_MAX_DRAWS):
+        draw = sampling.sample(sources, ratio, rng, config.templates, config.max_gap)
+        sequence = sources[draw.source][draw.sequence]
+        made = _crop(_read(sequence, draw), config, rng)
+        if made is not None:
+            return _finish(made, config, rng, split)
+    raise errors.InputError(
+        f"{', '.join(source.name for source in sources)}: {_MAX_DRAWS} pairs in a row had no image in the crop, or a"
+        f" target below a pixel or huge, the last in sequence {sequence.name}; are the boxes x,y,w,h in pixels?"
+    )
+
+
+def _read(sequence, draw):
+    from trackers.tracking.frames import read_image
+
+    wanted = dict.fromkeys((*draw.templates, draw.search))
+    frames = {index: read_image(sequence.frames[index]) for index in wanted}
+    return {
+        "template": [frames[index] for index in draw.templates],
+        "template_box": sequence.boxes[list(draw.templates)],
+        "search": frames[draw.search],
+        "search_box": sequence.boxes[draw.search],
+    }
+
+
+def _crop(frames, config, rng):
+    """The pair's crops, or None where one of them is unusable."""
+    frames = augment.grey(frames, rng.random() < config.grey_probability)
+    frames = augment.flip(frames, rng.random() < config.flip_probability)
+    templates = []
+    for image, box in zip(frames["template"], frames["template_box"], strict=True):
+        jitter = config.template_center_jitter, config.template_scale_jitter
+        templates.append(_cut(image, box, jitter, config.template_factor, config.template_size, config, rng))
+    jitter = config.search_center_jitter, config.search_scale_jitter
+    search = _cut(frames["search"], frames["search_box"], jitter, config.search_factor, config.search_size, config, rng)
+    if search is None or None in templates:
+        return None
+    return {
+        "template": np.stack([crop for crop, _ in templates]),
+        "template_box": np.stack([box for _, box in templates]),
+        "search": search[0],
+        "search_box": search[1],
+    }
+
+
+def _cut(image, box, jitter, factor, size, config, rng):
+    """(crop, box in it), or None where the window is below a pixel or huge, or no token of it sees the image."""
+    around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
+    if not 1 <= crops.window(around, factor)[2] <= _MAX_SIDE:
+        return None
+    crop, resize_factor, padding = crops.sample_target(image, around, factor, size)
+    if crops.all_padding(padding, config.patch_size):
+        return None
+    return crop, crops.box_in_crop(box, around, resize_factor, size)
+
+
+def _finish(made, config, rng, split):
+    made = augment.flip_crops(
+        made, rng.random(config.templates) < config.crop_flip_probability, rng.random() < config.crop_flip_probability
+    )
+    if split != "train":
+        return made
+    low, high = max(0.0, 1 - config.brightness), 1 + config.brightness
+    return augment.brightness(made, rng.uniform(low, high, config.templates), rng.uniform(low, high))

@@ -1,0 +1,107 @@
+"""Which frames make a training pair: a pure function of (seed, split, step, row).
+
+The causal rule of the field's samplers (Yan et al., STARK, ICCV 2021; GRM's program): a template frame, then a later
+search frame of the same video, both with the target visible and less than `max_gap` frames apart; data sets by ratio,
+sequences uniformly. Image data sets give the same image twice.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from trackers import errors
+
+# Only videos of at least this many frames, and with more than twice the frames of a pair visible, are drawn from.
+MIN_FRAMES = 20
+# Frames by which the permitted gap grows each time that no visible frame was found within it.
+GAP_GROWTH = 5
+# Draws after which a source is held to have nothing usable.
+_MAX_DRAWS = 1000
+_SPLITS = {"train": 0, "validation": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """One pair: index of the source, of the sequence in it, of the K template frames and of the search frame."""
+
+    source: int
+    sequence: int
+    templates: tuple[int, ...]
+    search: int
+
+
+def generator(seed, step, row, split="train"):
+    """The random numbers of one sample: np.random.Generator that depends on these four values only.
+
+    Args:
+      seed, step, row: integers >= 0; row is the place in the global batch.
+      split: "train" or "validation"; the two share no stream.
+    """
+    entropy = np.random.SeedSequence([seed, _SPLITS[split], step, row])
+    return np.random.Generator(np.random.Philox(entropy))
+
+
+def pick(ratio, number):
+    """Index into `ratio` (non-negative weights) that the uniform `number` in [0, 1) falls on."""
+    edges = np.cumsum(np.asarray(ratio, np.float64))
+    return int(min(np.searchsorted(edges, number * edges[-1], side="right"), np.flatnonzero(ratio)[-1]))
+
+
+def usable(sequence, templates=1):
+    """Whether a video has frames enough for a pair of `templates` templates and one search frame."""
+    return len(sequence) >= MIN_FRAMES and int(sequence.visible.sum()) > 2 * (templates + 1)
+
+
+def sample(sources, ratio, rng, templates=1, max_gap=200):
+    """Draws one pair.
+
+    Args:
+      sources: list of Source.
+      ratio: list of their weights, not all zero.
+      rng: from `generator`; advanced.
+      templates: number K of template frames.
+      max_gap: frames; the search frame is at most max_gap - 1 after the first template (as the program counts), the
+        other templates at most max_gap before it.
+
+    Returns: Draw.
+    Raises: InputError where a source has nothing to draw from.
+    """
+    which = pick(ratio, rng.random())
+    source = sources[which]
+    for _ in range(_MAX_DRAWS):
+        index = int(rng.integers(len(source)))
+        if not source.is_video:
+            return Draw(which, index, (0,) * templates, 0)
+        sequence = source[index]
+        if not usable(sequence, templates):
+            continue
+        found = _causal(sequence.visible, rng, templates, max_gap)
+        if found is not None:
+            return Draw(which, index, *found)
+    raise errors.InputError(
+        f"{source.name}: {_MAX_DRAWS} draws found no sequence with {MIN_FRAMES} frames and more than"
+        f" {2 * (templates + 1)} of them with a visible target; check it with python -m data_pipelines check"
+    )
+
+
+def _causal(visible, rng, templates, max_gap):
+    """((K,) template frames, search frame), or None where this video has no pair in causal order."""
+    first = np.flatnonzero(visible[templates - 1 : len(visible) - 1]) + templates - 1
+    if not len(first):
+        return None
+    for gap in range(max_gap, max_gap + len(visible) + GAP_GROWTH, GAP_GROWTH):
+        base = int(rng.choice(first))
+        earlier = _choose(visible, base - gap, base, templates - 1, rng)
+        later = _choose(visible, base + 1, base + gap, 1, rng)
+        if earlier is not None and later is not None:
+            return (base, *earlier), later[0]
+    return None
+
+
+def _choose(visible, start, stop, count, rng):
+    """`count` visible frames of [start, stop), with replacement, as a list; None where there is none."""
+    if count == 0:
+        return []
+    start = max(start, 0)
+    candidates = np.flatnonzero(visible[start : max(stop, 0)])
+    return (start + rng.choice(candidates, count)).tolist() if len(candidates) else None

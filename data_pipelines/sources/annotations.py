@@ -1,0 +1,171 @@
+"""Reading what the layouts share: box files, flag files and folders of numbered frames.
+
+Every failure is an InputError that names the file (and line) and says what was expected.
+"""
+
+import collections.abc
+import re
+
+import numpy as np
+from etils import epath
+
+from data_pipelines.sources import Sequence
+from trackers import errors
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+_NUMBERS = re.compile(r"(\d+)")
+_SEPARATORS = str.maketrans(",;\t", "   ")
+
+
+def natural_key(name):
+    """Sort key under which frame2 comes before frame10."""
+    return [int(part) if part.isdigit() else part for part in _NUMBERS.split(name)]
+
+
+def folder(root, what, expected):
+    """`root` as a path, checked to be a folder; `expected` describes the layout in the message."""
+    path = epath.Path(root)
+    if not path.is_dir():
+        raise errors.InputError(f"{what}: {path} is not a folder; expected {expected}")
+    return path
+
+
+def read_text(path, expected):
+    """Text of `path`; `expected` says what the file holds."""
+    try:
+        return epath.Path(path).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        raise errors.InputError(f"{path} is missing: expected {expected}") from None
+    except UnicodeDecodeError:
+        raise errors.InputError(f"{path} is not text: expected {expected}") from None
+
+
+def read_list(path, expected):
+    """Non-empty lines of `path`, stripped."""
+    return [line.strip() for line in read_text(path, expected).splitlines() if line.strip()]
+
+
+def read_boxes(path):
+    """(T, 4) float64 boxes, one x,y,w,h a line, separated by comma, semicolon, tab or space; NaN is allowed."""
+    expected = "one line of x,y,w,h for each frame"
+    lines = read_text(path, expected).rstrip().translate(_SEPARATORS).splitlines()
+    if not lines:
+        raise errors.InputError(f"{path} is empty: expected {expected}")
+    try:
+        boxes = np.array([line.split() for line in lines], np.float64)
+    except ValueError:
+        boxes = None
+    if boxes is None or boxes.shape != (len(lines), 4) or np.isinf(boxes).any():
+        number, line = next((n, line) for n, line in enumerate(lines, 1) if not _is_box(line))
+        raise errors.InputError(f"{path}:{number}: {line.strip()[:60]!r} is not a box: expected {expected}")
+    return boxes
+
+
+def _is_box(line):
+    try:
+        values = [float(value) for value in line.split()]
+    except ValueError:
+        return False
+    return len(values) == 4 and not np.isinf(values).any()
+
+
+def read_flags(path, count):
+    """(count,) integers, one a line or all on one line separated by commas."""
+    expected = f"{count} whole numbers, one for each frame"
+    values = read_text(path, expected).replace(",", " ").split()
+    try:
+        flags = np.array(values, np.int64)
+    except ValueError:
+        bad = next(value for value in values if not re.fullmatch(r"[+-]?\d+", value))
+        raise errors.InputError(f"{path}: {bad[:40]!r} is not a whole number: expected {expected}") from None
+    if len(flags) != count:
+        raise errors.InputError(f"{path} has {len(flags)} entries: expected {expected}")
+    return flags
+
+
+class Frames(collections.abc.Sequence):
+    """Paths of a folder's images in natural order; numbered names are kept as a rule, not as strings."""
+
+    def __init__(self, parent, names):
+        self._parent, self._names = parent, _Numbered.of(names) or list(names)
+
+    def __len__(self):
+        return len(self._names)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self._parent / name for name in self._names[index]]
+        return self._parent / self._names[index]
+
+
+class _Numbered(collections.abc.Sequence):
+    """The names prefix + number + suffix, numbers consecutive."""
+
+    def __init__(self, prefix, first, width, suffix, count):
+        self._prefix, self._first, self._width, self._suffix, self._count = prefix, first, width, suffix, count
+
+    @classmethod
+    def of(cls, names):
+        """The rule that makes exactly `names`, or None."""
+        match = re.fullmatch(r"(.*?)(\d+)(\.\w+)", names[0]) if names else None
+        if match is None:
+            return None
+        prefix, digits, suffix = match.groups()
+        rule = cls(prefix, int(digits), len(digits), suffix, len(names))
+        return rule if list(rule) == list(names) else None
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if index < 0:
+            index += self._count
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return f"{self._prefix}{self._first + index:0{self._width}d}{self._suffix}"
+
+
+def image_names(path):
+    """Names of the images directly in folder `path`, in natural order; empty where there is no such folder."""
+    if not path.is_dir():
+        return []
+    names = [child.name for child in path.iterdir()]
+    return sorted(
+        (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")), key=natural_key
+    )
+
+
+def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None):
+    """One annotated video as a Sequence.
+
+    Args:
+      name: of the sequence.
+      images: folder of its frames.
+      boxes_file: its box file.
+      hidden: function of the number of frames -> (T,) bool, True where the data set flags the target as not visible.
+      first_box_only: whether a file with only the first frame's box is accepted.
+      span: (first, last) 1-based frame numbers that the box file covers, where that is not all of them.
+
+    Raises: InputError where there are no frames or as many boxes as frames are not found.
+    """
+    names = image_names(images)
+    if not names:
+        raise errors.InputError(
+            f"sequence {name}: no frames in {images}; expected images such as {images}/00000001.jpg"
+            " (finish unpacking it, or take the sequence out)"
+        )
+    boxes = read_boxes(boxes_file)
+    if span is not None and len(boxes) == span[1] - span[0] + 1:
+        names = names[span[0] - 1 : span[1]]
+    withheld = first_box_only and len(boxes) == 1
+    if len(boxes) != len(names) and not withheld:
+        raise errors.InputError(
+            f"sequence {name}: {len(names)} frames in {images} but {len(boxes)} boxes in {boxes_file}; expected one box"
+            " for each frame (unpack both again, or take the sequence out)"
+        )
+    visible = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+    if hidden is not None and not withheld:
+        visible &= ~hidden(len(names))
+    return Sequence(name, Frames(images, names), boxes, visible)

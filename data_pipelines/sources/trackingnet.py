@@ -1,0 +1,37 @@
+"""TrackingNet (Mueller et al., ECCV 2018) as its own script unpacks it:
+
+    ROOT/{TRAIN_0 .. TRAIN_11, TEST}/{anno/SEQUENCE.txt, frames/SEQUENCE/0.jpg}
+
+All the TRAIN_* folders that are there make the training split; TEST publishes the first box only.
+"""
+
+from data_pipelines.sources import Source, annotations
+from trackers import errors
+
+SPLITS = ("train", "test")
+_LAYOUT = "TrackingNet's {TRAIN_0..TRAIN_11,TEST}/{anno/SEQUENCE.txt,frames/SEQUENCE/0.jpg}"
+
+
+def open(root, split="train"):
+    """TrackingNet at `root` (the folder of the parts, or for the test split TEST itself) -> Source.
+
+    Visible frames: every box with an area (the data set flags nothing else).
+    """
+    if split not in SPLITS:
+        raise errors.InputError(f"trackingnet has no split {split!r}: use one of {', '.join(SPLITS)}")
+    path = annotations.folder(root, "trackingnet", _LAYOUT)
+    places = [path / f"TRAIN_{number}" for number in range(12)] if split == "train" else [path / "TEST", path]
+    parts = [place for place in places if (place / "anno").is_dir()]
+    if split == "test":
+        parts = parts[:1]
+    files = [(part, file.name[:-4]) for part in parts for file in (part / "anno").iterdir() if file.suffix == ".txt"]
+    files.sort(key=lambda item: (annotations.natural_key(item[0].name), item[1]))
+    if not files:
+        raise errors.InputError(f"trackingnet: no {split} annotations in {path}; expected {_LAYOUT}")
+    names = [name for _, name in files]
+    return Source("trackingnet", names, lambda index: _load(*files[index], split == "test"))
+
+
+def _load(part, name, first_box_only):
+    boxes_file = part / "anno" / f"{name}.txt"
+    return annotations.video(name, part / "frames" / name, boxes_file, first_box_only=first_box_only)

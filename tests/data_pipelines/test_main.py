@@ -1,0 +1,99 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_pipelines import __main__ as program
+from tests.data_pipelines import layouts
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "data_pipelines", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_check_reports_a_good_source(tmp_path):
+    done = run("check", "--source", f"frames:{layouts.frames(tmp_path)}", "--decode=all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "frames: 2 sequences, 48 frames, 2 sequences usable for training, 0 broken\n"
+
+
+def test_check_names_the_first_problem(tmp_path):
+    layouts.frames(tmp_path, ("a", "b", "c"))
+    image = tmp_path / "b" / "00000001.jpg"
+    image.write_bytes(image.read_bytes()[:-50])
+    (tmp_path / "c" / "00000002.jpg").unlink()
+    done = run("check", "--source", f"frames:{tmp_path}")
+    assert done.returncode == 1
+    assert "3 sequences, 24 frames, 1 sequences usable for training, 2 broken" in done.stdout
+    assert f"problem: image {image} is cut short" in done.stdout
+
+
+def test_check_of_a_config(tmp_path):
+    layouts.got10k(tmp_path)
+    config = ["--config=configs/grm.py:b256_got10k"]
+    done = run("check", *config, f"--config.data.got10k={tmp_path}")
+    assert done.returncode == 0 and done.stdout.startswith("got10k: 2 sequences, 48 frames"), done.stdout + done.stderr
+    done = run("check", *config)
+    assert done.returncode == 1 and "--config.data.got10k=FOLDER" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: command '': use check, sheet, synthetic"),
+        (["inspect"], "error: command 'inspect': use check, sheet, synthetic"),
+        (["check"], "error: check: give either --source=LAYOUT:FOLDER or --config=FILE"),
+        (["check", "--source=/data"], "error: --source=/data: write LAYOUT:FOLDER"),
+        (["check", "--config=configs/grm.py:tiny", "--config.data.lasott=/x"], "error: "),
+        (["sheet", "--config=configs/grm.py:tiny"], "error: sheet: give --config=FILE and --out=PNG"),
+        (["sheet", "--config=configs/grm.py:tiny", "--out=x.png", "--split=val"], "error: --split=val: for a sheet it"),
+        (["check", "--config=configs/grm.py:b256", "--split=val"], "error: --split=val: with --config it is train or"),
+        (["synthetic"], "error: synthetic: give --out=FOLDER"),
+        (["check", "--nonsense"], "error: "),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count("\n") == 1
+
+
+def test_missing_root_is_one_line():
+    done = run("check", "--source=lasot:/nowhere/LaSOT")
+    assert done.returncode == 1 and "problem: lasot: /nowhere/LaSOT is not a folder; expected" in done.stdout
+
+
+def test_help_lists_the_commands():
+    done = run("--help")
+    assert done.returncode == 0 and "check  parses every sequence" in done.stdout
+
+
+def test_sheet_of_a_data_set(tmp_path):
+    layouts.frames(tmp_path / "f")
+    ratio = ["--config.data.ratio.synthetic=0", "--config.data.ratio.frames=1"]
+    out = tmp_path / "sheet.png"
+    done = run("sheet", "--config=configs/grm.py:tiny", *ratio, f"--config.data.frames={tmp_path / 'f'}", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(out)).shape == (2 * (32 + 4 + 64 + 4) + 4, 8 * (64 + 4) + 4, 3)
+
+
+def test_draw_sheet_places_crops_and_boxes():
+    batch = {
+        "template": np.full((3, 2, 10, 10, 3), 50, np.uint8),
+        "template_box": np.full((3, 2, 4), 0.2, np.float32),
+        "search": np.full((3, 20, 20, 3), 90, np.uint8),
+        "search_box": np.tile(np.array([0.25, 0.25, 0.5, 0.5], np.float32), (3, 1)),
+    }
+    picture = program.draw_sheet(batch)
+    assert picture.shape == (4 + 10 + 4 + 20 + 4, 3 * (24 + 4) + 4, 3)
+    assert (picture[4, 4] == 50).all() and (picture[4, 4 + 14] == 50).all() and (picture[0] == 255).all()
+    assert (picture[18, 4] == 90).all() and picture[18 + 5, 4 + 5].tolist() == [0, 255, 0]
+    assert (picture[18 + 10, 4 + 10] == 90).all()

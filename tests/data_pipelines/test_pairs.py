@@ -1,0 +1,152 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import grm
+from data_pipelines import pairs
+from data_pipelines.sources import coco, frames
+from tests.data_pipelines import layouts
+from trackers.errors import InputError
+
+PLAIN = pairs.PairConfig(
+    template_size=32,
+    search_size=64,
+    patch_size=16,
+    search_center_jitter=0.0,
+    search_scale_jitter=0.0,
+    grey_probability=0.0,
+    flip_probability=0.0,
+    brightness=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return frames.open(layouts.frames(tmp_path_factory.mktemp("videos")))
+
+
+def equal(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_pair_config_from_each_variant():
+    for variant in grm.VARIANTS:
+        config = grm.get_config(variant)
+        made = pairs.PairConfig.from_config(config)
+        assert made.search_size == config.model.search_size and made.patch_size == config.model.patch_size
+        assert made.search_factor == config.tracking.search_factor and made.templates == 1
+        assert made.search_center_jitter == config.data.search_center_jitter
+        assert made.brightness == config.data.brightness and made.max_gap == config.data.max_gap
+
+
+def test_shapes_and_centred_targets_without_jitter(videos):
+    made = pairs.pair([videos], [1], PLAIN, 0, 0, 0)
+    assert made["template"].shape == (1, 32, 32, 3) and made["search"].shape == (64, 64, 3)
+    assert made["template"].dtype == made["search"].dtype == np.uint8
+    assert made["template_box"].dtype == made["search_box"].dtype == np.float32
+    for box, factor, size in ((made["template_box"][0], 2.0, 32), (made["search_box"], 4.0, 64)):
+        np.testing.assert_allclose(box[:2] + box[2:] / 2, (size - 1) / 2 / size, atol=1e-6)
+        # The window's side is rounded up to a pixel, so the box is at most that much smaller.
+        np.testing.assert_allclose(np.sqrt(box[2] * box[3]), 1 / factor, rtol=0.04)
+
+
+def test_boxes_are_where_the_target_is(tmp_path):
+    # A white target on black: its extent in the crop must be the box, jitter, flips and all.
+    import cv2
+
+    for t in range(24):
+        image = np.zeros((120, 160, 3), np.uint8)
+        image[40 + t : 70 + t, 50 + t : 74 + t] = 255
+        (tmp_path / "v").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "v" / f"{t:04d}.png"), image)
+    layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", [[50 + t, 40 + t, 24, 30] for t in range(24)])
+    source = frames.open(tmp_path)
+    config = dataclasses.replace(
+        PLAIN, search_size=256, search_center_jitter=1.5, search_scale_jitter=0.25, flip_probability=0.5,
+        crop_flip_probability=0.5,
+    )  # fmt: skip
+    for row in range(20):
+        made = pairs.pair([source], [1], config, 3, 0, row)
+        x, y, w, h = made["search_box"] * 256
+        rows, columns = (np.flatnonzero((made["search"][..., 0] > 127).any(axis=axis)) for axis in (1, 0))
+        seen = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        # The programs' half pixel of the crop, a rounded crop corner, and the pixel raster.
+        tolerance = 1.5 + 256 / (4 * np.sqrt(24 * 30))
+        np.testing.assert_allclose(seen, (x, y, x + w, y + h), atol=tolerance)
+
+
+def test_pure_in_seed_step_row_and_split(videos):
+    config = dataclasses.replace(PLAIN, search_center_jitter=3.0, search_scale_jitter=0.25)
+    made = pairs.pair([videos], [1], config, 1, 2, 3)
+    assert equal(made, pairs.pair([videos], [1], config, 1, 2, 3))
+    for key in [(0, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3, "validation")]:
+        assert not equal(made, pairs.pair([videos], [1], config, *key))
+
+
+def test_every_augmentation_can_happen(videos):
+    config = dataclasses.replace(PLAIN, grey_probability=0.3, brightness=0.2)
+    made = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(40)]
+    grey = {name: [(m[name] == m[name][..., :1]).all() for m in made] for name in ("template", "search")}
+    assert grey["template"] == grey["search"] and 0.1 < np.mean(grey["search"]) < 0.55
+
+
+def test_brightness_is_for_training_only(videos):
+    def made(brightness, split):
+        return pairs.pair([videos], [1], dataclasses.replace(PLAIN, brightness=brightness), 0, 0, 0, split)
+
+    assert not equal(made(0.2, "train"), made(0.0, "train"))
+    assert equal(made(0.2, "validation"), made(0.0, "validation"))
+
+
+def test_images_give_the_same_picture_twice(tmp_path):
+    source = coco.open(layouts.coco(tmp_path))
+    config = dataclasses.replace(PLAIN, search_size=32, search_factor=2.0)
+    made = pairs.pair([source], [1], config, 0, 0, 0)
+    np.testing.assert_array_equal(made["template"][0], made["search"])
+
+
+def test_unusable_crops_are_redrawn_and_the_redrawing_ends(tmp_path):
+    layouts.frames(tmp_path, ("v",))
+    values = layouts.boxes()
+    values[:, 0] = 5000  # visible by the file, but nowhere near the image
+    values[::2] = layouts.boxes()[::2]
+    layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", values)
+    for row in range(10):
+        made = pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, row)
+        assert made["search"].any() and made["template"].any()
+    values[:, 0] = 5000
+    layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", values)
+    with pytest.raises(InputError, match="frames: 100 pairs in a row had no image in the crop, .* in sequence v"):
+        pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, 0)
+
+
+def test_a_huge_box_is_no_pair_and_no_memory(tmp_path):
+    layouts.frames(tmp_path, ("v",))
+    layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", layouts.boxes() * [1, 1, 1e4, 1e4])
+    with pytest.raises(InputError, match="a target below a pixel or huge, the last in sequence v"):
+        pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, 0)
+
+
+def test_truncated_frame_is_named(tmp_path):
+    layouts.frames(tmp_path, ("v",))
+    for path in (tmp_path / "v").glob("*.jpg"):
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"v/000000\d\d\.jpg"):
+        pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, 0)
+
+
+def test_two_templates(videos):
+    made = pairs.pair([videos], [1], dataclasses.replace(PLAIN, templates=2), 0, 0, 0)
+    assert made["template"].shape == (2, 32, 32, 3) and made["template_box"].shape == (2, 4)
+    assert not np.array_equal(made["template"][0], made["template"][1])
+
+
+def test_real_video(sequences):
+    source = frames.open(sequences / "sot")
+    config = pairs.PairConfig.from_config(grm.get_config("b256"))
+    for row in range(6):
+        made = pairs.pair([source], [1], config, 0, 0, row)
+        assert made["search"].shape == (256, 256, 3) and made["search"].std() > 5
+        centre = made["search_box"][:2] + made["search_box"][2:] / 2
+        assert (centre > -0.6).all() and (centre < 1.6).all()

@@ -1,0 +1,221 @@
+import functools
+import itertools
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from data_pipelines.sources import synthetic
+from data_pipelines.sources.synthetic import leaves, pairs, render, sprites
+from trackers.errors import InputError, UsageError
+
+SMALL = synthetic.SyntheticConfig(template_size=24, search_size=48, backgrounds=2, families=3, poses=2)
+
+
+def _config(**own):
+    return ConfigDict(
+        {
+            "seed": 3,
+            "model": {"template_size": 24, "search_size": 48, "templates": 2},
+            "tracking": {"template_factor": 2.0, "search_factor": 4.0, "window": 1.0},
+            "data": {
+                "search_center_jitter": 3.0,
+                "search_scale_jitter": 0.25,
+                "synthetic": {"backgrounds": 2, "families": 3, "poses": 2, "renew_every_steps": 2, **own},
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def banks():
+    return jax.jit(functools.partial(synthetic.make_banks, config=SMALL))(jax.random.key(0))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _pairs(keys, banks, config):
+    return jax.vmap(lambda k: synthetic.pair(k, banks, config))(keys)
+
+
+@pytest.fixture(scope="module")
+def made(banks):
+    return jax.tree.map(np.asarray, _pairs(jax.random.split(jax.random.key(1), 64), banks, SMALL))
+
+
+def _equal(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_pairs_have_the_shapes_of_a_batch(made):
+    assert {k: (v.shape, v.dtype.name) for k, v in made.items()} == {
+        "template": ((64, 1, 24, 24, 3), "uint8"),
+        "template_box": ((64, 1, 4), "float32"),
+        "search": ((64, 48, 48, 3), "uint8"),
+        "search_box": ((64, 4), "float32"),
+    }
+
+
+def test_same_key_same_bytes_and_other_key_other_pair(banks, made):
+    again = jax.tree.map(np.asarray, _pairs(jax.random.split(jax.random.key(1), 64), banks, SMALL))
+    assert _equal(made, again)
+    assert len({image.tobytes() for image in made["search"]}) == 64
+
+
+def test_template_is_centered_and_measured_by_its_box(made):
+    box = made["template_box"][:, 0]
+    np.testing.assert_allclose(box[:, :2] + box[:, 2:] / 2, 0.5, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt(box[:, 2] * box[:, 3]) * SMALL.template_factor, 1.0, atol=1e-5)
+
+
+def test_search_box_is_jittered_as_the_field_does(made):
+    box = made["search_box"]
+    center = box[:, :2] + box[:, 2:] / 2
+    reach = SMALL.search_center_jitter / SMALL.search_factor / 2
+    assert np.abs(center - 0.5).max() <= reach
+    assert np.abs(center - 0.5).max() > 0.9 * reach
+    log_scale = np.log(np.sqrt(box[:, 2] * box[:, 3]) * SMALL.search_factor)
+    # The window's side follows the root of two jittered sides, so the deviation is 0.25 / sqrt(2).
+    assert 0.11 < log_scale.std() < 0.25
+
+
+@pytest.mark.parametrize("is_search", [False, True])
+def test_painted_extent_is_the_box(banks, is_search):
+    config = synthetic.SyntheticConfig(
+        **{**vars(SMALL), "region_probability": 0.0, "distractor_probability": 0.0, "occlusion_probability": 0.0}
+    )
+    ground = config.backgrounds * config.background_size**2
+    white = banks["texels"] | jnp.uint32(0x00FFFFFF)
+    flat = {**banks, "texels": white.at[:ground].set(0)}
+    per_unit, pixels = config.unit_pixels, 96
+    ticks = (jnp.arange(pixels) + 0.5 - pixels / 2) / per_unit
+    x, y = jnp.meshgrid(ticks, ticks)
+
+    @jax.jit
+    def silhouette(key):
+        keys = jax.random.split(key)
+        layers, _, size = pairs._view(keys[0], pairs._scene(keys[1], flat, config), flat, config, is_search)
+        layers["gain"] = jnp.ones_like(layers["gain"])
+        return render.compose(flat["texels"], layers, x, y)[0] > 127.5, size
+
+    for key in jax.random.split(jax.random.key(2), 12):
+        seen, size = jax.tree.map(np.asarray, silhouette(key))
+        columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
+        found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) - pixels / 2
+        np.testing.assert_allclose(found, np.array([*-size, *size]) / 2 * per_unit, atol=1.5)
+
+
+def test_region_target_keeps_to_the_background(banks):
+    """Without change between the views a region target shows the same pixels in both."""
+    config = synthetic.SyntheticConfig(
+        **{**vars(SMALL), "template_size": 48, "template_factor": 4.0, "search_center_jitter": 0.0,
+           "search_scale_jitter": 0.0, "region_probability": 1.0, "change": 0.0, "distractor_probability": 0.0,
+           "occlusion_probability": 0.0, "border_probability": 0.0}
+    )  # fmt: skip
+    made = jax.tree.map(np.asarray, _pairs(jax.random.split(jax.random.key(4), 8), banks, config))
+    np.testing.assert_allclose(made["template_box"][:, 0], made["search_box"], atol=1e-5)
+    inner = (slice(None), slice(12, 36), slice(12, 36))
+    difference = np.abs(made["template"][:, 0][inner].astype(float) - made["search"][inner])
+    other = np.abs(made["template"][:, 0][inner].astype(float) - np.roll(made["search"], 1, 0)[inner])
+    # Sensor noise and a cast shadow may differ, hence the median over the pairs.
+    assert np.median(difference.mean((1, 2, 3))) < 6 < np.median(other.mean((1, 2, 3)))
+
+
+def test_extent_equals_that_of_the_mapped_outline():
+    angle = 2 * np.pi * np.arange(sprites.DIRECTIONS) / sprites.DIRECTIONS
+    support = 0.5 * np.abs(np.cos(angle)) + 0.2 * np.abs(np.sin(angle))  # of the box [-0.5, 0.5] x [-0.2, 0.2]
+    matrix = np.array([[1.3, -0.7], [0.4, 0.9]])
+    corners = matrix @ np.array([[-0.5, 0.5, -0.5, 0.5], [-0.2, -0.2, 0.2, 0.2]])
+    expected = [corners.min(1), corners.max(1)]
+    np.testing.assert_allclose(sprites.extent(jnp.asarray(support), jnp.asarray(matrix)), expected, atol=5e-3)
+
+
+def test_backgrounds_have_the_statistics_of_photographs():
+    """Heavy-tailed derivatives and a power spectrum near f^-2; Gaussian noise of the same spectrum has kurtosis 3."""
+    images = jax.jit(lambda k: jax.lax.map(lambda k: leaves.background(k, 128), k))(
+        jax.random.split(jax.random.key(5), 6)
+    )
+    grey = np.asarray(images).mean(-1)
+    smooth = np.asarray(leaves.fractal_noise(jax.random.key(6), 128, [1.0] * 6))
+
+    def kurtosis(stack):
+        step = np.diff(stack, axis=2)
+        return (step**4).mean((1, 2)) / (step**2).mean((1, 2)) ** 2
+
+    frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128)[None])
+    power = (np.abs(np.fft.fft2(grey - grey.mean((1, 2), keepdims=True))) ** 2).mean(0)
+    band = (frequency > 0.03) & (frequency < 0.3)
+    slope = np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0]
+    assert np.median(kurtosis(grey)) > 7 > 4 > np.median(kurtosis(smooth))
+    assert -3.0 < slope < -1.4
+
+
+def test_batches_do_not_depend_on_rows_or_start():
+    config = _config()
+    take = functools.partial(itertools.islice)
+    whole = list(take(synthetic.batches(config, 0, range(0, 12)), 4))
+    part = list(take(synthetic.batches(config, 0, range(5, 9)), 2))
+    assert whole[0]["template"].shape == (12, 2, 24, 24, 3)
+    assert all(_equal({k: v[5:9] for k, v in w.items()}, p) for w, p in zip(whole, part, strict=False))
+    resumed = list(take(synthetic.batches(config, 2, range(0, 12)), 2))
+    assert _equal(whole[2], resumed[0]) and _equal(whole[3], resumed[1])
+    assert not _equal(whole[0], whole[1])
+
+
+def test_split_and_seed_change_the_batch():
+    config = _config()
+    first = {
+        (seed, split): next(synthetic.batches(config, 0, range(2), seed, split))["search"].tobytes()
+        for seed, split in [(None, "train"), (3, "train"), (4, "train"), (3, "validation")]
+    }
+    assert first[None, "train"] == first[3, "train"]
+    assert len(set(first.values())) == 3
+    with pytest.raises(ValueError, match="train and validation"):
+        synthetic.batches(config, 0, range(2), 3, "test")
+
+
+def test_make_batch_inside_jit_equals_the_stream():
+    config = _config()
+    settings = synthetic.SyntheticConfig.from_config(config)
+    streamed = next(synthetic.batches(config, 1, range(4)))
+
+    @jax.jit
+    def inside(step):
+        return synthetic.make_batch(3, step, jnp.arange(4), synthetic.banks_at(3, step, settings), settings)
+
+    made = inside(1)
+    for name, value in streamed.items():
+        np.testing.assert_allclose(made[name].astype(jnp.float32), value.astype(np.float32), atol=2)
+
+
+def test_closing_the_stream_ends_its_thread():
+    stream = synthetic.batches(_config(), 0, range(2))
+    next(stream)
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name == "synthetic"]
+
+
+def test_config_is_collected_and_checked():
+    settings = synthetic.SyntheticConfig.from_config(_config(families=5))
+    assert (settings.search_size, settings.templates, settings.families, settings.poses) == (48, 2, 5, 2)
+    assert synthetic.SyntheticConfig.from_config({}) == synthetic.SyntheticConfig()
+    with pytest.raises(UsageError, match="config.data.synthetic.familys"):
+        synthetic.SyntheticConfig.from_config(_config(familys=5))
+
+
+def test_sequences_are_written_in_the_got10k_layout(tmp_path):
+    frames, boxes = synthetic.sequence(7000, 3, (48, 64))
+    assert frames.shape == (3, 48, 64, 3) and frames.dtype == np.uint8 and boxes.shape == (3, 4)
+    assert np.array_equal(frames, synthetic.sequence(7000, 3, (48, 64))[0])
+    synthetic.write_sequences(tmp_path / "out", 2, 3, 7, (48, 64))
+    folders = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert folders == ["synthetic_0001", "synthetic_0002"]
+    first = tmp_path / "out" / folders[0]
+    assert sorted(p.name for p in first.glob("*.jpg")) == [f"{t:08d}.jpg" for t in (1, 2, 3)]
+    np.testing.assert_allclose(np.loadtxt(first / "groundtruth.txt", delimiter=","), boxes, atol=1e-3)
+    with pytest.raises(InputError, match="not an empty folder"):
+        synthetic.write_sequences(tmp_path / "out", 1, 1, 1)
+    with pytest.raises(InputError, match="positive"):
+        synthetic.write_sequences(tmp_path / "new", 0, 1, 1)

@@ -1,0 +1,223 @@
+"""Results drawn on RGB frames, and H.264 video files of them."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from trackers.errors import InputError
+
+BOX_COLOR = (255, 196, 0)
+TRUTH_COLOR = (64, 224, 112)
+_TEXT_COLOR = (16, 16, 16)
+_OUTLINE_COLOR = (24, 24, 24)
+_WINDOW_COLOR = (235, 235, 235)
+# Category of search-only tokens in Prediction.division, and the brightness they are shown at.
+_SEARCH_ONLY, _SHADE = 1, 0.4
+# Small frames are enlarged by a whole factor to at least this height, so that lines and letters look the same on all.
+_SMALLEST_SIDE = 480
+# Fractional bits of the coordinates that OpenCV takes.
+_SHIFT = 4
+
+
+def annotate(frame, box=None, score=None, number=None, truth=None, division=None, window=None):
+    """The frame with what a tracker says of it.
+
+    Args:
+      frame: (H, W, 3) uint8 RGB, left as it is.
+      box: (4,) x, y, w, h in pixels, or None.
+      score: written at the box; None or NaN: not written.
+      number: of the frame, written in the corner, or None.
+      truth: (4,) ground truth x, y, w, h in pixels, in another color, or None (NaN or without area: not drawn).
+      division: (rows, columns) int category of each search token, 1 = search only, or None: search-only tokens are
+        darkened within the search window (as in GRM's Fig. 3).
+      window: (3,) x1, y1, side of the search crop in pixels, needed with `division`.
+
+    Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small.
+    """
+    import cv2
+
+    image = frame if division is None else shade_search_only(frame, division, window)
+    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    if scale > 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    elif image is frame:
+        image = frame.copy()
+    width = max(2, round(min(image.shape[:2]) / 240))
+    if division is not None:
+        x1, y1, side = (float(v) for v in window)
+        _rectangle(image, (x1, y1, side, side), scale, _WINDOW_COLOR, max(1, width // 2))
+    if _drawable(truth):
+        _rectangle(image, truth, scale, TRUTH_COLOR, width)
+    if _drawable(box):
+        _rectangle(image, box, scale, BOX_COLOR, width)
+        if score is not None and np.isfinite(score):
+            _label_box(image, f"{float(score):.2f}", np.asarray(box, float) * scale, width)
+    if number is not None:
+        _label(image, f"frame {number}", (2 * width, 2 * width), (245, 245, 245))
+    return image
+
+
+def shade_search_only(frame, division, window):
+    """A copy of the frame whose search-only tokens are darkened; arguments as of annotate."""
+    division = np.asarray(division)
+    x1, y1, side = (int(v) for v in window)
+
+    def span(first, extent, cells):
+        """Pixels of the frame inside the window along one axis, and the token each of them lies in."""
+        pixels = np.arange(max(first, 0), min(first + side, extent))
+        return pixels, (pixels - first) * cells // side
+
+    rows, row_tokens = span(y1, frame.shape[0], division.shape[0])
+    columns, column_tokens = span(x1, frame.shape[1], division.shape[1])
+    shaded = frame.copy()
+    if len(rows) and len(columns):
+        inside = shaded[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        dark = (division == _SEARCH_ONLY)[row_tokens[:, None], column_tokens]
+        inside[dark] = (inside[dark] * _SHADE).astype(np.uint8)
+    return shaded
+
+
+def _drawable(box):
+    return box is not None and bool(np.all(np.isfinite(box)) and box[2] > 0 and box[3] > 0)
+
+
+def _rectangle(image, box, scale, color, width):
+    import cv2
+
+    x, y, w, h = np.asarray(box, float) * scale
+    # The far corner's pixel is the last one that the box covers.
+    corners = [tuple(int(round(v * 2**_SHIFT)) for v in corner) for corner in ((x, y), (x + w - 1, y + h - 1))]
+    for line, shown in ((width + 2, _OUTLINE_COLOR), (width, color)):
+        cv2.rectangle(image, *corners, shown, line, cv2.LINE_AA, _SHIFT)
+
+
+def _font(image):
+    """Scale and thickness of letters: about 1/28 of the frame's smaller side high."""
+    scale = min(image.shape[:2]) / 28 / 22
+    return scale, max(1, round(1.6 * scale))
+
+
+def _label_size(image, text):
+    import cv2
+
+    scale, thickness = _font(image)
+    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    pad = max(3, height // 3)
+    return width + 2 * pad, height + baseline + pad, pad
+
+
+def _label_box(image, text, box, line):
+    """Writes above the box, or inside its upper edge where there is no room."""
+    width, height, _ = _label_size(image, text)
+    x, y = box[0] - line / 2, box[1] - line / 2 - height
+    if y < 0:
+        y = box[1] + line
+    x = min(max(0, x), image.shape[1] - width)
+    _label(image, text, (round(x), round(min(max(0, y), image.shape[0] - height))), BOX_COLOR)
+
+
+def _label(image, text, corner, color):
+    import cv2
+
+    width, height, pad = _label_size(image, text)
+    scale, thickness = _font(image)
+    x, y = corner
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), color, cv2.FILLED)
+    (_, letter_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    origin = (x + pad, y + (height + letter_height) // 2)
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT_COLOR, thickness, cv2.LINE_AA)
+
+
+class VideoWriter:
+    """Writes RGB frames of one size as an MP4 (H.264, yuv420p, which every player and browser shows).
+
+    Args:
+      path: of the file; replaced where it exists.
+      rate: frames per second.
+
+    Raises: InputError where ffmpeg or its H.264 encoder is missing (at once), or where ffmpeg gives up.
+
+    Frames with an odd side get one more row or column, a copy of the last. A context manager; the file is complete
+    after leaving, also where an error ended the loop.
+    """
+
+    def __init__(self, path, rate=25.0):
+        self._program = _encoder()
+        self._path, self._rate = Path(path), rate
+        self._process, self._shape = None, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            self.close()
+        except InputError:
+            if kind is None:  # else the error on its way is the one to report
+                raise
+
+    def write(self, frame):
+        """Appends a frame (H, W, 3) uint8 RGB."""
+        if self._process is None:
+            self._shape = frame.shape
+            self._process = self._start(frame.shape[0] + frame.shape[0] % 2, frame.shape[1] + frame.shape[1] % 2)
+        if frame.shape != self._shape:
+            height, width = self._shape[:2]
+            raise InputError(
+                f"{self._path}: a frame of {frame.shape[1]}x{frame.shape[0]} pixels follows frames of {width}x{height}:"
+                " a video has one size"
+            )
+        odd = ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0))
+        try:
+            self._process.stdin.write(np.ascontiguousarray(np.pad(frame, odd, mode="edge")).data)
+        except OSError:
+            self.close()
+            raise InputError(f"ffmpeg cannot write {self._path}: it ended early") from None
+
+    def _start(self, height, width):
+        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{self._rate:g}", "-i", "-"]
+        # faststart: a browser can play the file before it has all of it.
+        video = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart"]
+        command = [self._program, "-hide_banner", "-loglevel", "error", "-y", *source, *video, "-f", "mp4"]
+        # Errors alone are a few lines, less than a pipe holds. A session of its own: Ctrl-C is not for ffmpeg.
+        return subprocess.Popen(
+            [*command, str(self._path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def close(self):
+        """Finishes the file. Raises: InputError with ffmpeg's words where it failed."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        with process.stderr as log:
+            words = log.read().decode(errors="replace").splitlines()
+        code = process.wait()
+        if code:
+            reason = next((line for line in words if line.strip()), f"exit code {code}")
+            raise InputError(f"ffmpeg cannot write {self._path}: {reason}")
+
+
+def _encoder():
+    """Path of an ffmpeg program that encodes H.264: imageio-ffmpeg's choice, else the system's."""
+    remedy = "install imageio-ffmpeg or ffmpeg with libx264, or leave the drawing out"
+    try:
+        import imageio_ffmpeg
+
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        program = "ffmpeg"
+    try:
+        listed = subprocess.run([program, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        raise InputError(f"no ffmpeg to write video with: {remedy}") from None
+    if listed.returncode or "libx264" not in listed.stdout:
+        raise InputError(f"{program} has no H.264 encoder (libx264): {remedy}")
+    return program

@@ -1,0 +1,262 @@
+"""Tracking one object through a video, as pure functions of the frame.
+
+Crop, normalization, network, window and box are one jitted call a frame; only the frame goes to the device and only
+the box comes back. Being pure, the same functions go through jax.lax.scan (`track`: many frames in one dispatch) and
+jax.vmap (many sequences in lockstep: `jax.vmap(lambda frames, box: track(tracker, variables, frames, box))`).
+"""
+
+import dataclasses
+import functools
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trackers.errors import InputError
+from trackers.models.heads import decode_center
+from trackers.models.tokens import as_pair
+from trackers.ops import boxes, crops
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The `tracking` section of a config.
+
+    template_factor, search_factor: side of the crop over sqrt(w * h) of the target.
+    window: weight of the Hann window on the score map, 0..1; 1 is the published program.
+    size_update: share of the new width and height that is taken each frame, above 0 and up to 1; 1 is the program.
+    clip_margin: pixels of a box that stay inside the frame, and its smallest side.
+    """
+
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    window: float = 1.0
+    size_update: float = 1.0
+    clip_margin: float = 10.0
+
+    def __post_init__(self):
+        limits = {
+            "template_factor": (self.template_factor > 0, "above 0"),
+            "search_factor": (self.search_factor > 0, "above 0"),
+            "window": (0 <= self.window <= 1, "from 0 to 1"),
+            "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
+            "clip_margin": (self.clip_margin >= 0, "at least 0"),
+        }
+        for name, (holds, rule) in limits.items():
+            if not holds:
+                raise InputError(f"tracking.{name} must be {rule}, got {getattr(self, name)}")
+
+
+def _settings(config):
+    known = [field.name for field in dataclasses.fields(Settings)]
+    values = {}
+    for name, value in {} if config is None else config.items():
+        if name == "thresholds":  # chosen by the benchmark, so part of the model by the time it tracks
+            continue
+        if name not in known:
+            raise InputError(f"tracking.{name} is not a setting of the tracker: it has {', '.join(known)}")
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"tracking.{name} must be a number, got {value!r}") from None
+    return Settings(**values)
+
+
+@flax.struct.dataclass
+class State:
+    """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the template."""
+
+    box: jax.Array
+    cache: dict
+
+
+@flax.struct.dataclass
+class Output:
+    """What the tracker says of one frame.
+
+    box: (4,) x, y, w, h in pixels, float32.
+    score: () of the chosen cell before the window is applied; NaN where the tracker gives no score.
+    division: (L, Nx) int32 category of each search token in each layer (0 T, 1 S, 2 A), None where it divides nothing.
+    window: (3,) int32 x1, y1, side of the search crop in the frame.
+    """
+
+    box: jax.Array
+    score: jax.Array
+    division: jax.Array | None
+    window: jax.Array
+
+
+def check_box(box, height, width, name="the box of the first frame"):
+    """The box as float32 (4,) where it can start a tracker.
+
+    Args:
+      box: x, y, w, h in pixels.
+      height, width: of the frame in pixels.
+      name: of the box, for the message.
+
+    Raises: InputError for other than four finite numbers, no area, or a box wholly outside the frame.
+    """
+    try:
+        values = np.asarray(box, np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (4,):
+        raise InputError(f"{name} must be four numbers x,y,w,h in pixels, got {box!r}")
+    shown = ",".join(f"{value:g}" for value in values)
+    if not np.all(np.isfinite(values)):
+        raise InputError(f"{name} is {shown}: give finite numbers x,y,w,h in pixels")
+    x, y, w, h = values
+    if w <= 0 or h <= 0:
+        raise InputError(f"{name} is {shown}, which has no area: give a width and height above 0 (x,y,w,h in pixels)")
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise InputError(f"{name} is {shown}, wholly outside the frame of {width:g}x{height:g} pixels: check x,y,w,h")
+    return values.astype(np.float32)
+
+
+def hann_window(height, width):
+    """Hann window (height, width) float32 with its maximum in the middle, above 0 at the border."""
+
+    def line(n):
+        return 0.5 * (1 - np.cos(2 * np.pi / (n + 1) * np.arange(1, n + 1)))
+
+    return np.outer(line(height), line(width)).astype(np.float32)
+
+
+class Tracker:
+    """A single-object tracker around any model of trackers.models; holds no arrays, hashable where the model is.
+
+    Args:
+      model: from trackers.build.
+      config: mapping or ConfigDict of Settings; what is absent takes its default.
+
+    Raises: InputError for an unknown or impossible setting.
+
+    Frames are (H, W, 3) uint8 RGB. `frame_size` (height, width) says which top left part of a frame is image where
+    frames of several sizes are padded to one shape so that one compilation serves them all; it may be traced.
+    """
+
+    def __init__(self, model, config=None):
+        self.model = model
+        self.settings = _settings(config)
+        self.template_size = _square(model.template_size, "template_size")
+        self.search_size = _square(model.search_size, "search_size")
+
+    def __eq__(self, other):
+        return type(self) is type(other) and (self.model, self.settings) == (other.model, other.settings)
+
+    def __hash__(self):
+        return hash((self.model, self.settings))
+
+    def init(self, variables, frame, box, frame_size=None):
+        """Starts on the target.
+
+        Args:
+          variables: of the model.
+          frame: (H, W, 3) uint8 RGB.
+          box: (4,) x, y, w, h in pixels.
+          frame_size: see the class.
+
+        Returns: State.
+
+        Raises: InputError as check_box does, where box and frame size are known (not traced); for a frame of another
+          shape or dtype.
+        """
+        _check_frame(frame)
+        _check_if_known(box, frame.shape[:2] if frame_size is None else frame_size)
+        return self._init(variables, frame, box, frame_size)
+
+    def step(self, variables, state, frame, frame_size=None):
+        """Finds the target in the next frame: (State, Output). Arguments as of init."""
+        _check_frame(frame)
+        return self._step(variables, state, frame, frame_size)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _init(self, variables, frame, box, frame_size):
+        box = jnp.asarray(box, jnp.float32)
+        factor = self.settings.template_factor
+        crop, _ = crops.sample_target(frame, box, factor, self.template_size, frame_size)
+        template_box = crops.box_to_crop(box, box, crops.crop_window(box, factor)[2])
+        # With several templates all of them start as the first frame's.
+        templates = (1, self.model.templates)
+        cache = self.model.apply(
+            variables,
+            jnp.broadcast_to(crops.normalize(crop), templates + crop.shape),
+            jnp.broadcast_to(template_box, (*templates, 4)),
+            method="encode_template",
+        )
+        return State(box=box, cache=cache)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _step(self, variables, state, frame, frame_size):
+        settings = self.settings
+        height, width = frame.shape[:2] if frame_size is None else frame_size
+        x1, y1, side = crops.crop_window(state.box, settings.search_factor)
+        crop, _ = crops.sample_target(frame, state.box, settings.search_factor, self.search_size, frame_size)
+        prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate")
+        found, score = self._decide(prediction)
+        box = crops.map_box_back(found, state.box, side)
+        if settings.size_update < 1:
+            center = box[:2] + 0.5 * box[2:]
+            size = state.box[2:] + settings.size_update * (box[2:] - state.box[2:])
+            box = jnp.concatenate([center - 0.5 * size, size])
+        box = boxes.clip_xywh(box, height, width, settings.clip_margin)
+        division = None if prediction.division is None else prediction.division[0]
+        output = Output(box=box, score=score, division=division, window=jnp.stack([x1, y1, side]))
+        return state.replace(box=box), output
+
+    def _decide(self, prediction):
+        """Box (4,) cx, cy, w, h in fractions of the crop, and score () before the window."""
+        maps = prediction.maps
+        if "score_map" not in maps:
+            score = jnp.float32(jnp.nan) if prediction.score is None else prediction.score[0]
+            return prediction.box[0], score
+        scores = maps["score_map"]
+        hann = hann_window(*scores.shape[1:3])[None, :, :, None]
+        windowed = scores * ((1 - self.settings.window) + self.settings.window * hann)
+        box, _ = decode_center(windowed, maps["size_map"], maps["offset_map"])
+        return box[0], scores.reshape(-1)[jnp.argmax(windowed)]
+
+
+def track(tracker, variables, frames, box, frame_size=None):
+    """Tracks through a stack of equal-sized frames in one dispatch.
+
+    Args:
+      tracker: Tracker.
+      variables: of its model.
+      frames: (T, H, W, 3) uint8 RGB; the first one starts the tracker.
+      box: (4,) x, y, w, h in pixels of the first frame.
+      frame_size: see Tracker.
+
+    Returns: Output of the frames after the first: every field with a leading axis T - 1.
+
+    Raises: InputError as Tracker.init does.
+    """
+    _check_if_known(box, frames.shape[1:3] if frame_size is None else frame_size)
+    return _track(tracker, variables, frames, box, frame_size)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _track(tracker, variables, frames, box, frame_size):
+    def body(state, frame):
+        return tracker.step(variables, state, frame, frame_size)
+
+    state = tracker.init(variables, frames[0], box, frame_size)
+    return jax.lax.scan(body, state, frames[1:])[1]
+
+
+def _check_if_known(box, frame_size):
+    if not any(isinstance(value, jax.core.Tracer) for value in jax.tree.leaves((box, frame_size))):
+        check_box(box, *(int(extent) for extent in frame_size))
+
+
+def _check_frame(frame):
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != jnp.uint8:
+        raise InputError(f"a frame must be (height, width, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
+
+
+def _square(size, name):
+    height, width = as_pair(size)
+    if height != width:
+        raise InputError(f"model.{name} is {height}x{width}: tracking takes square crops, so give one number")
+    return height
