@@ -33,7 +33,8 @@ def run(main, argv=None):
         if len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         # A config file that could not be loaded says so only when it is asked for.
-        getattr(flags.FLAGS, "config", None)
+        if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+            flags.FLAGS.config.keys()
     except (flags.Error, UsageError) as error:
         # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
         text = str(error)

@@ -1,0 +1,243 @@
+"""A benchmark, from frames on disk to scores: tracks every sequence, keeps the boxes, scores them and draws plots.
+
+    python eval.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:/data/GOT-10k/test --out DIR
+
+--out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
+A sequence that is finished there with the same configuration and weights is not tracked again.
+"""
+
+import dataclasses
+import importlib.metadata
+import platform
+import sys
+
+import jax
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+import trackers
+from data_pipelines import sources
+from trackers import errors
+from trackers.evaluation import baselines, benchmark, figures, records, tables
+from trackers.tracking import drawing, frames, single_object
+from trackers.training import checkpoints
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Configuration and variant: configs/grm.py:b256.", lock_config=True)
+flags.DEFINE_string("checkpoint", None, "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...).")
+flags.DEFINE_string(
+    "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
+)
+flags.DEFINE_string("out", None, "Folder for boxes, scores and plots.")
+flags.DEFINE_list("baselines", [], f"Trackers to compare with, of {', '.join(baselines.NAMES)}.")
+flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
+flags.DEFINE_bool("draw", False, "Also write an MP4 of every sequence, with the boxes of tracker and ground truth.")
+flags.mark_flags_as_required(["config", "checkpoint", "benchmark", "out"])
+
+# Strips in overlap.png; more are not readable.
+_STRIPS = 12
+
+
+def main(argv):
+    del argv
+    config, out = FLAGS.config, epath.Path(FLAGS.out)
+    others = {name: baselines.build(name) for name in FLAGS.baselines}
+    name, sequences = sources.open_sequences(FLAGS.benchmark)
+    sequences = _chosen(sequences, FLAGS.sequences)
+    model = _with_threshold(trackers.build(config.model), config.tracking, name)
+    tracker = single_object.Tracker(model, config.tracking)
+    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+
+    settings = {"model": repr(model), "tracking": repr(tracker.settings)}
+    config_digest, weights_digest = records.digest(settings), records.digest(variables)
+    runner = benchmark.Runner(tracker, variables, frames.read_image)
+    runs = {config.model.name: (runner, f"{config_digest} {weights_digest}")}
+    for other, baseline in others.items():
+        runs[other] = (benchmark.Runner(baseline, None, frames.read_image, compiled=False), f"baseline {other}")
+    tracks = _track(runs, name, sequences, out)
+
+    results = {
+        "benchmark": FLAGS.benchmark,
+        "sequences": len(sequences),
+        "checkpoint": FLAGS.checkpoint,
+        "weights_digest": weights_digest,
+        "config_digest": config_digest,
+        "config": trackers.to_plain(config),
+        "division_threshold": _threshold(model),
+        "versions": _versions(),
+        "units": "scores are fractions; frames per second; a score that is null is not a number in the toolkit either",
+        "speed_means": benchmark.SPEED,
+        "trackers": {tracker: {"speed": _speed(found)} for tracker, found in tracks.items()},
+    }
+    if any(sequence.truth_withheld for sequence in sequences):
+        _report_withheld(results, tracks, name, sequences, out)
+    else:
+        _report(results, tracks, name, sequences, out)
+    if FLAGS.draw:
+        _draw(tracks[config.model.name], sequences, out)
+
+
+def _chosen(sequences, wanted):
+    names = [sequence.name for sequence in sequences]
+    for name in wanted:
+        if name not in names:
+            some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise errors.UsageError(f"--sequences: the benchmark has no {name!r}; it has {some}")
+    return [sequence for sequence in sequences if not wanted or sequence.name in wanted]
+
+
+def _with_threshold(model, tracking, name):
+    """The model with the benchmark's own division threshold, where config.tracking.thresholds gives one."""
+    threshold = tracking.get("thresholds", {}).get(name)
+    if threshold is None or _threshold(model) is None:
+        return model
+    print(f"division threshold {threshold} for {name} (config.tracking.thresholds.{name})", flush=True)
+    return model.clone(division=dataclasses.replace(model.division, threshold=threshold))
+
+
+def _threshold(model):
+    return getattr(getattr(model, "division", None), "threshold", None)
+
+
+def _track(runs, name, sequences, out):
+    """{tracker: {sequence: (boxes, seconds, facts)}}; tracks what is not finished in `out`."""
+    from tqdm import tqdm
+
+    stores = {tracker: records.Records(out, name, tracker, run) for tracker, (_, run) in runs.items()}
+    tracks = {tracker: {} for tracker in runs}
+    pending = []
+    for tracker, store in stores.items():
+        for sequence in sequences:
+            found = store.finished(sequence.name, len(sequence.frames), first_box=list(sequence.boxes[0]))
+            if found is None:
+                pending.append((tracker, sequence))
+            else:
+                tracks[tracker][sequence.name] = found
+    done = len(runs) * len(sequences) - len(pending)
+    if done:
+        print(f"{done} of {done + len(pending)} are finished in {out} and are not tracked again", flush=True)
+
+    total = sum(len(sequence.frames) for _, sequence in pending)
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    with tqdm(total=total, unit="frame", smoothing=0.05, mininterval=interval, disable=not pending) as bar:
+        for tracker, sequence in pending:
+            bar.set_postfix_str(f"{tracker} {sequence.name}", refresh=False)
+            track = runs[tracker][0].track(sequence, bar.update)
+            store = stores[tracker]
+            store.write(
+                sequence.name,
+                track.boxes,
+                track.seconds,
+                first_box=list(sequence.boxes[0]),
+                image_size=list(track.image_size),
+                elapsed=track.elapsed,
+                scores=[round(float(score), 5) for score in track.scores[1:]],
+            )
+            # Read back, so that a resumed run and an uninterrupted one score the same three decimals.
+            tracks[tracker][sequence.name] = store.finished(sequence.name, len(sequence.frames))
+    return tracks
+
+
+def _speed(found):
+    return benchmark.speed([(seconds, facts["elapsed"]) for _, seconds, facts in found.values()])
+
+
+def _report(results, tracks, name, sequences, out):
+    scored = {}
+    for tracker, found in tracks.items():
+        boxes = {sequence: track[0] for sequence, track in found.items()}
+        sizes = {sequence: track[2]["image_size"] for sequence, track in found.items()}
+        scored[tracker] = benchmark.score(name, sequences, boxes, sizes)
+        results["trackers"][tracker] |= {"scores": _plain_scores(scored[tracker])}
+        for toolkit, score in scored[tracker].items():
+            if "error" in score:
+                print(f"{tracker}: {toolkit} gives no scores: {score['error']}", flush=True)
+    records.write_json(out / "results.json", results)
+
+    speeds = {tracker: values["speed"] for tracker, values in results["trackers"].items()}
+    text = "\n\n".join(
+        [
+            f"{FLAGS.benchmark}: {len(sequences)} sequences, in per cent",
+            tables.overall(scored, speeds),
+            tables.sequences(scored),
+            tables.LEGEND,
+        ]
+    )
+    (out / "table.md").write_text(text + "\n")
+    print(text)
+
+    analysed = {tracker: score["pytracking"] for tracker, score in scored.items()}
+    curves = {tracker: score["overall"] for tracker, score in analysed.items() if "overall" in score}
+    if curves:
+        title = f"{name}, {len(sequences)} sequences"
+        figures.success(out / "success.png", curves, title)
+        figures.precision(out / "precision.png", curves, title)
+    shown = sequences[:_STRIPS]
+    strips = {
+        sequence.name: {
+            tracker: benchmark.overlaps(sequence, found[sequence.name][0]) for tracker, found in tracks.items()
+        }
+        for sequence in shown
+    }
+    title = name if len(shown) == len(sequences) else f"{name}, the first {len(shown)} of {len(sequences)} sequences"
+    figures.overlaps(out / "overlap.png", strips, title)
+    print(f"wrote {out}/results.json, table.md, success.png, precision.png, overlap.png and the boxes in {out}/{name}")
+
+
+def _plain_scores(score):
+    def plain(found):
+        return {"frames": found.frames, **found.values}
+
+    return {
+        toolkit: found
+        if "error" in found
+        else {"overall": plain(found["overall"]), "sequences": {k: plain(v) for k, v in found["sequences"].items()}}
+        for toolkit, found in score.items()
+    }
+
+
+def _report_withheld(results, tracks, name, sequences, out):
+    """Only the first boxes are public: the files are the result."""
+    records.write_json(out / "results.json", results)
+    print(f"{name}: only the first box of a sequence is published, so its server scores the boxes in {out}/{name}")
+    if name == "got10k":
+        for tracker in tracks:
+            path = records.Records(out, name, tracker, run=None).submission([sequence.name for sequence in sequences])
+            print(f"for the server: {path}")
+
+
+def _draw(found, sequences, out):
+    """OUT/videos/NAME.mp4: the recorded boxes and the ground truth on the frames."""
+    from tqdm import tqdm
+
+    folder = out / "videos"
+    folder.mkdir(parents=True, exist_ok=True)
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    total = sum(len(sequence.frames) for sequence in sequences)
+    with tqdm(total=total, unit="frame", desc="drawing", mininterval=interval) as bar:
+        for sequence in sequences:
+            boxes, _, facts = found[sequence.name]
+            with drawing.VideoWriter(folder / f"{sequence.name}.mp4") as video:
+                for number, path in enumerate(sequence.frames):
+                    truth = sequence.boxes[number] if number < len(sequence.boxes) else None
+                    score = facts["scores"][number - 1] if number else None
+                    shown = drawing.annotate(frames.read_image(path), boxes[number], score, number, truth)
+                    video.write(shown)
+                    bar.update()
+    print(f"wrote {len(sequences)} videos in {folder}")
+
+
+def _versions():
+    names = ("jax", "flax", "numpy", "opencv-contrib-python-headless")
+    known = {}
+    for name in names:
+        try:
+            known[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            known[name] = None
+    return {"python": platform.python_version(), **known, "device": jax.devices()[0].device_kind}
+
+
+if __name__ == "__main__":
+    errors.run(main)

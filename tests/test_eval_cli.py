@@ -1,0 +1,194 @@
+"""eval.py as users call it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import trackers
+from configs import grm
+from trackers.training import checkpoints
+
+cv2 = pytest.importorskip("cv2")
+ROOT = Path(__file__).resolve().parents[1]
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    config = grm.get_config("tiny")
+    model = trackers.build(config.model)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    checkpoints.save_variables(folder, jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0)), config.model)
+    return folder
+
+
+def _write(root, name, size=(120, 160), boxes=FRAMES):
+    rng = np.random.default_rng(len(name))
+    patch = rng.integers(0, 256, (24, 32, 3), np.uint8)
+    folder = root / name
+    folder.mkdir(parents=True)
+    truth = [(40 + 3 * t, 30, 32, 24) for t in range(FRAMES)]
+    for t, (x, y, w, h) in enumerate(truth):
+        frame = rng.integers(90, 110, (*size, 3), np.uint8)
+        frame[y : y + h, x : x + w] = patch
+        cv2.imwrite(str(folder / f"{t + 1:08d}.jpg"), frame)
+    (folder / "groundtruth.txt").write_text("".join(f"{x},{y},{w},{h}\n" for x, y, w, h in truth[:boxes]))
+
+
+@pytest.fixture
+def videos(tmp_path):
+    root = tmp_path / "videos"
+    _write(root, "one")
+    _write(root, "three", size=(200, 300))
+    return root
+
+
+def _run(benchmark, out, checkpoint, *arguments):
+    command = [sys.executable, "eval.py", "--config=configs/grm.py:tiny", f"--checkpoint={checkpoint}"]
+    command += [f"--benchmark={benchmark}", f"--out={out}", *arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def _error(result, code):
+    """The error line, the only one on stderr beside progress bars."""
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and result.stderr.rstrip().endswith(lines[0])
+    return lines[0]
+
+
+def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
+    out = tmp_path / "out"
+    result = _run(f"uav:{videos}", out, checkpoint, "--baselines=static,kcf")
+    assert result.returncode == 0, result.stderr
+    assert "division threshold 0.55 for uav" in result.stdout
+    assert "30/30" in result.stderr and "frame/s" in result.stderr  # progress with a rate
+    table = (out / "table.md").read_text()
+    assert table.strip() in result.stdout
+    assert [line.split()[1] for line in table.splitlines() if line.startswith("| ")][1:4] == ["grm", "static", "kcf"]
+    for name in ("success.png", "precision.png", "overlap.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+    found = json.loads((out / "results.json").read_text())
+    assert found["division_threshold"] == 0.55
+    assert found["trackers"]["static"]["scores"]["got10k"]["sequences"]["one"]["frames"] == FRAMES - 1
+    # The patch walks 3 pixels a frame: the box that stays overlaps it by (32 - 3t) / (32 + 3t).
+    expected = np.mean([(32 - 3 * t) / (32 + 3 * t) for t in range(1, FRAMES)])
+    assert found["trackers"]["static"]["scores"]["got10k"]["overall"]["AO"] == pytest.approx(expected)
+    assert found["trackers"]["kcf"]["scores"]["got10k"]["overall"]["AO"] > expected + 0.1
+    assert found["trackers"]["grm"]["speed"]["tracker_fps"] > found["trackers"]["grm"]["speed"]["end_to_end_fps"] > 0
+    boxes = (out / "uav" / "grm" / "one.txt").read_text()
+    assert len(boxes.splitlines()) == FRAMES and boxes.splitlines()[0] == "40.000,30.000,32.000,24.000"
+
+    # One sequence is lost, the others are kept; --draw works from what is on disk.
+    (out / "uav" / "grm" / "one.txt").unlink()
+    before = (out / "uav" / "grm" / "three.txt").stat().st_mtime_ns
+    again = _run(f"uav:{videos}", out, checkpoint, "--baselines=static,kcf", "--draw")
+    assert again.returncode == 0, again.stderr
+    assert "5 of 6 are finished" in again.stdout and "5/5" in again.stderr
+    assert (out / "uav" / "grm" / "one.txt").read_text() == boxes
+    assert (out / "uav" / "grm" / "three.txt").stat().st_mtime_ns == before
+    repeated = json.loads((out / "results.json").read_text())
+    for name, tracker in found["trackers"].items():
+        assert repeated["trackers"][name]["scores"] == tracker["scores"]
+    assert {path.name for path in (out / "videos").iterdir()} == {"one.mp4", "three.mp4"}
+
+    # Another setting of the tracker is another run.
+    other = _run(f"uav:{videos}", out, checkpoint, "--sequences=one", "--config.tracking.window=0.5")
+    assert other.returncode == 0, other.stderr
+    assert "are finished" not in other.stdout
+    assert json.loads((out / "results.json").read_text())["sequences"] == 1
+
+
+def test_withheld_ground_truth_gives_files_for_the_server(tmp_path, checkpoint):
+    root = tmp_path / "test"
+    _write(root, "GOT-10k_Test_000001", boxes=1)
+    (root / "list.txt").write_text("GOT-10k_Test_000001\n")
+    result = _run(f"got10k:{root}", tmp_path / "out", checkpoint)
+    assert result.returncode == 0, result.stderr
+    assert "only the first box of a sequence is published" in result.stdout
+    with zipfile.ZipFile(tmp_path / "out" / "got10k" / "grm.zip") as archive:
+        text = archive.read("GOT-10k_Test_000001/GOT-10k_Test_000001_001.txt").decode()
+    assert len(text.splitlines()) == FRAMES
+    assert "scores" not in json.loads((tmp_path / "out" / "results.json").read_text())["trackers"]["grm"]
+
+
+def test_a_truncated_frame_is_named_and_finished_sequences_stay(videos, tmp_path, checkpoint):
+    broken = videos / "three" / "00000003.jpg"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint), 1)
+    assert str(broken) in line and "cut short" in line
+    assert len((tmp_path / "out" / "frames" / "grm" / "one.txt").read_text().splitlines()) == FRAMES
+    assert not (tmp_path / "out" / "frames" / "grm" / "three.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("box", "said"), [("40,30,0,24", "has no area"), ("900,30,32,24", "outside the frame"), ("nan,30,32,24", "finite")]
+)
+def test_an_impossible_first_box(videos, tmp_path, checkpoint, box, said):
+    truth = videos / "one" / "groundtruth.txt"
+    truth.write_text("\n".join([box, *truth.read_text().splitlines()[1:]]) + "\n")
+    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, "--sequences=one"), 1)
+    assert "sequence one" in line and said in line
+
+
+def test_a_checkpoint_of_another_size(videos, tmp_path, checkpoint):
+    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, "--config.model.width=48"), 1)
+    assert "another model or size" in line and str(checkpoint) in line
+
+
+def _missing_root(videos):
+    return f"got10k:{videos}/nowhere", f"{videos}/nowhere"
+
+
+def _empty_sequence(videos):
+    for frame in (videos / "one").glob("*.jpg"):
+        frame.unlink()
+    return f"frames:{videos}", "sequence one: no frames"
+
+
+def _count_mismatch(videos):
+    (videos / "one" / "00000005.jpg").unlink()
+    return f"frames:{videos}", "4 frames"
+
+
+def _no_sequences(videos):
+    shutil.rmtree(videos)
+    videos.mkdir()
+    return f"otb:{videos}", str(videos)
+
+
+@pytest.mark.parametrize("spoil", [_missing_root, _empty_sequence, _count_mismatch, _no_sequences])
+def test_what_is_wrong_on_disk_is_named(videos, tmp_path, checkpoint, spoil):
+    spec, said = spoil(videos)
+    assert said in _error(_run(spec, tmp_path / "out", checkpoint), 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--benchmark=imagenet:/data"], "imagenet"),
+        (["--baselines=siamfc"], "siamfc"),
+        (["--sequences=seven"], "seven"),
+        (["--config.model.depht=3"], "depht"),
+        (["--no_such_flag=1"], "no_such_flag"),
+    ],
+)
+def test_wrong_usage(videos, tmp_path, checkpoint, arguments, said):
+    assert said in _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, *arguments), 2)
+
+
+def test_no_tensorflow_is_needed():
+    code = "import eval, sys; assert not {'tensorflow', 'cv2', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

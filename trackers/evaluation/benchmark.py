@@ -1,0 +1,185 @@
+"""Runs trackers over the sequences of a benchmark, timed and resumable, and scores the boxes with every toolkit."""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import itertools
+import time
+
+import jax
+import numpy as np
+
+from trackers.errors import InputError
+from trackers.evaluation import scores
+from trackers.tracking import single_object
+
+SPEED = {
+    "tracker_fps": "frames per second inside the tracker, one at a time, the first left out: frame to the device, crop,"
+    " network, box back on the host; no image decoding, no compilation",
+    "end_to_end_fps": "frames per second of the whole loop, image decoding included; no compilation",
+}
+# Frames are padded to these sides, so that videos of many sizes need few compilations.
+_SIDES = (384, 768, 1280, 2048, 4096)
+_READ_AHEAD = 8
+# pytracking treats these benchmarks by rules of their own.
+_OWN_RULES = ("lasot", "uav", "avist")
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """A tracked sequence of T frames.
+
+    boxes: (T, 4) float64 x, y, w, h in pixels, the first as given. scores: (T,), the first NaN.
+    seconds: (T,) inside the tracker. elapsed: seconds of the loop after the first frame, reading included.
+    image_size: (width, height) of the first frame.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    seconds: np.ndarray
+    elapsed: float
+    image_size: tuple
+
+
+class Runner:
+    """Tracks whole sequences with one tracker.
+
+    Args:
+      tracker: anything with the interface of `single_object.Tracker` (`baselines` too).
+      variables: what it takes; None for baselines.
+      read: path -> frame (H, W, 3) uint8 RGB.
+      compiled: whether the tracker is jitted: then frames are padded to few sizes, and compiling is not timed.
+    """
+
+    def __init__(self, tracker, variables, read, compiled=True):
+        self._tracker, self._variables, self._read, self._compiled = tracker, variables, read, compiled
+        self._warm = set()
+
+    def track(self, sequence, tick=lambda: None):
+        """Tracks a data_pipelines Sequence from its first box -> Track; `tick()` is called after every frame.
+
+        Raises: InputError naming the sequence where its first box lies outside the first frame or has no area.
+        """
+        box = np.asarray(sequence.boxes[0], np.float64)
+        with _reading(self._read, sequence.frames) as frames:
+            frame = next(frames)
+            height, width = frame.shape[:2]
+            single_object.check_box(box, height, width, f"sequence {sequence.name}: the box of the first frame")
+            self._warm_up(frame)
+            start = time.perf_counter()
+            state = self._start(frame, box)
+            boxes, found, seconds = [box], [np.nan], [time.perf_counter() - start]
+            tick()
+            begin, compiling = time.perf_counter(), 0.0
+            for frame in frames:
+                compiling += self._warm_up(frame)
+                start = time.perf_counter()
+                state, output = self._advance(state, frame)
+                boxes.append(np.asarray(output.box, np.float64))
+                found.append(float(output.score))
+                seconds.append(time.perf_counter() - start)
+                tick()
+            elapsed = time.perf_counter() - begin - compiling
+        return Track(np.array(boxes), np.array(found), np.array(seconds), elapsed, (width, height))
+
+    def _start(self, frame, box):
+        padded, size = self._pad(frame)
+        return jax.block_until_ready(self._tracker.init(self._variables, padded, box, frame_size=size))
+
+    def _advance(self, state, frame):
+        padded, size = self._pad(frame)
+        return self._tracker.step(self._variables, state, padded, frame_size=size)
+
+    def _pad(self, frame):
+        if not self._compiled:
+            return frame, None
+        canvas = np.zeros((*_canvas(frame), 3), np.uint8)
+        canvas[: frame.shape[0], : frame.shape[1]] = frame
+        return canvas, np.array(frame.shape[:2], np.int32)
+
+    def _warm_up(self, frame):
+        """Compiles for this frame's canvas, once; the seconds it took."""
+        if not self._compiled or _canvas(frame) in self._warm:
+            return 0.0
+        start = time.perf_counter()
+        self._warm.add(_canvas(frame))
+        # A box in the middle, as the first frame's box may lie outside a later frame of another size.
+        height, width = frame.shape[:2]
+        middle = np.array([width / 4, height / 4, width / 2, height / 2])
+        jax.block_until_ready(self._advance(self._start(frame, middle), frame))
+        return time.perf_counter() - start
+
+
+def speed(tracks):
+    """{"tracker_fps", "end_to_end_fps"} as SPEED defines them, over [(seconds (T,), elapsed)] of the sequences."""
+    frames = sum(len(seconds) - 1 for seconds, _ in tracks)
+    inside = sum(float(np.sum(seconds[1:])) for seconds, _ in tracks)
+    around = sum(elapsed for _, elapsed in tracks)
+    return {"tracker_fps": frames / inside if inside else 0.0, "end_to_end_fps": frames / around if around else 0.0}
+
+
+def score(benchmark, sequences, boxes, image_sizes):
+    """Scores of one tracker by every toolkit of `scores`.
+
+    Args:
+      benchmark: name; selects pytracking's rules for frames without a target.
+      sequences: list of data_pipelines Sequence. boxes: {name: (T, 4)}. image_sizes: {name: (width, height)}.
+
+    Returns: {toolkit: {"overall": Score, "sequences": {name: Score}}}, or {"error": str} where that toolkit refuses.
+    Hidden frames do not count for GOT-10k's numbers, whatever the benchmark.
+    """
+    rules = benchmark if benchmark in _OWN_RULES else "otb"
+
+    def one(toolkit, sequence):
+        pair = boxes[sequence.name], sequence.boxes
+        if toolkit == "got10k":
+            return scores.got10k(*pair, image_sizes[sequence.name], cover=sequence.visible)
+        if toolkit in ("pytracking", "ostrack"):
+            return getattr(scores, toolkit)(*pair, sequence.visible, rules)
+        return getattr(scores, toolkit)(*pair)
+
+    result = {}
+    for toolkit in scores.TOOLKITS:
+        parts = {}
+        try:
+            for sequence in sequences:
+                parts[sequence.name] = one(toolkit, sequence)
+            result[toolkit] = {"overall": scores.combine(list(parts.values())), "sequences": parts}
+        except InputError as error:
+            result[toolkit] = {"error": f"sequence {sequence.name}: {error}"}
+    return result
+
+
+def overlaps(sequence, boxes):
+    """IoU (T,) for a plot over time, NaN (a gap) where the target is hidden."""
+    values = scores.overlap(np.asarray(boxes), sequence.boxes)
+    return np.where(sequence.visible, values, np.nan)
+
+
+def _canvas(frame):
+    """(height, width) that the frame is padded to; beyond the largest side, multiples of it."""
+    largest = _SIDES[-1]
+    return tuple(next((s for s in _SIDES if s >= side), -(-side // largest) * largest) for side in frame.shape[:2])
+
+
+@contextlib.contextmanager
+def _reading(read, paths):
+    """Iterator of `read` of each path in order, by two threads a few frames ahead (image decoders release the GIL)."""
+    paths = iter(paths)
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+
+    def ahead(count):
+        return [pool.submit(read, path) for path in itertools.islice(paths, count)]
+
+    def frames():
+        waiting = collections.deque(ahead(_READ_AHEAD))
+        while waiting:
+            frame = waiting.popleft().result()
+            waiting.extend(ahead(1))
+            yield frame
+
+    try:
+        yield frames()
+    finally:
+        pool.shutdown(cancel_futures=True)

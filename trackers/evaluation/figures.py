@@ -1,0 +1,111 @@
+"""Plots of a benchmark as PNG files: success, precision, and overlap over the frames of each sequence."""
+
+import io
+import math
+
+import numpy as np
+from etils import epath
+
+from trackers.evaluation import scores
+
+# In fixed order, told apart in every common colour blindness; the first tracker is the one that is evaluated.
+_COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
+_INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
+
+
+def success(path, curves, title=""):
+    """Success plot: share of frames with an overlap above each threshold; the legend gives the area (AUC).
+
+    Args:
+      path: PNG file. title: str.
+      curves: {tracker: Score of pytracking or OSTrack kind}, drawn in this order and listed from best to worst.
+    """
+    entries = {name: (score.curves["success"], score.values["AUC"]) for name, score in curves.items()}
+    _curves(path, entries, scores.OVERLAP_STEPS, title, "Overlap threshold", "Success rate [%]", "AUC")
+
+
+def precision(path, curves, title=""):
+    """Precision plot: share of frames with a centre error up to each distance; the legend gives it at 20 pixels."""
+    entries = {name: (score.curves["precision"], score.values["Precision"]) for name, score in curves.items()}
+    labels = ("Centre error threshold [pixels]", "Precision [%]", "P at 20 px")
+    _curves(path, entries, scores.PIXEL_STEPS, title, *labels)
+
+
+def overlaps(path, strips, title=""):
+    """Overlap over time, a strip a sequence: where each tracker loses its target.
+
+    Args:
+      path: PNG file. title: str.
+      strips: {sequence: {tracker: IoU (T,)}}; the first tracker of each is filled, the others are lines over it.
+    """
+    figure = _figure(9.0, 0.9 + 0.95 * len(strips))
+    axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    handles = {}
+    for axis, (sequence, lines) in zip(axes, strips.items(), strict=True):
+        for number, (tracker, values) in enumerate(lines.items()):
+            color, frames = _COLORS[number % len(_COLORS)], np.arange(len(values))
+            if number == 0:
+                axis.fill_between(frames, 0, values, color=color, alpha=0.18, linewidth=0)
+            style = {"linewidth": 1.6 if number == 0 else 1.0, "zorder": 3 if number == 0 else 2}
+            handles[tracker] = axis.plot(frames, values, color=color, label=tracker, **style)[0]
+        axis.set(xlim=(0, max(1, max(len(values) for values in lines.values()) - 1)), ylim=(0, 1), yticks=(0, 0.5, 1))
+        axis.set_title(sequence, loc="left", fontsize=8.5, color=_INK, pad=2)
+        _plain_axes(axis)
+        axis.tick_params(labelsize=7)
+    axes[-1].set_xlabel("Frame", fontsize=9, color=_INK)
+    figure.supylabel("Overlap (IoU)", fontsize=9, color=_INK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), frameon=False, fontsize=8
+    )
+    _save(figure, path)
+
+
+def _curves(path, entries, steps, title, x_label, y_label, number):
+    figure = _figure(6.6, 4.4)
+    axis = figure.subplots()
+    lines = {}
+    for order, (tracker, (values, score)) in enumerate(entries.items()):
+        style = {"linewidth": 2.4 if order == 0 else 1.6, "zorder": 3 if order == 0 else 2, "clip_on": False}
+        line = axis.plot(steps, 100 * np.asarray(values), color=_COLORS[order % len(_COLORS)], **style)[0]
+        lines[tracker] = (line, -1.0 if math.isnan(score) else score)
+    best = sorted(lines, key=lambda tracker: -lines[tracker][1])
+    labels = [f"{tracker}  {100 * entries[tracker][1]:.1f}" for tracker in best]
+    # Beside the axes: inside, it would hide curves of good or of poor trackers.
+    handles = [lines[tracker][0] for tracker in best]
+    legend = figure.legend(
+        handles, labels, title=number, loc="outside right upper", fontsize=9, alignment="left", frameon=False
+    )
+    legend.get_title().set(fontsize=8.5, color=_MUTED)
+    axis.set(xlim=(steps[0], steps[-1]), ylim=(0, 100))
+    axis.set_title(title, loc="left", fontsize=11, color=_INK)
+    axis.set_xlabel(x_label, color=_INK)
+    axis.set_ylabel(y_label, color=_INK)
+    _plain_axes(axis)
+    _save(figure, path)
+
+
+def _plain_axes(axis):
+    axis.grid(True, color=_GRID, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(colors=_MUTED, length=0)
+    for side, spine in axis.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#b9bec4")
+
+
+def _figure(width, height):
+    """A figure without pyplot's global state; needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path):
+    """Through memory, so that a bucket serves as well as a folder."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150, facecolor="white")
+    epath.Path(path).write_bytes(drawn.getvalue())

@@ -1,0 +1,124 @@
+"""What an evaluation leaves on disk: boxes in the toolkits' formats, what is finished, and results.json.
+
+    OUT/BENCHMARK/TRACKER/NAME/NAME_001.txt   GOT-10k: x,y,w,h with three decimals a frame; NAME_time.txt: seconds
+    OUT/BENCHMARK/TRACKER/NAME.txt            other benchmarks: the same lines; NAME_time.txt
+    OUT/BENCHMARK/TRACKER.zip                 GOT-10k test: what its server takes (`submission`)
+    OUT/progress/BENCHMARK/TRACKER/NAME.json  identity of the run and the sequence, image size, seconds
+
+The comma form is the got-10k toolkit's own for every benchmark, and pytracking's analysis reads it too. (pytracking
+itself writes whole pixels, separated by tabs, and so rounds its boxes before it scores them.)
+"""
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+
+import numpy as np
+from etils import epath
+
+
+def digest(value):
+    """Short hash (12 hex digits) of what JSON can hold, or of a tree of arrays: equal only for equal names and bits."""
+    import jax
+
+    found = hashlib.sha256()
+    leaves = jax.tree_util.tree_leaves_with_path(value)
+    for path, leaf in sorted(((jax.tree_util.keystr(path), leaf) for path, leaf in leaves), key=lambda pair: pair[0]):
+        found.update(path.encode())
+        if hasattr(leaf, "dtype"):
+            array = np.asarray(leaf)
+            found.update(f"{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        else:
+            found.update(repr(leaf).encode())
+    return found.hexdigest()[:12]
+
+
+class Records:
+    """The boxes of one tracker on one benchmark.
+
+    Args:
+      out: folder (anything etils.epath knows).
+      benchmark, tracker: names, as in the layout above.
+      run: digest of whatever decides the boxes: configuration, weights. Sequences of another run are tracked again.
+    """
+
+    def __init__(self, out, benchmark, tracker, run):
+        self._folder = epath.Path(out) / benchmark / tracker
+        self._progress = epath.Path(out) / "progress" / benchmark / tracker
+        self._nested = benchmark == "got10k"
+        self._run = run
+
+    def paths(self, name):
+        """(boxes file, seconds file) of a sequence."""
+        if self._nested:
+            return self._folder / name / f"{name}_001.txt", self._folder / name / f"{name}_time.txt"
+        return self._folder / f"{name}.txt", self._folder / f"{name}_time.txt"
+
+    def write(self, name, boxes, seconds, **facts):
+        """Writes a finished sequence: boxes (T, 4), seconds (T,), and facts (JSON) that `finished` returns."""
+        boxes_file, seconds_file = self.paths(name)
+        _replace(seconds_file, _lines(np.asarray(seconds).reshape(-1, 1), "%.8f"))
+        _replace(boxes_file, _lines(boxes, "%.3f"))
+        # Last, so that a kill leaves either a finished sequence or one that is tracked again.
+        _replace(self._progress / f"{name}.json", json.dumps(_plain({"run": self._run, **facts})) + "\n")
+
+    def finished(self, name, frames, **facts):
+        """(boxes (T, 4), seconds (T,), facts) of this run on this sequence, or None: not yet, another run, or damaged.
+
+        facts: those given must be recorded with the same values.
+        """
+        boxes_file, seconds_file = self.paths(name)
+        try:
+            known = json.loads((self._progress / f"{name}.json").read_text())
+            boxes, seconds = (_read(file) for file in (boxes_file, seconds_file))
+        except (FileNotFoundError, ValueError):
+            return None
+        same = all(known.get(key) == value for key, value in ({"run": self._run} | facts).items())
+        if not same or boxes.shape != (frames, 4) or seconds.shape != (frames, 1):
+            return None
+        return boxes, seconds[:, 0], known
+
+    def submission(self, names):
+        """Zips the files of `names`, sequence folders at the top, as the GOT-10k server takes them; the zip's path."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                for file in self.paths(name):
+                    archive.writestr(str(file.relative_to(self._folder)), file.read_text())
+        path = self._folder.parent / f"{self._folder.name}.zip"
+        path.write_bytes(packed.getvalue())
+        return path
+
+
+def write_json(path, value):
+    """Writes JSON, NaN and infinity as null, numpy numbers as numbers."""
+    _replace(epath.Path(path), json.dumps(_plain(value), indent=1) + "\n")
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(rows, number):
+    return "".join(",".join(number % value for value in row) + "\n" for row in np.asarray(rows))
+
+
+def _read(file):
+    return np.array([[float(v) for v in line.split(",")] for line in file.read_text().splitlines()])
+
+
+def _replace(path, text):
+    """A file is there whole or not at all, whenever the program is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / (path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
