@@ -4,8 +4,9 @@ PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/n
 	(command -v python3.11 >/dev/null 2>&1 && python3.11 -V >/dev/null 2>&1 && echo python3.11) || echo python3)
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# Video that `make demo` also tracks, if it is there: sequences in the GOT-10k layout.
-SEQUENCES ?= $(wildcard ../shared/sequences/sot)
+DEMO ?= runs/demo
+# Real video for `make demo` to track too, e.g. SEQUENCES=/data/video: folders of frames with groundtruth.txt.
+SEQUENCES ?=
 export JAX_PLATFORMS ?= cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -19,7 +20,13 @@ $(VENV)/installed: requirements.txt
 	@touch $@
 
 demo: $(VENV)/installed
-	$(RUN) demo.py --out runs/demo $(if $(SEQUENCES),--sequences $(SEQUENCES))
+	$(RUN) train.py --config configs/grm.py:demo --workdir $(DEMO)
+	@test -d $(DEMO)/video || $(RUN) -m data_pipelines synthetic --out $(DEMO)/video --sequences 8 --length 60 --seed 1
+	$(RUN) eval.py --config configs/grm.py:demo --checkpoint $(DEMO) --benchmark frames:$(DEMO)/video \
+		--out $(DEMO)/eval --baselines untrained,static,kcf,csrt --draw
+	@for folder in $(SEQUENCES); do $(RUN) eval.py --config configs/grm.py:demo --checkpoint $(DEMO) \
+		--benchmark frames:$$folder --out $(DEMO)/eval_real --baselines static,kcf,csrt --draw; done
+	@echo "tables, plots and videos: $(DEMO)/eval"
 
 test: $(VENV)/installed lint
 	$(RUN) -m pytest -m "not slow"

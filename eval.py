@@ -30,7 +30,11 @@ flags.DEFINE_string(
     "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
 )
 flags.DEFINE_string("out", None, "Folder for boxes, scores and plots.")
-flags.DEFINE_list("baselines", [], f"Trackers to compare with, of {', '.join(baselines.NAMES)}.")
+# A baseline beside those of trackers.evaluation.baselines: the same network with random weights.
+_UNTRAINED = "untrained"
+flags.DEFINE_list(
+    "baselines", [], f"To compare with, of {', '.join(baselines.NAMES)}, {_UNTRAINED} (this network, random weights)."
+)
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write an MP4 of every sequence, with the boxes of tracker and ground truth.")
 flags.mark_flags_as_required(["config", "checkpoint", "benchmark", "out"])
@@ -42,7 +46,7 @@ _STRIPS = 12
 def main(argv):
     del argv
     config, out = FLAGS.config, epath.Path(FLAGS.out)
-    others = {name: baselines.build(name) for name in FLAGS.baselines}
+    others = {name: baselines.build(name) for name in FLAGS.baselines if name != _UNTRAINED}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
@@ -53,6 +57,9 @@ def main(argv):
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
     runner = benchmark.Runner(tracker, variables, frames.read_image)
     runs = {config.model.name: (runner, f"{config_digest} {weights_digest}")}
+    if _UNTRAINED in FLAGS.baselines:
+        random = trackers.init(model, jax.random.key(config.seed))
+        runs[_UNTRAINED] = (benchmark.Runner(tracker, random, frames.read_image), f"{config_digest} {_UNTRAINED}")
     for other, baseline in others.items():
         runs[other] = (benchmark.Runner(baseline, None, frames.read_image, compiled=False), f"baseline {other}")
     tracks = _track(runs, name, sequences, out)

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 from trackers import errors
@@ -76,6 +77,7 @@ def init(model, rng):
       rng: a jax key.
     """
     try:
-        return model.init({"params": rng}, *example_inputs(model))
+        # Compiled: op by op, drawing the weights of a small model takes longer than compiling.
+        return jax.jit(lambda key: model.init({"params": key}, *example_inputs(model)))(rng)
     except ValueError as error:
         raise errors.InputError(str(error)) from None

@@ -1,0 +1,77 @@
+"""python -m trackers.convert, as a user runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import grm
+from tests import recipes
+from trackers import convert
+from trackers.training import checkpoints
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments):
+    line = [sys.executable, "-m", "trackers.convert", *arguments]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The recorded small GRM as a file."""
+    manifest, _ = recipes.load("grm_tiny")
+    path = tmp_path_factory.mktemp("published") / "grm.npz"
+    np.savez(path, **recipes.weights(manifest))
+    return path
+
+
+def test_writes_what_load_variables_reads(published, tmp_path):
+    process = command("--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--out={tmp_path / 'out'}")
+    out, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    counts = {line.split("  ")[0]: int(line.split()[-1].replace(",", "")) for line in out.splitlines()[:-1]}
+    config = grm.get_config("tiny").model
+    want = convert.to_variables(convert.read_checkpoint(published), config)
+    got = checkpoints.load_variables(tmp_path / "out", config)
+    a, b = map(convert.layouts.flatten, (got, want))
+    assert set(a) == set(b)
+    for path in b:
+        np.testing.assert_array_equal(a[path], b[path], strict=True)
+    assert sum(counts.values()) == sum(leaf.size for leaf in b.values())
+    # 2 layers of 192*384+384, 384*192+192, 192*2+2.
+    assert counts["encoder/division"] == 2 * (192 * 384 + 384 + 384 * 192 + 192 + 192 * 2 + 2)
+    assert out.splitlines()[-1] == f"wrote {tmp_path / 'out'}"
+
+
+def test_bad_input_is_one_line(published, tmp_path):
+    tiny, out = "--config=configs/grm.py:tiny", f"--out={tmp_path / 'new'}"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04" + bytes(100))
+    cases = {
+        "checkpoint of another size": (
+            (tiny, f"--checkpoint={published}", out, "--config.model.width=48"),
+            1,
+            "misshapen",
+        ),
+        "missing file": ((tiny, "--checkpoint=absent.pth", out), 1, "absent.pth does not exist"),
+        "truncated file": ((tiny, f"--checkpoint={tmp_path / 'cut.pth'}", out), 1, "cut.pth is damaged"),
+        "folder in use": ((tiny, f"--checkpoint={published}", f"--out={tmp_path / 'full'}"), 1, "not empty"),
+        "out is a file": ((tiny, f"--checkpoint={published}", f"--out={tmp_path / 'cut.pth'}"), 1, "is a file"),
+        "no checkpoint given": ((tiny, out), 2, "--checkpoint"),
+        "unknown config key": ((tiny, "--checkpoint=x", out, "--config.model.widht=48"), 2, "widht"),
+        "unknown variant": (("--config=configs/grm.py:huge", "--checkpoint=x", out), 2, "huge"),
+    }
+    processes = {name: command(*arguments) for name, (arguments, _, _) in cases.items()}
+    for name, (_, code, message) in cases.items():
+        out, error = processes[name].communicate(timeout=240)
+        assert processes[name].returncode == code, (name, error)
+        assert out == "", name
+        assert error.startswith("error: ") and error.count("\n") == 1, (name, error)
+        assert message in error, name
+    assert not (tmp_path / "new").exists()
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]

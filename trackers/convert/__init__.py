@@ -1,0 +1,79 @@
+"""Published PyTorch checkpoints <-> Flax variables.
+
+A model's file in this folder (grm.py, ...) lists the names as data: RULES, UNUSED and position_grids(model).
+"""
+
+import functools
+import importlib
+
+import jax
+import numpy as np
+
+import trackers
+from trackers.convert import layouts, vit
+from trackers.convert.reader import read_checkpoint
+from trackers.errors import InputError
+
+__all__ = ["from_variables", "read_checkpoint", "to_variables"]
+
+
+def to_variables(state_dict, config_model, rng=None):
+    """Variables of a model from published weights.
+
+    Args:
+      state_dict: {published key: array}, the tracker's own weights or those of a plain transformer (MAE, DeiT), which
+        fill the encoder while division modules and head are drawn at random.
+      config_model: mapping, the `model` section of a config; says among others whether layers are stacked.
+      rng: jax key of what is drawn; jax.random.key(0) when None.
+
+    Returns: {"params": ..., "batch_stats": ...} of NumPy float32 arrays.
+
+    Raises: InputError naming every missing, unexpected and misshapen key.
+    """
+    model = trackers.build(config_model)
+    name = config_model["name"]
+    published = _published(name)
+    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    targets = layouts.flatten(like)
+    if not vit.is_backbone(state_dict):
+        leaves = layouts.convert(state_dict, targets, published.RULES, published.UNUSED, name)
+        return layouts.unflatten(leaves, like)
+
+    covered = {path: leaf for path, leaf in targets.items() if vit.covers(path)}
+    weights = vit.with_positions(state_dict, published.position_grids(model))
+    leaves = layouts.convert(weights, covered, vit.RULES, vit.UNUSED, name)
+    leaves.update(_draw_uncovered(model, jax.random.key(0) if rng is None else rng))
+    return layouts.unflatten(leaves, like)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw_uncovered(model, rng):
+    """{path: array} of what a backbone does not hold; under jit the rest is never computed."""
+    drawn = layouts.flatten(trackers.init(model, rng))
+    return {path: leaf for path, leaf in drawn.items() if not vit.covers(path)}
+
+
+def from_variables(variables, config_model):
+    """The inverse of `to_variables`: {published key: np.ndarray} in PyTorch's layouts.
+
+    What a model does not use (class token, batch counters) is not in it: load it with strict=False in PyTorch.
+
+    Args:
+      variables: {"params": ..., "batch_stats": ...}, layers stacked or not.
+      config_model: mapping with "name".
+    """
+    rules = _published(config_model["name"]).RULES
+    state_dict = {}
+    for path, leaf in layouts.flatten(variables).items():
+        key, layout = layouts.published(path, rules)
+        state_dict[key] = np.asarray(layout.to_published(np.asarray(leaf)), order="C")
+    return state_dict
+
+
+def _published(name):
+    try:
+        return importlib.import_module(f"trackers.convert.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"trackers.convert.{name}":
+            raise
+        raise InputError(f"no published checkpoints are known for model {name!r}") from None

@@ -1,0 +1,46 @@
+"""python -m trackers.convert --config configs/grm.py:b256 --checkpoint GRM.pth.tar --out DIR: published -> Flax."""
+
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+from trackers import convert, errors
+from trackers.convert import layouts
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Published file: .pth, .pt, .tar, .safetensors or .npz.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write, new or empty; eval.py, track.py and train.py take it.")
+flags.mark_flags_as_required(["config", "checkpoint", "out"])
+
+
+def main(_):
+    """Reads, converts, writes, and says how many numbers went where."""
+    from trackers.training import checkpoints
+
+    out = epath.Path(_OUT.value)
+    if out.exists() and not out.is_dir():
+        raise errors.InputError(f"--out {out} is a file: name a new folder")
+    if out.exists() and any(out.iterdir()):
+        raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
+    config_model = _CONFIG.value.model
+    variables = convert.to_variables(convert.read_checkpoint(_CHECKPOINT.value), config_model)
+    checkpoints.save_variables(out, variables, config_model)
+    for part, count in _counts(variables).items():
+        print(f"{part:24}{count:>14,}")
+    print(f"wrote {out}")
+
+
+def _counts(variables):
+    """{part of the model: numbers in it}, e.g. encoder, encoder/division, head; statistics apart."""
+    counts = {}
+    for path, leaf in layouts.flatten(variables).items():
+        collection, part = path.split("/")[:2]
+        if "/division/" in path:
+            part += "/division"
+        part = part if collection == "params" else f"{collection} of {part}"
+        counts[part] = counts.get(part, 0) + leaf.size
+    return counts
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,126 @@
+"""How PyTorch's names and array layouts correspond to this package's, for rules that each model lists as data.
+
+A rule is (pattern, name, layout): the regular expression of a module's path among the variables, its published name,
+and the layout of its kernel. Rules speak of single layers (block_3); stacked ones (blocks_1_11) are taken apart here.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from trackers.errors import InputError
+
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The two directions between a published array and one of ours.
+
+    to_flax: (published array, our shape) -> our array. to_published: our array -> published array.
+    """
+
+    to_flax: Callable
+    to_published: Callable
+
+
+VECTOR = Layout(lambda a, shape: a.reshape(shape), lambda a: a.reshape(-1))
+# (out, in) <-> (in, *out), e.g. qkv (3D, D) <-> (D, 3, H, d).
+LINEAR = Layout(lambda a, shape: a.T.reshape(shape), lambda a: a.reshape(a.shape[0], -1).T)
+# (out, in) <-> (*in, out), e.g. the attention's output (D, D) <-> (H, d, D).
+LINEAR_OF_HEADS = Layout(lambda a, shape: a.T.reshape(shape), lambda a: a.reshape(-1, a.shape[-1]).T)
+# (out, in, kh, kw) <-> (kh, kw, in, out).
+CONV = Layout(lambda a, shape: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
+# (1, N, D) <-> (N, D).
+TABLE = Layout(lambda a, shape: a.reshape(shape), lambda a: a[None])
+
+
+def prefixed(prefix, rules):
+    """Rules whose published names begin with `prefix`."""
+    return tuple((pattern, prefix + name, layout) for pattern, name, layout in rules)
+
+
+def published(path, rules):
+    """(published key, Layout) of a leaf such as "params/encoder/block_3/norm1/scale"."""
+    path = path.partition("/")[2]
+    module, _, leaf = path.rpartition("/")
+    for pattern, name, layout in rules:
+        if match := re.fullmatch(pattern, module):
+            return f"{match.expand(name)}.{_LEAVES[leaf]}", layout if leaf == "kernel" else VECTOR
+        if match := re.fullmatch(pattern, path):
+            return match.expand(name), layout
+    raise InputError(f"no published name is known for {path}")
+
+
+def flatten(variables):
+    """{path: leaf} of a tree of variables, stacked layers taken apart. Leaves may be abstract."""
+    leaves = {}
+    for path, leaf in traverse_util.flatten_dict(variables, sep="/").items():
+        names = _layer_names(path)
+        if names is None:
+            leaves[path] = leaf
+        elif isinstance(leaf, jax.ShapeDtypeStruct):
+            leaves.update((name, jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)) for name in names)
+        else:
+            leaves.update((name, leaf[i]) for i, name in enumerate(names))
+    return leaves
+
+
+def unflatten(leaves, like):
+    """The inverse of `flatten`: a tree of NumPy arrays with the structure of `like`."""
+
+    def leaf(path):
+        names = _layer_names(path)
+        return np.asarray(leaves[path]) if names is None else np.stack([leaves[name] for name in names])
+
+    paths = traverse_util.flatten_dict(like, sep="/")
+    return traverse_util.unflatten_dict({path: leaf(path) for path in paths}, sep="/")
+
+
+def _layer_names(path):
+    """The single layers' paths of a leaf of stacked layers first..last (inclusive), or None."""
+    match = re.fullmatch(r"(.*/)blocks_(\d+)_(\d+)(/.*)", path)
+    if match is None:
+        return None
+    return [f"{match[1]}block_{i}{match[4]}" for i in range(int(match[2]), int(match[3]) + 1)]
+
+
+def convert(state_dict, targets, rules, unused, model_name):
+    """Arrays for every target leaf.
+
+    Args:
+      state_dict: {published key: array}.
+      targets: {path: leaf with shape and dtype}, from `flatten`.
+      rules: see above; unused: regular expression of the published keys that are dropped.
+      model_name: for the message.
+
+    Returns: {path: np.ndarray}.
+
+    Raises: InputError naming every missing, unexpected and misshapen key.
+    """
+    sources = {path: published(path, rules) for path in targets}
+    needed = {key for key, _ in sources.values()}
+    missing = sorted(needed - set(state_dict), key=_in_order_of_layers)
+    unexpected = [key for key in state_dict if key not in needed and not re.fullmatch(unused, key)]
+    misshapen = []
+    for path, (key, layout) in sorted(sources.items(), key=lambda item: _in_order_of_layers(item[1][0])):
+        shape = jax.eval_shape(layout.to_published, targets[path]).shape
+        if key in state_dict and tuple(state_dict[key].shape) != shape:
+            misshapen.append(f"{key} is {tuple(state_dict[key].shape)}, the model needs {shape}")
+    groups = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+    wrong = [f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in groups if keys]
+    if wrong:
+        raise InputError("\n".join((f"the checkpoint does not fit model {model_name} of this config;", *wrong)))
+    return {
+        path: np.asarray(layout.to_flax(np.asarray(state_dict[key]), targets[path].shape), targets[path].dtype)
+        for path, (key, layout) in sources.items()
+    }
+
+
+def _in_order_of_layers(key):
+    """Sorts blocks.2 before blocks.10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", key)]

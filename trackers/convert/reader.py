@@ -1,0 +1,258 @@
+"""Published checkpoint files -> {name: array}, without PyTorch and without executing anything.
+
+PyTorch's zip format (torch.save since 1.6, torch.jit.save), its legacy format, safetensors and NumPy's .npz are told
+apart by their first bytes, not by the file's name. Only the weights that are asked for are read from the disk.
+"""
+
+import io
+import re
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+from etils import epath
+
+from trackers.convert import pickles
+from trackers.errors import InputError
+
+# Where published files keep their weights: GRM, SimTrack, MixFormer; MAE, DeiT; Lightning; others.
+STATE_DICT_KEYS = ("net", "model", "state_dict", "model_state_dict")
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_PLAIN = (
+    *("float64", "float32", "float16", "complex128", "complex64"),
+    *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
+)
+_STORED_AS = {**{name: name for name in _PLAIN}, "bfloat16": "uint16", "bool": "uint8"}
+_SAFETENSORS_KINDS = str.maketrans({"F": "float", "I": "int", "U": "uint"})
+# Far above any network; a hostile file can repeat one module inside itself without end.
+_MAX_MODULES, _MAX_MODULE_DEPTH = 100_000, 100
+# What a damaged or hostile file makes the libraries below raise.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_checkpoint(path):
+    """Reads the weights of a checkpoint file; nothing in it is executed.
+
+    Args:
+      path: .pth, .pt, .tar (PyTorch zip, TorchScript or legacy), .safetensors or .npz; any path etils.epath knows.
+
+    Returns: {published name: np.ndarray}, in the file's order, in PyTorch's layouts and the file's dtypes, but bfloat16
+      as float32; views of the file's bytes where possible, not to be written into. The state dict is looked for under
+      "net", "model", "state_dict", "model_state_dict" and at the top; a "module." that begins all names is taken off.
+      Entries that are not arrays are left out.
+
+    Raises: InputError where the file is missing, damaged, hostile or not a checkpoint.
+    """
+    path = epath.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a checkpoint file in it")
+    if not path.exists():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        with path.open("rb") as stream:
+            weights = _read(stream)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}: {error}") from None
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error
+    if weights and all(name.startswith("module.") for name in weights):
+        weights = {name.removeprefix("module."): array for name, array in weights.items()}
+    return weights
+
+
+def _read(stream):
+    start = stream.read(512)
+    stream.seek(0)
+    if not start:
+        raise InputError("the file is empty")
+    if start.startswith(b"PK\x03\x04"):
+        return _read_zip(stream)
+    if start[8:9] == b"{":
+        return _read_safetensors(stream)
+    if start[257:262] == b"ustar":
+        raise InputError("a tar archive (PyTorch before 0.4): save it again with a newer PyTorch, or unpack it")
+    if start[:1] == b"\x80":
+        return _read_legacy(stream)
+    raise InputError("not a PyTorch, safetensors or npz file (told by its first bytes); was the download complete?")
+
+
+def _read_zip(stream):
+    with zipfile.ZipFile(stream) as archive:
+        names = archive.namelist()
+        roots = [match[1] for match in (re.fullmatch(r"([^/]*/|)data\.pkl", name) for name in names) if match]
+        if not roots:
+            if names and all(name.endswith(".npy") for name in names):
+                return _read_npz(stream)
+            raise InputError("a zip file that holds neither PyTorch's data.pkl nor NumPy arrays")
+        root = roots[0]
+
+        def record(name):
+            info = archive.getinfo(root + name)
+            # PyTorch stores its records plain; a compressed one could be a bomb.
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise InputError(f"record {name} is compressed, which PyTorch never does")
+            return archive.read(info)
+
+        order = "<"
+        if root + "byteorder" in names:
+            byteorder = record("byteorder").strip()
+            if byteorder not in (b"little", b"big"):
+                raise InputError("its byteorder record is neither little nor big")
+            order = ">" if byteorder == b"big" else "<"
+        value, _ = pickles.load(io.BytesIO(record("data.pkl")))
+        reader = _Storages(lambda key: record(f"data/{key}"), order)
+        if root + "constants.pkl" in names:
+            return reader.arrays(_module_tensors(value))
+        return reader.arrays(_find_state_dict(value))
+
+
+def _read_npz(stream):
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _read_safetensors(stream):
+    try:
+        import safetensors
+    except ImportError:
+        raise InputError("reading .safetensors needs the package safetensors: pip install safetensors") from None
+    try:
+        entries = safetensors.deserialize(stream.read())
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+    def dtype(code):
+        return {"BF16": "bfloat16", "BOOL": "bool"}.get(code, code.translate(_SAFETENSORS_KINDS))
+
+    return {name: _decode(e["data"], dtype(e["dtype"]), "<").reshape(e["shape"]) for name, e in entries}
+
+
+def _read_legacy(stream):
+    magic, _ = pickles.load(stream)
+    if magic != _LEGACY_MAGIC:
+        raise InputError("a plain pickle, not a file of torch.save")
+    protocol, _ = pickles.load(stream)
+    if protocol != _LEGACY_PROTOCOL:
+        raise InputError(f"PyTorch's legacy format of version {protocol!r} is not known, only {_LEGACY_PROTOCOL}")
+    pickles.load(stream)  # sizes of the C types of the machine that wrote it
+    value, declared = pickles.load(stream)
+    keys, _ = pickles.load(stream)
+    if not isinstance(keys, list):
+        raise InputError("its list of storages is missing")
+    # The storages follow one another: element count (int64), then the elements, always little-endian.
+    places = {}
+    for key in map(str, keys):
+        (count,) = struct.unpack("<q", stream.read(8))
+        if key not in declared or count < 0:
+            raise InputError(f"storage {key} is not described by the file, or of negative size")
+        size = count * _item_size(declared[key].dtype)
+        places[key] = (stream.tell(), size)
+        stream.seek(size, io.SEEK_CUR)
+
+    def storage(key):
+        start, size = places[key]
+        stream.seek(start)
+        return stream.read(size)
+
+    return _Storages(storage, "<").arrays(_find_state_dict(value))
+
+
+def _find_state_dict(value):
+    """{name: pickles.Tensor} of the unpickled value."""
+    if isinstance(value, dict):
+        for candidate in (*map(value.get, STATE_DICT_KEYS), value):
+            if isinstance(candidate, dict):
+                found = {k: v for k, v in candidate.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
+                if found:
+                    return found
+        keys = ", ".join(repr(key) for key in list(value)[:10])
+        places = ", ".join(STATE_DICT_KEYS)
+        raise InputError(f"no weights at its top or under {places}; it holds {keys or 'nothing'}")
+    raise InputError("its top level is not a dictionary of weights")
+
+
+def _module_tensors(root):
+    """{attribute path: pickles.Tensor} of a TorchScript module, which is pickled as its attributes."""
+    found, pending, visits = {}, [("", root, 0)], 0
+    while pending:
+        prefix, module, depth = pending.pop()
+        visits += 1
+        if visits > _MAX_MODULES or depth > _MAX_MODULE_DEPTH:
+            raise InputError("a TorchScript archive whose modules contain one another without end")
+        children = []
+        for name, value in module.state.items() if _is_module(module) else ():
+            if isinstance(value, pickles.Tensor):
+                found[f"{prefix}{name}"] = value
+            elif _is_module(value):
+                children.append((f"{prefix}{name}.", value, depth + 1))
+        pending.extend(reversed(children))
+    if not found:
+        raise InputError("a TorchScript archive without tensors")
+    return found
+
+
+def _is_module(value):
+    return isinstance(value, pickles.Inert) and isinstance(value.state, dict)
+
+
+class _Storages:
+    """Makes arrays of pickles.Tensor; each storage is read once and shared by its views.
+
+    read: function of a storage's key to bytes; order: "<" or ">", how its numbers are written.
+    """
+
+    def __init__(self, read, order):
+        self._read, self._order, self._cache = read, order, {}
+
+    def arrays(self, tensors):
+        return {name: self._array(name, tensor) for name, tensor in tensors.items()}
+
+    def _array(self, name, tensor):
+        storage, dtype = tensor.storage, tensor.dtype
+        if (storage.key, dtype) not in self._cache:
+            self._cache[storage.key, dtype] = _decode(self._read(storage.key), dtype, self._order)
+        numbers = self._cache[storage.key, dtype]
+        size = storage.size * _item_size(storage.dtype) // _item_size(dtype)
+        if storage.start + size > numbers.size:
+            raise InputError(f"storage {storage.key} of {name} holds {numbers.size} numbers, less than it declares")
+        numbers = numbers[storage.start : storage.start + size]
+        if 0 in tensor.shape:
+            return np.empty(tensor.shape, numbers.dtype)
+        last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
+        if last >= numbers.size:
+            raise InputError(f"{name} of shape {tensor.shape} reaches outside its storage of {numbers.size} numbers")
+        strides = [stride * numbers.itemsize for stride in tensor.strides]
+        return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides, writeable=False)
+
+
+def _item_size(dtype):
+    if dtype not in _STORED_AS:
+        raise InputError(f"numbers of type {dtype} are not supported")
+    return np.dtype(_STORED_AS[dtype]).itemsize
+
+
+def _decode(data, dtype, order):
+    """Bytes -> (n,) array in the machine's byte order; bfloat16 as float32."""
+    whole = len(data) // _item_size(dtype) * _item_size(dtype)
+    stored = np.dtype(_STORED_AS[dtype]).newbyteorder(order)
+    numbers = np.frombuffer(memoryview(data)[:whole], stored).astype(stored.newbyteorder("="), copy=False)
+    if dtype == "bfloat16":
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    return numbers != 0 if dtype == "bool" else numbers
