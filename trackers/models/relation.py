@@ -120,7 +120,8 @@ def masked_softmax(logits, mask, eps=1e-6):
     Returns: float32, the shape of logits.
     """
     logits = logits.astype(jnp.float32)
-    shifted = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)) * mask
+    peak = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    shifted = jnp.exp(logits - peak) * mask
     return (shifted + eps / logits.shape[-1]) / (jnp.sum(shifted, axis=-1, keepdims=True) + eps)
 
 
@@ -300,8 +301,11 @@ def _pool(template, template_mask, pool):
         return None
     if pool.startswith("box"):
         template = template * template_mask[..., None].astype(template.dtype)
-    reduce = jnp.max if pool.endswith("max") else jnp.mean
-    return reduce(template, axis=1, keepdims=True)
+    if pool.endswith("average"):
+        return jnp.mean(template, axis=1, keepdims=True)
+    # Taken by index: the gradient of jnp.max divides by the count of elements equal to the maximum, and where the
+    # compiler recomputes them with another rounding that count is 0.
+    return jnp.take_along_axis(template, jnp.argmax(template, axis=1, keepdims=True), axis=1)
 
 
 def _decide(log_probs, config, choices):

@@ -1,0 +1,85 @@
+"""A network and pairs small enough that a test trains in seconds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import trackers
+from configs import grm
+from trackers import objectives
+from trackers.training import schedules, sharding, state
+
+
+def small_config(**train):
+    """The tiny config, cut to two narrow layers with one division; overrides of config.train by keyword."""
+    config = grm.get_config("tiny")
+    with config.unlocked():
+        config.model.update({"width": 32, "depth": 2, "heads": 2, "patch_size": 8})
+        config.model.update({"template_size": 16, "search_size": 32})
+        config.model.division.hidden = (16, 8)
+        config.model.head.channels = 16
+        config.data.pairs_per_epoch = 64
+        config.data.validation_pairs = 8
+        config.train.update({"batch_size": 8, "checkpoint_every_steps": 100, "validate_every_epochs": 0, **train})
+    return config
+
+
+def batch(config, step, rows, split="train", seed=0):
+    """Noise images with boxes: a pure function of (seed, step, row), as loaders promise."""
+    generators = [np.random.default_rng([seed, step, row, split == "train"]) for row in rows]
+    sizes = {"template": (1, config.model.template_size), "search": (config.model.search_size,)}
+
+    def images(size):
+        shape = (*size, size[-1], 3)
+        return np.stack([g.integers(0, 256, shape, np.uint8) for g in generators])
+
+    boxes = [np.concatenate([g.uniform(0.1, 0.5, 2), g.uniform(0.2, 0.4, 2)]) for g in generators]
+    return {
+        **{name: images(size) for name, size in sizes.items()},
+        "template_box": np.full((len(rows), 1, 4), [0.25, 0.25, 0.5, 0.5], np.float32),
+        "search_box": np.stack(boxes).astype(np.float32),
+    }
+
+
+def batches(config, start_step, rows, seed=None, split="train"):
+    """In place of data_pipelines.loader.batches."""
+    step = start_step
+    while True:
+        yield batch(config, step, rows, split, config.seed if seed is None else seed)
+        step += 1
+
+
+def parts(config):
+    """(model, objective, optimizer) of a config."""
+    model = trackers.build(config.model)
+    return model, objectives.build(config.objective, model), schedules.optimizer(config)
+
+
+def filled(model):
+    """Variables with other numbers in every leaf; drawing them with NumPy saves compiling the initializers."""
+    shapes = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    numbers = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        around = 1.0 if state.path_name(path).endswith(("scale", "var")) else 0.0
+        return jnp.asarray(around + 0.1 * numbers.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def abstract_state(config, mesh):
+    """TrainState of shapes with placements on `mesh`."""
+    model, _, optimizer = parts(config)
+    shapes = jax.eval_shape(
+        lambda key: state.create(trackers.init(model, key), optimizer, config.train.ema_decay), jax.random.key(0)
+    )
+    placement = sharding.shardings(shapes, mesh)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement)
+
+
+def leaves_equal(a, b):
+    """Names of the leaves in which two trees differ in any bit."""
+    left, right = state.named_leaves(jax.device_get(a)), state.named_leaves(jax.device_get(b))
+    assert [name for name, _ in left] == [name for name, _ in right]
+    pairs = zip(left, right, strict=True)
+    return [name for (name, x), (_, y) in pairs if np.asarray(x).tobytes() != np.asarray(y).tobytes()]

@@ -1,0 +1,78 @@
+"""python train.py as a user runs it: wrong input is one line and an exit code, and SIGTERM from outside is obeyed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training import support
+from trackers.training import checkpoints
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRON = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def _run(*arguments):
+    command = [sys.executable, "train.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=300)
+
+
+def _refused(done, code, *named):
+    assert done.returncode == code, done.stderr[-2000:]
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("error: ") and not any(line.startswith("Traceback") for line in lines)
+    for text in named:
+        assert text in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--config.train.nonsense=3"], ["nonsense"]),
+        (["--config.train.batch_size=many"], ["batch_size"]),
+        (["--max_steps=0"], ["max_steps"]),
+        (["--wrokdir=x"], ["wrokdir"]),
+        (["--config.mesh.fsdp=3"], ["fsdp=3", "devices"]),
+        (["--config.train.schedule=linear"], ["linear", "step or cosine"]),
+    ],
+)
+def test_wrong_usage(tmp_path, arguments, named):
+    _refused(_run("--config=configs/grm.py:tiny", f"--workdir={tmp_path}", *arguments), 2, *named)
+
+
+def test_workdir_and_config_are_required():
+    _refused(_run("--config=configs/grm.py:tiny"), 2, "workdir")
+    _refused(_run("--config=configs/grm.py:huge", "--workdir=x"), 2, "no variant 'huge'")
+
+
+def test_missing_data_is_named(tmp_path):
+    ratio = ["--config.data.ratio.synthetic=0.0", "--config.data.ratio.got10k=1.0"]
+    tiny = ["--config=configs/grm.py:tiny", f"--workdir={tmp_path}", *ratio]
+    _refused(_run(*tiny), 1, "--config.data.got10k")
+    _refused(_run(*tiny, f"--config.data.got10k={tmp_path}/nowhere"), 1, f"{tmp_path}/nowhere")
+
+
+def test_workdir_of_another_config_and_checkpoint_of_another_model(tmp_path):
+    config = support.small_config()
+    checkpoints.claim_workdir(tmp_path / "run", config)
+    tiny = ["--config=configs/grm.py:tiny", f"--workdir={tmp_path}/run"]
+    _refused(_run(*tiny), 1, "model.width: 32, 96", "--workdir")
+    tiny[1] = f"--workdir={tmp_path}/new"
+    _refused(_run(*tiny, f"--config.init.checkpoint={tmp_path}/missing.pth"), 1, "missing.pth")
+
+
+def test_sigterm_from_outside_exits_143_with_a_checkpoint(tmp_path):
+    command = [sys.executable, "train.py", "--config=configs/grm.py:tiny", f"--workdir={tmp_path}"]
+    command += ["--config.train.total_epochs=1000", "--config.train.validate_every_epochs=0"]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if line.startswith("step 2 "):
+                running.send_signal(signal.SIGTERM)
+                break
+        rest = running.stdout.read()
+        assert running.wait(timeout=120) == 143
+    assert rest.splitlines()[-1].startswith("SIGTERM: saved step ")
+    assert [path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]

@@ -1,0 +1,74 @@
+import json
+
+import jax.numpy as jnp
+
+from trackers.training import metrics
+
+
+def _lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_arrive_one_step_late():
+    late = metrics.Late()
+    assert late.push(1, {"loss": jnp.float32(1.5)}) is None
+    assert late.push(2, {"loss": jnp.float32(2.5)}) == (1, {"loss": 1.5})
+    assert late.flush() == (2, {"loss": 2.5})
+    assert late.flush() is None
+
+
+def test_means_start_anew_after_each_take():
+    mean = metrics.Mean()
+    mean.add({"loss": 1.0})
+    mean.add({"loss": 2.0})
+    assert mean.take() == {"loss": 1.5}
+    mean.add({"loss": 4.0})
+    assert mean.take() == {"loss": 4.0}
+    assert mean.take() == {}
+
+
+def test_resumed_writer_drops_the_steps_taken_again(tmp_path):
+    with metrics.Writer(tmp_path) as writer:
+        for step in range(1, 6):
+            writer.write(step, {"loss": step / 2})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')  # torn by a kill
+    with metrics.Writer(tmp_path, step=3) as writer:
+        writer.write(4, {"loss": 9.0, "batch_hash": "ab"})
+    assert [line["step"] for line in _lines(tmp_path)] == [1, 2, 3, 4]
+    assert _lines(tmp_path)[-1] == {"step": 4, "loss": 9.0, "batch_hash": "ab"}
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_other_processes_write_nothing(tmp_path):
+    with metrics.Writer(tmp_path, enabled=False) as writer:
+        writer.write(1, {"loss": 1.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_without_a_terminal(monkeypatch, capsys):
+    now = iter([10.0, 12.0, 13.0])
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(now))
+    with metrics.Progress(total=8000, done=800) as progress:
+        assert progress.rate() == 0.0
+        progress.advance(100)  # the step that compiled: the clock starts after it
+        progress.advance(100)
+        rate = progress.rate()
+        assert rate == 50.0
+        progress.report(10, {"loss": 1.25, "iou": 0.5, "l1": 0.1}, rate)
+        progress.say("a line")
+        progress.advance(100)
+        assert progress.rate() == 100.0
+    out = capsys.readouterr().out.splitlines()
+    assert out == ["step 10 (12%)  loss 1.2500  iou 0.5000  50 pairs/s  0:02:20 left", "a line"]
+
+
+def test_progress_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(metrics.sys.stderr, "isatty", lambda: True, raising=False)
+    with metrics.Progress(total=800) as progress:
+        progress.advance(400)
+        progress.report(4, {"loss": 1.25}, 50.0)
+        progress.say("a line")
+    shown = capsys.readouterr()
+    assert "a line" in shown.out + shown.err
+    assert "loss=1.250" in shown.err and "50%" in shown.err

@@ -1,0 +1,193 @@
+"""train.py on one device: the step, whole runs, resuming, stopping."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import trackers
+import train
+from tests.training import support
+from trackers.errors import InputError
+from trackers.training import checkpoints, sharding, state
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_once(tmp_path_factory):
+    """Runs of one config share their compiled programs, as the same command started again would compile the same."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(autouse=True)
+def noise_pairs(monkeypatch):
+    monkeypatch.setattr(train.loader, "batches", support.batches)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A small run that starts from given weights, so that no test waits for the initializers to compile."""
+    made = support.small_config(ema_decay=0.9, debug_batch_hash=True, learning_rate=1e-2, warmup_epochs=0.5)
+    made.init.checkpoint = str(tmp_path_factory.mktemp("weights"))
+    checkpoints.save_variables(made.init.checkpoint, support.filled(trackers.build(made.model)), made.model)
+    return made
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory):
+    """(workdir, what it printed) of a run of 6 steps."""
+    workdir, printed = tmp_path_factory.mktemp("uninterrupted"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(train.loader, "batches", support.batches)
+        assert train.train(config, str(workdir), max_steps=6) == 0
+    return workdir, printed.getvalue().splitlines()
+
+
+def _lines(workdir, name="loss"):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+def _steps(workdir):
+    return sorted(path.name for path in (workdir / "checkpoints").iterdir() if path.is_dir())
+
+
+def _state(config, workdir):
+    mesh = sharding.make_mesh(config.mesh)
+    with checkpoints.Checkpoints(workdir, config) as saved:
+        return saved.restore(support.abstract_state(config, mesh))
+
+
+def test_a_run_leaves_its_files_and_a_table(config, uninterrupted):
+    workdir, printed = uninterrupted
+    assert json.loads((workdir / "config.json").read_text())["model"]["width"] == 32
+    assert _steps(workdir) == ["6"]
+    assert _lines(workdir).keys() == set(range(1, 7))
+    assert np.isfinite([list(_lines(workdir, name).values()) for name in ("iou", "grad_norm", "learning_rate")]).all()
+    assert _lines(workdir, "learning_rate")[1] == pytest.approx(1e-2 / 4)
+    wrong = _lines(workdir, "validation/wrong_template_iou")
+    assert wrong.keys() == {6} and 0 <= wrong[6] <= 1
+    header, values = printed[-2:]
+    assert header.split()[:4] == ["steps", "pairs", "seconds", "loss"] and "wrong-template IoU" in header
+    assert values.split()[:2] == ["6", "48"]
+
+
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(config, uninterrupted, tmp_path, capsys):
+    assert train.train(config, str(tmp_path), max_steps=2) == 0
+    assert train.train(config, str(tmp_path), max_steps=4) == 0
+    assert "resuming at step 2" in capsys.readouterr().out
+    # The newest checkpoint is damaged: only its own steps are lost.
+    for path in (tmp_path / "checkpoints" / "4").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[:-20])
+    assert train.train(config, str(tmp_path), max_steps=6) == 0
+    said = capsys.readouterr().out
+    assert "checkpoints/4 is broken" in said and "resuming at step 2" in said
+    whole, _ = uninterrupted
+    assert not support.leaves_equal(_state(config, tmp_path), _state(config, whole))
+    assert _lines(tmp_path) == _lines(whole)
+    assert _lines(tmp_path, "batch_hash") == _lines(whole, "batch_hash")
+    assert len(set(_lines(whole, "batch_hash").values())) == 6
+
+
+def test_sigterm_saves_and_leaves(config, tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        for i, batch in enumerate(support.batches(*args, **kwargs)):
+            if i == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(train.loader, "batches", interrupted)
+    assert train.train(config, str(tmp_path), max_steps=6) == 143
+    assert f"SIGTERM: saved step 3 in {tmp_path}" in capsys.readouterr().out
+    assert _state(config, tmp_path).step == 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
+    def poisoned(config, start_step, rows, seed=None, split="train"):
+        for step, batch in enumerate(support.batches(config, start_step, rows, seed, split), start=start_step):
+            if step == 3:
+                batch["search_box"][0, 0] = np.nan
+            yield batch
+
+    monkeypatch.setattr(train.loader, "batches", poisoned)
+    config = config.copy_and_resolve_references()
+    config.train.checkpoint_every_steps = 2
+    with pytest.raises(InputError, match=r"at step 4, first non-finite gradient (encoder|head)/"):
+        train.train(config, str(tmp_path), max_steps=6)
+    assert _steps(tmp_path) == ["2"]
+    assert max(_lines(tmp_path)) == 3
+
+
+def test_a_run_starts_from_another_runs_weights(config, uninterrupted):
+    config = config.copy_and_resolve_references()
+    config.init.checkpoint = str(uninterrupted[0])
+    model, _, optimizer = support.parts(config)
+    mesh = sharding.make_mesh(config.mesh)
+    target = support.abstract_state(config, mesh)
+    started = train.start_state(config, model, optimizer, target, mesh, jax.random.key(0))
+    source = state.evaluation_variables(_state(config, uninterrupted[0]))
+    assert not support.leaves_equal(state.evaluation_variables(started), source)
+    assert not support.leaves_equal(started.params, source["params"])
+    assert started.step == 0
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(started.opt_state))
+
+
+# The names that models draw from (DESIGN.md, section 3).
+NOISE_NAMES = ("gumbel", "dropout", "droppath")
+
+
+def _toy_objective(params, batch_stats, batch, rngs=None, train=True):
+    """Has all that train_step looks at: noise from each key, statistics, a leaf whose gradient can be spoiled."""
+    noise = sum(jax.random.normal(rngs[name], ()) * 10**i for i, name in enumerate(NOISE_NAMES))
+    loss = jnp.sum(params["a"] ** 2) + jnp.sum(params["b"] * batch["x"])
+    return loss, ({"loss": loss, "noise": noise}, {"mean": batch_stats["mean"] + batch["x"].mean()})
+
+
+def test_one_step():
+    optimizer = optax.sgd(0.1)
+    variables = {"params": {"a": jnp.array([2.0]), "b": jnp.zeros(3)}, "batch_stats": {"mean": jnp.float32(1)}}
+    before = state.create(variables, optimizer, 0.75)
+
+    @jax.jit
+    def step(train_state, x, key):
+        return train.train_step(
+            train_state, {"x": x}, key, objective=_toy_objective, optimizer=optimizer, ema_decay=0.75
+        )
+
+    x, key = jnp.array([1.0, 2.0, 3.0]), jax.random.key(1)
+    after, scalars = step(before, x, key)
+    np.testing.assert_allclose(after.params["a"], [1.6], rtol=1e-6)
+    np.testing.assert_allclose(after.params["b"], -0.1 * x, rtol=1e-6)
+    np.testing.assert_allclose(after.ema["a"], [0.75 * 2 + 0.25 * 1.6], rtol=1e-6)
+    np.testing.assert_allclose(after.batch_stats["mean"], 3.0)
+    np.testing.assert_allclose(scalars["grad_norm"], np.sqrt(16 + 14), rtol=1e-6)
+    assert (after.step, scalars["bad_leaf"]) == (1, -1)
+    # Noise follows the run's key and the step, and nothing else.
+    assert step(before, x, key)[1]["noise"] == scalars["noise"]
+    others = step(before, x, jax.random.key(2))[1], step(before.replace(step=jnp.int32(1)), x, key)[1]
+    assert len({float(s["noise"]) for s in (scalars, *others)}) == 3
+    assert step(before, x.at[1].set(jnp.inf), key)[1]["bad_leaf"] == 1
+
+
+def test_wrong_template_figure_uses_the_neighbours_template(config):
+    seen = []
+
+    def objective(params, batch_stats, batch, rngs=None, train=True):
+        assert rngs is None and not train
+        seen.append(batch)
+        return 0.0, ({"iou": float(len(seen))}, batch_stats)
+
+    batch = support.batch(config, 0, range(3))
+    result = train.eval_step({"params": {}, "batch_stats": {}}, batch, objective=objective)
+    assert result == {"iou": 1.0, "wrong_template_iou": 2.0}
+    np.testing.assert_array_equal(seen[1]["template"][1], batch["template"][0])
+    np.testing.assert_array_equal(seen[1]["search"], batch["search"])

@@ -1,0 +1,170 @@
+"""What a run tells while it runs: numbers in files, and a line or a bar with rate and time left."""
+
+import json
+import sys
+import time
+
+import jax
+from etils import epath
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Late:
+    """Hands over each step's metrics one step late, so that fetching them never makes the device wait for the host."""
+
+    def __init__(self):
+        self._waiting = None
+
+    def push(self, step, metrics):
+        """Takes step's device metrics (started, perhaps not finished); returns the former (step, floats) or None."""
+        former, self._waiting = self.flush(), (step, metrics)
+        return former
+
+    def flush(self):
+        """The last pushed (step, {name: float}), waiting for it if need be, or None."""
+        if self._waiting is None:
+            return None
+        (step, metrics), self._waiting = self._waiting, None
+        return step, {name: value.item() for name, value in jax.device_get(metrics).items()}
+
+
+class Mean:
+    """Running means of metrics between two log lines."""
+
+    def __init__(self):
+        self._sums, self._count = {}, 0
+
+    def add(self, metrics):
+        """Adds one step's {name: float}."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def take(self):
+        """{name: mean since the last take}; {} if nothing was added."""
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self.__init__()
+        return means
+
+
+class Writer:
+    """Writes numbers to WORKDIR/metrics.jsonl and, where tensorboardX is installed, to TensorBoard files beside it.
+
+    Lines of steps after `step` are dropped on opening: a resumed run takes those steps again. A context manager.
+
+    Args:
+      workdir: path of the run (gs:// too). step: steps already taken. enabled: False on all processes but one.
+    """
+
+    def __init__(self, workdir, step=0, enabled=True):
+        self._board, self._lines, self._enabled = None, [], enabled
+        if not enabled:
+            return
+        self._path = epath.Path(workdir) / METRICS_FILE
+        if self._path.exists():
+            self._lines = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
+            self._rewrite()
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            return
+        self._board = SummaryWriter(logdir=str(workdir), purge_step=step + 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, step, metrics):
+        """Writes {name: number or text} of one step."""
+        if not self._enabled:
+            return
+        line = json.dumps({"step": step, **metrics})
+        self._lines.append(line)
+        if "://" in str(self._path):
+            self._rewrite()  # object stores cannot append
+        else:
+            with self._path.open("a") as file:
+                file.write(line + "\n")
+        if self._board is not None:
+            for name, value in metrics.items():
+                if not isinstance(value, str):
+                    self._board.add_scalar(name, value, step)
+
+    def _rewrite(self):
+        self._path.write_text("".join(line + "\n" for line in self._lines))
+
+
+def _step_of(line):
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line torn by a kill
+
+
+class Progress:
+    """Rate and time left: a tqdm bar on a terminal, a line for each report elsewhere. A context manager.
+
+    Args:
+      total: pairs in the whole run. done: pairs already trained on. enabled: False on all processes but one.
+    """
+
+    def __init__(self, total, done=0, enabled=True):
+        self._total, self._done, self._bar, self._enabled = total, done, None, enabled
+        self._since = None
+        if enabled and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(total=total, initial=done, unit="pair", unit_scale=True, dynamic_ncols=True, smoothing=0.1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, pairs):
+        """Counts pairs that have been trained on. The clock starts at the first call, after compilation."""
+        self._done += pairs
+        if self._since is None:
+            self._since = (time.monotonic(), self._done)
+        if self._bar is not None:
+            self._bar.update(pairs)
+
+    def rate(self):
+        """Pairs a second since the last call; 0 before two calls of `advance`."""
+        if self._since is None:
+            return 0.0
+        now, (then, before) = time.monotonic(), self._since
+        self._since = (now, self._done)
+        return (self._done - before) / max(now - then, 1e-9)
+
+    def report(self, step, metrics, rate):
+        """Shows the latest numbers with rate (pairs/s) and time left."""
+        if not self._enabled:
+            return
+        shown = {name: metrics[name] for name in ("loss", "iou") if name in metrics}
+        if self._bar is not None:
+            self._bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            return
+        left = (self._total - self._done) / rate if rate else 0
+        minutes, seconds = divmod(round(left), 60)
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+        share = self._done / self._total
+        time_left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+        print(f"step {step} ({share:.0%})  {numbers}  {rate:.0f} pairs/s  {time_left}", flush=True)
+
+    def say(self, text):
+        """Prints a line without breaking the bar."""
+        if not self._enabled:
+            return
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            print(text, flush=True)

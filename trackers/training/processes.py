@@ -1,0 +1,71 @@
+"""Several processes in one run: joining them, and leaving together when the scheduler says so."""
+
+import glob
+import importlib.util
+import os
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+
+# Launchers that start one process a host or GPU, and how many they say they have started.
+_COUNT_VARIABLES = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+_HOST_LIST_VARIABLES = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+
+
+def launched_together(environ=os.environ):
+    """Whether this process looks like one of several (SLURM, Open MPI, Kubernetes job, TPU pod)."""
+    if any(int(environ.get(name) or 1) > 1 for name in _COUNT_VARIABLES):
+        return "SLURM_PROCID" in environ or "OMPI_COMM_WORLD_RANK" in environ
+    if any("," in environ.get(name, "") for name in _HOST_LIST_VARIABLES):
+        return True
+    return "JAX_COORDINATOR_ADDRESS" in environ or (
+        "KUBERNETES_SERVICE_HOST" in environ and "JOB_COMPLETION_INDEX" in environ
+    )
+
+
+def _on_tpu():
+    accelerators = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
+    return bool(accelerators) and importlib.util.find_spec("libtpu") is not None
+
+
+def join():
+    """Calls jax.distributed.initialize() where this process is one of several; must come before any other use of jax.
+
+    A TPU machine does not tell its host count in the environment, so there jax's own detection decides.
+    """
+    if launched_together():
+        jax.distributed.initialize()
+    elif _on_tpu():
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # raised before anything is contacted: no cluster around this machine
+            print(f"single TPU host ({error})", flush=True)
+
+
+class Preemption:
+    """Tells when to save and leave, once SIGTERM has arrived; all processes learn it at the same step.
+
+    Use as a context manager, which gives back the former signal handler.
+    """
+
+    def __init__(self):
+        self._asked = False
+        self._former = None
+
+    def __enter__(self):
+        # With several processes jax's own handler passes the notice on to all of them.
+        if jax.process_count() == 1:
+            self._former = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        if self._former is not None:
+            signal.signal(signal.SIGTERM, self._former)
+
+    def _ask(self, *_):
+        self._asked = True
+
+    def reached(self, step):
+        """Call once after every step with the number of steps taken."""
+        return self._asked if jax.process_count() == 1 else multihost_utils.reached_preemption_sync_point(step)

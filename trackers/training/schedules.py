@@ -1,0 +1,91 @@
+"""Learning-rate schedules and the optimizer, in the units that papers use (epochs, global batches)."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from trackers.errors import UsageError
+from trackers.training.state import path_name
+
+
+def steps_per_epoch(config):
+    """Whole steps in an epoch of config.data.pairs_per_epoch pairs; at least 1."""
+    return max(1, config.data.pairs_per_epoch // config.train.batch_size)
+
+
+def total_steps(config):
+    """Steps in the whole run of config.train.total_epochs epochs (fractions of an epoch allowed); at least 1."""
+    return max(1, round(config.train.total_epochs * steps_per_epoch(config)))
+
+
+def learning_rate(config):
+    """The learning rate as a function of the number of steps already taken.
+
+    "step": the base rate, times `drop_factor` after `drop_epoch` epochs (GRM, Sec. 4.1: x0.1 at 240 of 300).
+    "cosine": half a cosine from the base rate to 0 at the end of the run.
+    Both rise linearly from 0 over `warmup_epochs`; the first step already takes 1/warm-up of the rate.
+
+    Raises: UsageError for another schedule name.
+    """
+    train, epoch = config.train, steps_per_epoch(config)
+    total, warmup = total_steps(config), round(train.warmup_epochs * epoch)
+    drop = round(train.drop_epoch * epoch)
+    if train.schedule not in ("step", "cosine"):
+        raise UsageError(f"config.train.schedule is {train.schedule!r}: choose step or cosine")
+
+    def schedule(step):
+        step = jnp.asarray(step, jnp.float32)
+        rate = jnp.float32(train.learning_rate)
+        if train.schedule == "step":
+            rate = jnp.where(step >= drop, rate * train.drop_factor, rate)
+        else:
+            progress = jnp.clip((step - warmup) / max(1, total - warmup), 0, 1)
+            rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+        return rate * jnp.minimum(1.0, (step + 1) / warmup) if warmup else rate
+
+    return schedule
+
+
+def multiplier_rules(config_train):
+    """Ordered (path regex, learning-rate factor) pairs for parameters, first match wins, no match = 1.
+
+    Division modules sit inside the encoder but are new, so they learn at the full rate as the heads do (GRM's program).
+    """
+    return ((r"(^|/)division/", 1.0), (r"^encoder/", config_train.encoder_multiplier))
+
+
+def multipliers(params, rules):
+    """A tree like `params` with each leaf's learning-rate factor (python float)."""
+
+    def factor(path, _):
+        name = path_name(path)
+        return float(next((value for pattern, value in rules if re.search(pattern, name)), 1.0))
+
+    return jax.tree_util.tree_map_with_path(factor, params)
+
+
+def _scale_by_path(rules):
+    def update(updates, state, params=None):
+        del params
+        scaled = jax.tree.map(lambda u, factor: u * factor, updates, multipliers(updates, rules))
+        return scaled, state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def optimizer(config):
+    """AdamW with the field's settings: gradients clipped by their global norm, decoupled weight decay on every
+    parameter (biases and norms too, as the published programs do), one learning-rate factor for each group.
+
+    Weight decay is scaled by the group's rate, as in PyTorch's AdamW.
+    """
+    train = config.train
+    return optax.chain(
+        optax.clip_by_global_norm(train.clip_norm) if train.clip_norm else optax.identity(),
+        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+        optax.add_decayed_weights(train.weight_decay),
+        _scale_by_path(multiplier_rules(train)),
+        optax.scale_by_learning_rate(learning_rate(config)),
+    )
