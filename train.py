@@ -137,9 +137,7 @@ def train(config, workdir, max_steps=None):
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(config.seed))[1], out_shardings=whole)()
     take_step = jax.jit(
-        functools.partial(
-            train_step, objective=objective, optimizer=optimizer, ema_decay=config.train.ema_decay
-        ),
+        functools.partial(train_step, objective=objective, optimizer=optimizer, ema_decay=config.train.ema_decay),
         in_shardings=(placement, split, whole),
         out_shardings=(placement, whole),
         donate_argnums=0,

@@ -45,6 +45,8 @@ def _b256():
     # Position embedding: learned, sincos, or interpolated from position_grid (rows, columns).
     c.model.position = "learned"
     c.model.position_grid = (14, 14)
+    # Random start of the attention: independent, or matched (keys equal to queries).
+    c.model.attention_init = "independent"
     # Drop-path rate of the last layer.
     c.model.drop_path = 0.1
     # Stack equal layers with nn.scan: compile time does not grow with depth.
@@ -75,6 +77,8 @@ def _b256():
     c.model.head = ml_collections.ConfigDict()
     # Channels of the head's first convolution.
     c.model.head.channels = 256
+    # Score that random weights give everywhere; the program's is 0.5.
+    c.model.head.score_prior = 0.5
 
     c.init = ml_collections.ConfigDict()
     # Weights to start from: a published checkpoint (MAE, DeiT, GRM) or a workdir; empty = random.
@@ -214,19 +218,25 @@ def _demo(c):
     c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
     c.model.division.hidden = (96, 48)
     c.model.head.channels = 64
+    c.model.head.score_prior = 0.1
+    c.model.update({"position": "sincos", "attention_init": "matched"})
     _synthetic_only(c)
     c.tracking.size_update = 0.2
+    # Matching is found on flat colors within a minute, and carried over to textures.
+    c.data.synthetic.update({"detail_steps": 1000, "renew_every_steps": 200, "background_scale": 2.0})
+    c.data.synthetic.update({"change": 0.6, "region_probability": 0.15, "distractors": 2})
+    c.data.search_center_jitter = 2.0
     c.data.pairs_per_epoch = 10000
     c.data.validation_pairs = 512
     c.data.threads = 2
     c.train.batch_size = 32
     c.train.total_epochs = 9
-    c.train.learning_rate = 1e-3
+    c.train.learning_rate = 1.5e-3
     c.train.encoder_multiplier = 1.0
     c.train.clip_norm = 1.0
     c.train.schedule = "cosine"
     c.train.warmup_epochs = 0.3
-    c.train.ema_decay = 0.999
+    c.train.ema_decay = 0.998
     c.train.checkpoint_every_steps = 1000
     c.train.keep_checkpoints = 1
     c.train.validate_every_epochs = 3

@@ -25,9 +25,7 @@ def test_mesh_shape_fills_in_the_rest():
     assert sharding.mesh_shape({"data": 2, "fsdp": -1, "tensor": 2}, 8) == (2, 2, 2)
 
 
-@pytest.mark.parametrize(
-    "sizes", [(3, 1, 1), (-1, 3, 1), (-1, 16, 1)]
-)
+@pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (-1, 16, 1)])
 def test_mesh_that_does_not_fit_the_devices(sizes):
     with pytest.raises(UsageError, match="8 devices"):
         sharding.mesh_shape(dict(zip(sharding.AXES, sizes, strict=True)), 8)

@@ -24,6 +24,17 @@ REMAT_POLICIES = {
 }
 
 
+def _matched_init(key, shape, dtype=jnp.float32):
+    """Kernel (D,3D) of queries, keys and values; keys start equal to queries: a token first attends to its like."""
+    kernel = nn.initializers.lecun_normal()(key, shape, dtype)
+    third = shape[1] // 3
+    return kernel.at[:, third : 2 * third].set(kernel[:, :third])
+
+
+# How the kernel of queries, keys and values starts (for "matched" see Trockman and Kolter, ICML 2023).
+ATTENTION_INITS = {"independent": nn.initializers.lecun_normal(), "matched": _matched_init}
+
+
 @flax.struct.dataclass
 class LayerInputs:
     """What differs from layer to layer; leading axis L where layers are stacked.
@@ -77,12 +88,14 @@ class Attention(nn.Module):
     width: int
     heads: int
     qkv_bias: bool = True
+    init: str = "independent"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, mask, memory, context):
-        head = self.width // self.heads
-        qkv = nn.DenseGeneral((3, self.heads, head), use_bias=self.qkv_bias, dtype=self.dtype, name="qkv")(x)
+        features = (3, self.heads, self.width // self.heads)
+        init = ATTENTION_INITS[self.init]
+        qkv = nn.DenseGeneral(features, use_bias=self.qkv_bias, kernel_init=init, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
         if mask is not None:
             out = relations_of.masked_attention(q, k, v, mask)
@@ -124,6 +137,7 @@ class Block(nn.Module):
     mlp_ratio: float = 4.0
     qkv_bias: bool = True
     norm_eps: float = 1e-6
+    attention_init: str = "independent"
     drops: bool = False
     division: relations_of.Division | None = None
     grid: tuple[int, int] = (1, 1)
@@ -141,7 +155,7 @@ class Block(nn.Module):
             )
             template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), 3)
             mask = relations_of.attention_mask(jnp.concatenate([template, divided.one_hot], axis=1))
-        y, memory = Attention(self.width, self.heads, self.qkv_bias, self.dtype, name="attention")(
+        y, memory = Attention(self.width, self.heads, self.qkv_bias, self.attention_init, self.dtype, name="attention")(
             y, mask, inputs.memory, context
         )
         x = x + self._dropped(y, inputs, context)
@@ -166,6 +180,7 @@ class Encoder(nn.Module):
     relations: for each layer "learned" or its fixed relation over the spans.
     division: of the layers that divide; the last of `grids` is the search grid.
     position: "learned", "sincos" or "interpolated" from `position_grid`.
+    attention_init: "independent", or "matched" (keys start equal to queries), which finds matching sooner from scratch.
     drop_path: rate of the last layer; it rises linearly from 0 at the first.
     scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (REMAT_POLICIES).
     dtype: of the computation; parameters, LayerNorm, softmax and residual stream's statistics are float32.
@@ -184,6 +199,7 @@ class Encoder(nn.Module):
     division: relations_of.Division | None = None
     position: str = "learned"
     position_grid: tuple[int, int] = (14, 14)
+    attention_init: str = "independent"
     drop_path: float = 0.0
     scan_layers: bool = False
     remat: str = "none"
@@ -193,6 +209,10 @@ class Encoder(nn.Module):
     def setup(self):
         if self.width % self.heads:
             raise ValueError(f"model.width {self.width} is not divisible by model.heads {self.heads}")
+        if self.attention_init not in ATTENTION_INITS:
+            raise ValueError(
+                f"model.attention_init must be one of {tuple(ATTENTION_INITS)}, got {self.attention_init!r}"
+            )
         if self.remat not in REMAT_POLICIES:
             raise ValueError(f"model.remat must be one of {tuple(REMAT_POLICIES)}, got {self.remat!r}")
         patch = (self.patch_size, self.patch_size)
@@ -227,6 +247,7 @@ class Encoder(nn.Module):
             "mlp_ratio": self.mlp_ratio,
             "qkv_bias": self.qkv_bias,
             "norm_eps": self.norm_eps,
+            "attention_init": self.attention_init,
             "drops": self.drop_path > 0,
             "division": self.division,
             "grid": tuple(self.grids[-1][1]),

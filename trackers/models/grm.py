@@ -16,9 +16,10 @@ from trackers.models.heads import CenterHead, Prediction, decode_center
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """channels: of the head's first convolution."""
+    """Fields of heads.CenterHead."""
 
     channels: int = 256
+    score_prior: float = 0.5
 
 
 class Model(nn.Module):
@@ -35,6 +36,7 @@ class Model(nn.Module):
     head: Head = Head()
     position: str = "learned"
     position_grid: tuple[int, int] = (14, 14)
+    attention_init: str = "independent"
     drop_path: float = 0.0
     scan_layers: bool = False
     remat: str = "none"
@@ -69,13 +71,14 @@ class Model(nn.Module):
             division=self.division,
             position=self.position,
             position_grid=tuple(self.position_grid),
+            attention_init=self.attention_init,
             drop_path=self.drop_path,
             scan_layers=self.scan_layers,
             remat=self.remat,
             dtype=dtype,
             constrain=self.constrain,
         )
-        self.center_head = CenterHead(self.head.channels, dtype, name="head")
+        self.center_head = CenterHead(self.head.channels, self.head.score_prior, dtype, name="head")
 
     def encode_template(self, template, template_box):
         """Everything of the template that does not change from frame to frame.

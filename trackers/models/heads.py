@@ -1,5 +1,7 @@
 """Heads: what turns search tokens into a box."""
 
+import math
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -67,6 +69,7 @@ class ConvBranch(nn.Module):
 
     channels: int
     outputs: int
+    bias: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -74,7 +77,8 @@ class ConvBranch(nn.Module):
         for i in range(4):
             x = nn.Conv(self.channels >> i, (3, 3), padding=1, dtype=self.dtype, name=f"conv{i + 1}")(x)
             x = nn.relu(BatchNorm(name=f"norm{i + 1}")(x, train))
-        return nn.Conv(self.outputs, (1, 1), dtype=self.dtype, name="conv5")(x).astype(jnp.float32)
+        bias = nn.initializers.constant(self.bias)
+        return nn.Conv(self.outputs, (1, 1), bias_init=bias, dtype=self.dtype, name="conv5")(x).astype(jnp.float32)
 
 
 def _clamped_sigmoid(x):
@@ -85,20 +89,25 @@ class CenterHead(nn.Module):
     """Centre head (OSTrack, Sec. 3.3; GRM, Sec. 3.4): maps of score, size and offset from (B,h,w,D) search features.
 
     channels: of the first convolution; the others have a half, a quarter, an eighth.
+    score_prior: the score that random weights give everywhere (RetinaNet, Sec. 3.3); 0.5 is the program's start.
 
     Returns: dict of score_map (B,h,w,1) and size_map (B,h,w,2), clamped to [1e-4, 1-1e-4], and offset_map (B,h,w,2).
     """
 
     channels: int = 256
+    score_prior: float = 0.5
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, features, train=False):
         if self.channels < 8:
             raise ValueError(f"model.head.channels must be at least 8, got {self.channels}")
-        score = ConvBranch(self.channels, 1, self.dtype, name="score")(features, train)
-        offset = ConvBranch(self.channels, 2, self.dtype, name="offset")(features, train)
-        size = ConvBranch(self.channels, 2, self.dtype, name="size")(features, train)
+        if not 0 < self.score_prior < 1:
+            raise ValueError(f"model.head.score_prior must lie between 0 and 1, got {self.score_prior}")
+        prior = math.log(self.score_prior / (1 - self.score_prior))
+        score = ConvBranch(self.channels, 1, prior, self.dtype, name="score")(features, train)
+        offset = ConvBranch(self.channels, 2, dtype=self.dtype, name="offset")(features, train)
+        size = ConvBranch(self.channels, 2, dtype=self.dtype, name="size")(features, train)
         return {"score_map": _clamped_sigmoid(score), "size_map": _clamped_sigmoid(size), "offset_map": offset}
 
 

@@ -1,0 +1,98 @@
+"""What a synthetic pair is made of: sizes, banks, and how much changes between template and search."""
+
+import dataclasses
+
+from trackers.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig:
+    """Settings of the procedural video; lengths in "units" are multiples of the target's sqrt(width * height)."""
+
+    # Side of the template crop in pixels (config.model.template_size).
+    template_size: int = 48
+    # Side of the search crop in pixels (config.model.search_size).
+    search_size: int = 96
+    # Template crops in a pair (config.model.templates).
+    templates: int = 1
+    # Side of the template crop in units (config.tracking.template_factor).
+    template_factor: float = 2.0
+    # Side of the search crop in units (config.tracking.search_factor).
+    search_factor: float = 4.0
+    # Range of the search crop's centre in units of the jittered box (config.data.search_center_jitter).
+    search_center_jitter: float = 3.0
+    # Standard deviation of the log of the search box's sides before cropping (config.data.search_scale_jitter).
+    search_scale_jitter: float = 0.25
+    # The same two for the template crop (config.data.template_center_jitter, template_scale_jitter).
+    template_center_jitter: float = 0.0
+    template_scale_jitter: float = 0.0
+    # Background images in a bank.
+    backgrounds: int = 192
+    # Sprite families in a bank; a family is four sprites: two shapes in two textures each.
+    families: int = 128
+    # Poses drawn of every sprite.
+    poses: int = 3
+    # Steps for which a bank serves before the next is drawn.
+    renew_every_steps: int = 500
+    # Steps over which the textures of the training banks rise from flat colors to full detail; 0 = full from the start.
+    detail_steps: int = 0
+    # Size of the leaves of a background, relative to the target.
+    background_scale: float = 1.0
+    # Share of pairs whose target is a region of the background instead of a sprite.
+    region_probability: float = 0.3
+    # Other sprites in a view: how many at most, and the chance of each.
+    distractors: int = 3
+    distractor_probability: float = 0.45
+    # Chance that a distractor is of the target's family: its texture on another shape, or its shape in another.
+    look_alike_probability: float = 0.4
+    # Chance that something covers part of the target in the search view.
+    occlusion_probability: float = 0.25
+    # Chance that the picture ends, in black, inside a crop.
+    border_probability: float = 0.35
+    # Chance that both views are grey.
+    grey_probability: float = 0.12
+    # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
+    change: float = 1.0
+
+    @property
+    def unit_pixels(self):
+        """Pixels of a crop to one unit, the finer of template and search: what the banks are drawn for."""
+        return max(self.search_size / self.search_factor, self.template_size / self.template_factor)
+
+    @property
+    def background_size(self):
+        """Side of a background image in pixels: a power of two (it is a torus), at least twice the search crop."""
+        return 1 << (2 * self.search_size - 1).bit_length()
+
+    @property
+    def sprite_size(self):
+        """Side of a sprite's cell in texels: about one texel for a pixel of the crop, limbs' room included."""
+        return 8 * round(self.unit_pixels * 2 / 8)
+
+    @classmethod
+    def from_config(cls, config):
+        """Collects the fields from an experiment's config (ConfigDict or nested mapping); absent ones keep defaults.
+
+        Own fields are read from config.data.synthetic.
+
+        Raises:
+          UsageError: data.synthetic has a field that does not exist.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        model, tracking, data = (_section(config, part) for part in ("model", "tracking", "data"))
+        own = _section(data, "synthetic")
+        for name in own:
+            if name not in names:
+                raise UsageError(f"config.data.synthetic.{name}: no such field; there are {', '.join(sorted(names))}")
+        taken = {
+            **{k: model[k] for k in ("template_size", "search_size", "templates") if k in model},
+            **{k: tracking[k] for k in ("template_factor", "search_factor") if k in tracking},
+            **{k: data[k] for k in data if k.endswith("_jitter") and k in names},
+            **{k: own[k] for k in own},
+        }
+        return cls(**taken)
+
+
+def _section(config, name):
+    section = config.get(name)
+    return {} if section is None else section

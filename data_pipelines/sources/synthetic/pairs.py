@@ -1,0 +1,259 @@
+"""Banks of backgrounds and sprites, and training pairs composed from them: pure functions of a key."""
+
+import jax
+import jax.numpy as jnp
+
+from data_pipelines.sources.synthetic import leaves, sprites
+from data_pipelines.sources.synthetic.draws import draws, pick
+from data_pipelines.sources.synthetic.render import compose, expose, pack
+
+NOISES = 8
+FAINT = 0.25  # contrast of a background without detail
+
+
+def make_banks(key, config, detail=1.0):
+    """Draws what pairs are composed from.
+
+    Args:
+      detail: () from 0, flat sprites before faint backgrounds, where color alone tells the target, to 1, full texture.
+
+    Returns:
+      dict of arrays: "texels" uint32, all backgrounds (packed RGB), then all sprites (packed RGBA), pose after pose;
+      "supports" (4 * families, poses, DIRECTIONS) and "cells" (4 * families, poses, 2): see sprites.draw; "noise"
+      (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse. Sprites 4f..4f+3 are a family: shape a
+      or b (bit 0) in texture a or b (bit 1).
+    """
+    keys = jax.random.split(key, 4)
+    size, cell = config.background_size, config.sprite_size
+
+    def background(k):
+        rgb = leaves.background(k, size)
+        mean = rgb.mean((0, 1))
+        return pack(mean + (FAINT + (1 - FAINT) * detail) * (rgb - mean))
+
+    backgrounds = jax.lax.map(background, jax.random.split(keys[0], config.backgrounds))
+    grain = leaves.fractal_noise(keys[1], cell, [0.8] * 8)
+
+    def family(k):
+        parts = jax.random.split(k, 3)
+        shapes = jax.vmap(sprites.shape)(jax.random.split(parts[0]))
+        textures = jax.vmap(sprites.texture)(jax.random.split(parts[1]))
+        u, poses = draws(parts[2], (7,), (2, config.poses, sprites.PARTS, 3))
+        number, colors = pick(u[0], grain.shape[0]), u[1:].reshape(2, 3)
+
+        def member(i):
+            chosen = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
+            rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell))(poses[i % 2])
+            flat = colors[i // 2]
+            rgba = rgba.at[..., :3].set(flat + detail * (rgba[..., :3] - flat))
+            return pack(rgba), support, half
+
+        return jax.lax.map(member, jnp.arange(4))
+
+    drawn = jax.lax.map(family, jax.random.split(keys[2], config.families))
+    drawn = [v.reshape(-1, *v.shape[2:]) for v in drawn]
+    slopes = jnp.tile(jnp.array([0.0, 0.0, 0.4, 0.8]), NOISES * 3 // 4)
+    noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)
+    return {
+        "texels": jnp.concatenate([backgrounds.reshape(-1), drawn[0].reshape(-1)]),
+        "supports": drawn[1], "cells": drawn[2], "noise": noise.astype(jnp.float16),
+    }  # fmt: skip
+
+
+def _rotation(angle):
+    return jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+
+
+def _scene(key, banks, config):
+    """What template and search views share: dict of numbers."""
+    total, others = 4 * config.families, config.distractors + 1
+    u, n = draws(key, (13 + 3 * others,), (8,))
+    picks = u[13:].reshape(3, others)
+    target = pick(u[0], total)
+    # A look-alike differs from the target in shape, in texture or in both: never in neither.
+    relative = (target // 4) * 4 + (target % 4 ^ (1 + pick(picks[1], 3)))
+    stranger = pick(picks[0], total)
+    region = u[1] < config.region_probability
+    return {
+        "background": pick(u[2], config.backgrounds),
+        "at": u[3:5] * config.background_size,
+        "pixels": config.unit_pixels / config.background_scale * jnp.exp(0.3 * n[0] + 0.3),  # to the unit
+        "spin": 0.12 * n[1] + jnp.where(u[5] < 0.06, 2 * jnp.pi * u[6], 0.0),
+        "mirror": jnp.where(u[7] < 0.5, -1.0, 1.0),
+        "aspect": jnp.exp(0.5 * n[2]),
+        "region": region,
+        "target": target,
+        "others": jnp.where(picks[2] < config.look_alike_probability, relative, stranger),
+        "size": jnp.exp(0.25 * n[3]),
+        "light": 0.1 * n[4:7] + 0.06 * n[7],
+        "noise": 0.003 + 0.04 * u[8] ** 4,
+        "softness": 0.25 + 1.0 * u[9] ** 4,
+        "haze": 0.5 * u[11] ** 1.5,
+        "grey": (u[10] < config.grey_probability).astype(jnp.float32),
+        "change": config.change * (0.35 + 1.1 * u[12]),  # how far apart in time the views are
+    }
+
+
+def _view(key, scene, banks, config, is_search):
+    """The numbers of one view: (layers for `compose`, camera for `expose`, size (2,) of the target's box)."""
+    others = config.distractors + 1  # the last one comes in front of the target
+    u, n = draws(key, (20 + 6 * others,), (26 + 6 * others,))
+    o, g = u[20:].reshape(others, 6), n[26:].reshape(others, 6)
+    change = scene["change"] * jnp.where(is_search, 1.0, 0.25)
+
+    # The target: turned, stretched and sheared, then scaled so that its box measures one unit.
+    turn = scene["spin"] + change * (0.12 * n[0] + jnp.where(u[0] < 0.12, 1.2 * n[1], 0.0))
+    stretch = jnp.exp(change * 0.13 * n[2])
+    shape = (
+        _rotation(turn)
+        @ jnp.array([[1.0, change * 0.1 * n[3]], [0.0, 1.0]])
+        @ jnp.diag(jnp.stack([stretch * scene["mirror"], 1.0 / stretch]))
+    )
+    pose = pick(u[1], config.poses)
+    box = sprites.extent(banks["supports"][scene["target"], pose], shape)
+    half = jnp.stack([jnp.sqrt(scene["aspect"]), 1.0 / jnp.sqrt(scene["aspect"])])
+    oval = jnp.sqrt((shape**2) @ half**2)  # a region's box is that of the ellipse in it
+    box = jnp.where(scene["region"], jnp.stack([-oval, oval]), box)
+    unit = jnp.sqrt(jnp.prod(box[1] - box[0]))
+    box, into = box / unit, jnp.linalg.inv(shape) * unit
+    size = box[1] - box[0]
+
+    # The background: fixed to a region target, else moving, zooming and turning on its own.
+    region_ground = into * scene["pixels"] / jnp.sqrt(4.0)
+    zoom = jnp.exp(change * 0.25 * n[4])
+    free_ground = _rotation(change * 0.08 * n[5]) * scene["pixels"] * zoom
+    shift = jnp.where(u[2] < 0.25, 100.0, 1.5) * change * n[6:8] * is_search
+    at = scene["at"] + jnp.where(scene["region"], 0.0, shift * scene["pixels"])
+
+    # The others: scattered around the target; the last one partly over it.
+    covering = jnp.arange(others) == others - 1
+    reach = 0.5 * size.max()
+    bearing = 2 * jnp.pi * o[:, 0]
+    other_size = scene["size"] * jnp.exp(0.3 * g[:, 0])
+    span = jnp.where(covering, (0.15 + 0.3 * o[:, 1]) + 0.5 * other_size, (reach + 0.25) + 2.2 * o[:, 1])
+    places = span[:, None] * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)], axis=1)
+    chance = jnp.where(
+        covering, config.occlusion_probability * jnp.where(is_search, 1.0, 0.2), config.distractor_probability
+    )
+    poses = pick(o[:, 2], config.poses)
+    turns = jax.vmap(_rotation)(0.15 * g[:, 1] + jnp.where(o[:, 3] < 0.1, 6.28 * o[:, 4], 0.0))
+    areas = jax.vmap(lambda s, p, m: jnp.prod(jnp.diff(sprites.extent(banks["supports"][s, p], m), axis=0)))(
+        scene["others"], poses, turns
+    )
+    maps = jnp.swapaxes(turns, 1, 2) * (jnp.sqrt(areas) / other_size)[:, None, None]
+    tints = jnp.exp(0.15 * g[:, 2:3] + 0.08 * g[:, 3:6])
+
+    # From units to the pixels of each image: the background, the others, the target, the one in front.
+    def stack(ground, rest, own):
+        rest = jnp.asarray(rest)
+        return jnp.concatenate([jnp.asarray(v, rest.dtype) for v in (ground[None], rest[:-1], own[None], rest[-1:])])
+
+    area, cell = config.background_size**2, config.sprite_size
+    numbers = stack(jnp.int32(0), scene["others"], scene["target"])
+    poses = stack(jnp.int32(0), poses, pose)
+    scale = 0.5 * cell / banks["cells"][numbers, poses]
+    into_sprites = stack(jnp.eye(2), maps, into) * scale[:, :, None]
+    centers = stack(jnp.zeros(2), places, -(box[0] + box[1]) / 2)
+    into_sprites_at = cell / 2 - jnp.einsum("lij,lj->li", into_sprites, centers)
+    back = jnp.arange(others + 2) == 0
+    ground = jnp.where(scene["region"], region_ground, free_ground)
+    layers = {
+        "first": jnp.where(
+            back, scene["background"] * area, config.backgrounds * area + (numbers * config.poses + poses) * cell**2
+        ),
+        "size": jnp.where(back, config.background_size, cell),
+        "torus": back,
+        "into": jnp.where(back[:, None, None], ground, into_sprites),
+        "at": jnp.where(back[:, None], at, into_sprites_at),
+        "shown": stack(jnp.float32(1.0), (o[:, 5] < chance).astype(jnp.float32), 1.0 - scene["region"]),
+        "gain": stack(jnp.ones(3), tints, jnp.exp(change * (0.12 * n[8] + 0.04 * n[9:12]))),
+    }
+    motion = change * 0.9 * u[3:5] * (u[5] < 0.25) + 0.1 * change * u[6]
+    side = jnp.array([-1.0, -1.0, 1.0, 1.0])
+    ends = jnp.tile(size, 2) * 0.45 + 3.0 * u[8:12] ** 1.5
+    cut = (u[12:16] < 0.35) & (u[16] < config.border_probability)
+    angle = 2 * jnp.pi * u[17]
+    camera = {
+        "gain": (1.0 - scene["haze"]) * jnp.exp(scene["light"] + change * (0.12 * n[12] + 0.06 * n[13:16])),
+        "bias": 0.5 * scene["haze"] + change * (0.04 * n[16] + 0.015 * n[17:20]),
+        "curve": jnp.clip(change * 0.2 * n[20], -0.6, 0.6),
+        "slope": jnp.concatenate([jnp.ones(1), change * 0.08 * n[21:23]]),
+        "shadow": jnp.stack([8.0 * n[23], 7.0 * jnp.cos(angle), 7.0 * jnp.sin(angle), 0.6 * u[18] * (u[19] < 0.15)]),
+        "blur": jnp.clip(scene["softness"] * jnp.exp(0.2 * change * n[24]) + motion, 0.25, 2.0),
+        "noise": scene["noise"] * jnp.exp(0.3 * n[25]),
+        "grey": scene["grey"],
+        "frame": jnp.where(cut, side * ends, side * 100.0),
+    }
+    return layers, camera, size
+
+
+def _window(key, size, is_search, config):
+    """Where the crop lies, jittered as the field does: (center (2,) from the center of the box, side ()), in units."""
+    u, n = draws(key, (2,), (2,))
+    center_jitter, scale_jitter, factor = (
+        jnp.where(is_search, getattr(config, f"search_{name}"), getattr(config, f"template_{name}"))
+        for name in ("center_jitter", "scale_jitter", "factor")
+    )
+    unit = jnp.sqrt(jnp.prod(size * jnp.exp(scale_jitter * n)))
+    return unit * center_jitter * (u - 0.5), unit * factor
+
+
+def to_pixels(layers, camera, corner, scale):
+    """Layers and camera given in units, for points in pixels: units = corner + scale * pixels."""
+    slope, shadow = camera["slope"], camera["shadow"]
+    return (
+        {**layers, "at": layers["at"] + layers["into"] @ corner, "into": layers["into"] * scale},
+        {
+            **camera,
+            "slope": jnp.concatenate([slope[:1] + slope[1:] @ corner, slope[1:] * scale]),
+            "shadow": jnp.concatenate([shadow[:1] + shadow[1:3] @ corner, shadow[1:3] * scale, shadow[3:]]),
+            "frame": (camera["frame"] - jnp.tile(corner, 2)) / scale,
+        },
+    )
+
+
+def _numbers(key, scene, is_search, banks, config):
+    """All numbers of one crop, for points in its pixels: dict for `_render`."""
+    keys = jax.random.split(key, 3)
+    layers, camera, size = _view(keys[0], scene, banks, config, is_search)
+    center, side = _window(keys[1], size, is_search, config)
+    pixels = jnp.where(is_search, config.search_size, config.template_size)
+    layers, camera = to_pixels(layers, camera, center - side / 2, side / pixels)
+    box = jnp.concatenate([(-center - size / 2) / side + 0.5, size / side])
+    return {"layers": layers, "camera": camera, "box": box, "spot": draws(keys[2], (3,))[0]}
+
+
+def _render(numbers, banks, config, pixels):
+    """One crop (pixels, pixels, 3) uint8."""
+    ticks = jnp.arange(pixels) + 0.5
+    x, y = jnp.meshgrid(ticks, ticks)
+    spot = numbers["spot"]
+    place = pick(spot[1:], config.background_size - pixels + 1)
+    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+    image = compose(banks["texels"], numbers["layers"], x, y)
+    return expose(image, numbers["camera"], noise.astype(jnp.float32), x, y)
+
+
+def pair(key, banks, config):
+    """One training pair, as a pure function of the key; for jit and vmap.
+
+    Returns:
+      dict: "template" (K, Hz, Wz, 3) uint8 RGB, "template_box" (K, 4) float32, "search" (Hx, Wx, 3) uint8, "search_box"
+      (4,) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts included.
+    """
+    keys = jax.random.split(key)
+    scene = _scene(keys[0], banks, config)
+    views = config.templates + 1
+
+    # A loop, so that XLA stores these numbers: it would fuse them into the rendering and draw them for every pixel.
+    numbers = jax.lax.map(
+        lambda view: _numbers(view[0], scene, view[1], banks, config),
+        (jax.random.split(keys[1], views), jnp.arange(views) == views - 1),
+    )
+    of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
+    return {
+        "template": jax.vmap(lambda n: _render(n, banks, config, config.template_size))(of_template),
+        "template_box": of_template["box"],
+        "search": _render(of_search, banks, config, config.search_size),
+        "search_box": of_search["box"],
+    }
