@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	@echo "tables, plots and videos: $(DEMO)/eval"
 
 test: $(VENV)/installed lint
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed
 	$(RUN) -m pytest -m slow

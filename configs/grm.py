@@ -200,6 +200,7 @@ def _tiny(c):
     c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
     c.model.head.channels = 32
     _synthetic_only(c)
+    c.data.synthetic.update({"backgrounds": 8, "families": 4, "poses": 2})
     c.data.pairs_per_epoch = 64
     c.data.validation_pairs = 16
     c.data.threads = 2
@@ -222,15 +223,15 @@ def _demo(c):
     c.model.update({"position": "sincos", "attention_init": "matched"})
     _synthetic_only(c)
     c.tracking.size_update = 0.2
-    # Matching is found on flat colors within a minute, and carried over to textures.
-    c.data.synthetic.update({"detail_steps": 1000, "renew_every_steps": 200, "background_scale": 2.0})
-    c.data.synthetic.update({"change": 0.6, "region_probability": 0.15, "distractors": 2})
-    c.data.search_center_jitter = 2.0
+    # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
+    c.data.synthetic.update({"detail_steps": 1800, "renew_every_steps": 300, "background_scale": 2.0, "change": 0.6})
+    c.data.synthetic.update({"distractors": 4, "distractor_probability": 0.9, "distractor_reach": 1.4})
+    c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.1, "region_probability": 0.05})
     c.data.pairs_per_epoch = 10000
     c.data.validation_pairs = 512
     c.data.threads = 2
     c.train.batch_size = 32
-    c.train.total_epochs = 9
+    c.train.total_epochs = 8
     c.train.learning_rate = 1.5e-3
     c.train.encoder_multiplier = 1.0
     c.train.clip_norm = 1.0
@@ -239,4 +240,4 @@ def _demo(c):
     c.train.ema_decay = 0.998
     c.train.checkpoint_every_steps = 1000
     c.train.keep_checkpoints = 1
-    c.train.validate_every_epochs = 3
+    c.train.validate_every_epochs = 2

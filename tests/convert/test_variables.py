@@ -11,6 +11,7 @@ from tests import recipes
 from trackers import convert
 from trackers.convert import layouts
 from trackers.errors import InputError
+from trackers.models import stacking
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_converted_weights_give_the_published_boxes(tiny):
 )
 def test_every_variable_has_the_published_name_and_shape(case, variant):
     manifest, _ = recipes.load(case)
-    targets = layouts.flatten(abstract_variables(grm.get_config(variant).model))
+    targets = stacking.flatten(abstract_variables(grm.get_config(variant).model))
     got = {}
     for path, leaf in targets.items():
         key, layout = layouts.published(path, convert.grm.RULES)
@@ -151,7 +152,7 @@ def test_pretrained_transformer_fills_the_encoder(tiny):
     weights, outputs = tiny
     config = config_model()
     got, published = (
-        layouts.flatten(convert.to_variables(given, config, jax.random.key(0)))
+        stacking.flatten(convert.to_variables(given, config, jax.random.key(0)))
         for given in (backbone(weights), weights)
     )
     assert set(got) == set(published)
@@ -168,9 +169,9 @@ def test_pretrained_transformer_fills_the_encoder(tiny):
 
 def test_the_rest_is_drawn_as_init_does(tiny):
     config, rng = config_model(), jax.random.key(0)
-    got = layouts.flatten(convert.to_variables(backbone(tiny[0]), config, rng))
+    got = stacking.flatten(convert.to_variables(backbone(tiny[0]), config, rng))
     model = trackers.build(config)
-    drawn = layouts.flatten(jax.jit(lambda key: trackers.init(model, key))(rng))
+    drawn = stacking.flatten(jax.jit(lambda key: trackers.init(model, key))(rng))
     rest = [path for path in got if "/head/" in path or "/division/" in path]
     assert len(rest) == 2 * 6 + 3 * (5 * 2 + 4 * 2 + 4 * 2)
     for path in rest:

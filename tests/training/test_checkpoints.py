@@ -7,7 +7,7 @@ import pytest
 import trackers
 from tests.training import support
 from trackers.errors import InputError
-from trackers.training import checkpoints, sharding, stacking, state
+from trackers.training import checkpoints, sharding, state
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +186,3 @@ def test_stacked_and_unstacked_layers_load_into_each_other(tmp_path):
     np.testing.assert_array_equal(kernel[1], variables["params"]["encoder"]["block_2"]["mlp"]["fc1"]["kernel"])
     checkpoints.save_variables(tmp_path / "stacked", together, stacked)
     assert not support.leaves_equal(checkpoints.load_variables(tmp_path / "stacked", single), variables)
-
-
-def test_restack_between_two_stackings():
-    layer = {f"block_{i}": {"bias": np.full(2, i)} for i in range(5)}
-    halves = stacking.restack(layer, {"blocks_0_1": {}, "blocks_2_4": {}})
-    assert halves.keys() == {"blocks_0_1", "blocks_2_4"}
-    shifted = stacking.restack({"encoder": halves}, {"encoder": {"block_0": {}, "blocks_1_4": {}}})["encoder"]
-    np.testing.assert_array_equal(shifted["blocks_1_4"]["bias"][:, 0], [1, 2, 3, 4])
-    with pytest.raises(KeyError, match="block_5"):
-        stacking.restack(layer, {"blocks_0_5": {}})

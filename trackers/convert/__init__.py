@@ -13,6 +13,7 @@ import trackers
 from trackers.convert import layouts, vit
 from trackers.convert.reader import read_checkpoint
 from trackers.errors import InputError
+from trackers.models import stacking
 
 __all__ = ["from_variables", "read_checkpoint", "to_variables"]
 
@@ -34,22 +35,22 @@ def to_variables(state_dict, config_model, rng=None):
     name = config_model["name"]
     published = _published(name)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
-    targets = layouts.flatten(like)
+    targets = stacking.flatten(like)
     if not vit.is_backbone(state_dict):
         leaves = layouts.convert(state_dict, targets, published.RULES, published.UNUSED, name)
-        return layouts.unflatten(leaves, like)
+        return stacking.unflatten(leaves, like)
 
     covered = {path: leaf for path, leaf in targets.items() if vit.covers(path)}
     weights = vit.with_positions(state_dict, published.position_grids(model))
     leaves = layouts.convert(weights, covered, vit.RULES, vit.UNUSED, name)
     leaves.update(_draw_uncovered(model, jax.random.key(0) if rng is None else rng))
-    return layouts.unflatten(leaves, like)
+    return stacking.unflatten(leaves, like)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _draw_uncovered(model, rng):
     """{path: array} of what a backbone does not hold; under jit the rest is never computed."""
-    drawn = layouts.flatten(trackers.init(model, rng))
+    drawn = stacking.flatten(trackers.init(model, rng))
     return {path: leaf for path, leaf in drawn.items() if not vit.covers(path)}
 
 
@@ -64,7 +65,7 @@ def from_variables(variables, config_model):
     """
     rules = _published(config_model["name"]).RULES
     state_dict = {}
-    for path, leaf in layouts.flatten(variables).items():
+    for path, leaf in stacking.flatten(variables).items():
         key, layout = layouts.published(path, rules)
         state_dict[key] = np.asarray(layout.to_published(np.asarray(leaf)), order="C")
     return state_dict

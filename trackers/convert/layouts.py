@@ -1,7 +1,7 @@
 """How PyTorch's names and array layouts correspond to this package's, for rules that each model lists as data.
 
 A rule is (pattern, name, layout): the regular expression of a module's path among the variables, its published name,
-and the layout of its kernel. Rules speak of single layers (block_3); stacked ones (blocks_1_11) are taken apart here.
+and the layout of its kernel. Rules speak of single layers (block_3), as models.stacking.flatten gives them.
 """
 
 import re
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from flax import traverse_util
 
 from trackers.errors import InputError
 
@@ -56,45 +55,12 @@ def published(path, rules):
     raise InputError(f"no published name is known for {path}")
 
 
-def flatten(variables):
-    """{path: leaf} of a tree of variables, stacked layers taken apart. Leaves may be abstract."""
-    leaves = {}
-    for path, leaf in traverse_util.flatten_dict(variables, sep="/").items():
-        names = _layer_names(path)
-        if names is None:
-            leaves[path] = leaf
-        elif isinstance(leaf, jax.ShapeDtypeStruct):
-            leaves.update((name, jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)) for name in names)
-        else:
-            leaves.update((name, leaf[i]) for i, name in enumerate(names))
-    return leaves
-
-
-def unflatten(leaves, like):
-    """The inverse of `flatten`: a tree of NumPy arrays with the structure of `like`."""
-
-    def leaf(path):
-        names = _layer_names(path)
-        return np.asarray(leaves[path]) if names is None else np.stack([leaves[name] for name in names])
-
-    paths = traverse_util.flatten_dict(like, sep="/")
-    return traverse_util.unflatten_dict({path: leaf(path) for path in paths}, sep="/")
-
-
-def _layer_names(path):
-    """The single layers' paths of a leaf of stacked layers first..last (inclusive), or None."""
-    match = re.fullmatch(r"(.*/)blocks_(\d+)_(\d+)(/.*)", path)
-    if match is None:
-        return None
-    return [f"{match[1]}block_{i}{match[4]}" for i in range(int(match[2]), int(match[3]) + 1)]
-
-
 def convert(state_dict, targets, rules, unused, model_name):
     """Arrays for every target leaf.
 
     Args:
       state_dict: {published key: array}.
-      targets: {path: leaf with shape and dtype}, from `flatten`.
+      targets: {path: leaf with shape and dtype}, from stacking.flatten.
       rules: see above; unused: regular expression of the published keys that are dropped.
       model_name: for the message.
 

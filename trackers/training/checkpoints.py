@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 import trackers
 from trackers import convert
 from trackers.errors import InputError
-from trackers.training.stacking import restack
+from trackers.models import stacking
 from trackers.training.state import named_leaves
 
 FOLDER = "checkpoints"
@@ -194,10 +194,9 @@ def load_variables(path, config_model, prefer_ema=True, rng=None):
         except Exception as error:  # whatever a damaged file makes the storage layers raise
             print(f"checkpoint {folder} is broken ({_reason(error)}): trying the one before", flush=True)
             continue
-        with contextlib.suppress(KeyError):  # another model has no such layers: _check_leaves names them
-            variables = {name: restack(tree, target[name]) for name, tree in variables.items()}
-        _check_leaves({name: leaf.shape for name, leaf in named_leaves(variables)}, dict(named_leaves(target)), folder)
-        return jax.tree.map(jax.numpy.asarray, variables)
+        leaves = stacking.flatten(variables)
+        _check_leaves({name: leaf.shape for name, leaf in leaves.items()}, stacking.flatten(target), folder)
+        return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
     raise InputError(f"no checkpoint in {path} can be read: give a workdir of train.py or a published file")
 
 

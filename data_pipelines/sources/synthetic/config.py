@@ -43,6 +43,8 @@ class SyntheticConfig:
     # Other sprites in a view: how many at most, and the chance of each.
     distractors: int = 3
     distractor_probability: float = 0.45
+    # How far from the target's border distractors are scattered, in units.
+    distractor_reach: float = 2.2
     # Chance that a distractor is of the target's family: its texture on another shape, or its shape in another.
     look_alike_probability: float = 0.4
     # Chance that something covers part of the target in the search view.

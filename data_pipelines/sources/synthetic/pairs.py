@@ -20,7 +20,8 @@ def make_banks(key, config, detail=1.0):
     Returns:
       dict of arrays: "texels" uint32, all backgrounds (packed RGB), then all sprites (packed RGBA), pose after pose;
       "supports" (4 * families, poses, DIRECTIONS) and "cells" (4 * families, poses, 2): see sprites.draw; "noise"
-      (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse. Sprites 4f..4f+3 are a family: shape a
+      (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse; "change" () strength of the changes
+      between views, relative to config.change. Sprites 4f..4f+3 are a family: shape a
       or b (bit 0) in texture a or b (bit 1).
     """
     keys = jax.random.split(key, 4)
@@ -56,8 +57,11 @@ def make_banks(key, config, detail=1.0):
     noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)
     return {
         "texels": jnp.concatenate([backgrounds.reshape(-1), drawn[0].reshape(-1)]),
-        "supports": drawn[1], "cells": drawn[2], "noise": noise.astype(jnp.float16),
-    }  # fmt: skip
+        "supports": drawn[1],
+        "cells": drawn[2],
+        "noise": noise.astype(jnp.float16),
+        "change": jnp.float32(0.2 + 0.8 * detail),
+    }
 
 
 def _rotation(angle):
@@ -90,7 +94,7 @@ def _scene(key, banks, config):
         "softness": 0.25 + 1.0 * u[9] ** 4,
         "haze": 0.5 * u[11] ** 1.5,
         "grey": (u[10] < config.grey_probability).astype(jnp.float32),
-        "change": config.change * (0.35 + 1.1 * u[12]),  # how far apart in time the views are
+        "change": config.change * banks["change"] * (0.35 + 1.1 * u[12]),  # how far apart in time the views are
     }
 
 
@@ -130,7 +134,8 @@ def _view(key, scene, banks, config, is_search):
     reach = 0.5 * size.max()
     bearing = 2 * jnp.pi * o[:, 0]
     other_size = scene["size"] * jnp.exp(0.3 * g[:, 0])
-    span = jnp.where(covering, (0.15 + 0.3 * o[:, 1]) + 0.5 * other_size, (reach + 0.25) + 2.2 * o[:, 1])
+    around = (reach + 0.25) + config.distractor_reach * o[:, 1]
+    span = jnp.where(covering, (0.15 + 0.3 * o[:, 1]) + 0.5 * other_size, around)
     places = span[:, None] * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)], axis=1)
     chance = jnp.where(
         covering, config.occlusion_probability * jnp.where(is_search, 1.0, 0.2), config.distractor_probability
