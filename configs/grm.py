@@ -217,16 +217,18 @@ def _tiny(c):
 def _demo(c):
     c.model.update({"width": 96, "depth": 4, "heads": 4, "patch_size": 12, "template_size": 48, "search_size": 96})
     c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
-    c.model.division.hidden = (96, 48)
+    c.model.division.update({"layers": (3, 4), "hidden": (96, 48)})
     c.model.head.channels = 64
     c.model.head.score_prior = 0.1
     c.model.update({"position": "sincos", "attention_init": "matched"})
     _synthetic_only(c)
     c.tracking.size_update = 0.2
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
-    c.data.synthetic.update({"detail_steps": 1800, "renew_every_steps": 300, "background_scale": 2.0, "change": 0.6})
+    c.data.synthetic.update({"detail": 0.6, "detail_steps": 1000, "renew_every_steps": 250, "change": 0.6})
+    c.data.synthetic.update({"background_scale": 2.0})
     c.data.synthetic.update({"distractors": 4, "distractor_probability": 0.9, "distractor_reach": 1.4})
     c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.1, "region_probability": 0.05})
+    c.data.search_center_jitter = 2.0
     c.data.pairs_per_epoch = 10000
     c.data.validation_pairs = 512
     c.data.threads = 2

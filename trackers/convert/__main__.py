@@ -5,7 +5,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from trackers import convert, errors
-from trackers.convert import layouts
+from trackers.models import stacking
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Published file: .pth, .pt, .tar, .safetensors or .npz.")
@@ -33,7 +33,7 @@ def main(_):
 def _counts(variables):
     """{part of the model: numbers in it}, e.g. encoder, encoder/division, head; statistics apart."""
     counts = {}
-    for path, leaf in layouts.flatten(variables).items():
+    for path, leaf in stacking.flatten(variables).items():
         collection, part = path.split("/")[:2]
         if "/division/" in path:
             part += "/division"

@@ -34,7 +34,9 @@ class SyntheticConfig:
     poses: int = 3
     # Steps for which a bank serves before the next is drawn.
     renew_every_steps: int = 500
-    # Steps over which the textures of the training banks rise from flat colors to full detail; 0 = full from the start.
+    # Strength of textures and backgrounds in training pairs, from 0 (flat colors) to 1 (as in the videos).
+    detail: float = 1.0
+    # Steps over which the training banks rise from flat colors to `detail`; 0 = that from the start.
     detail_steps: int = 0
     # Size of the leaves of a background, relative to the target.
     background_scale: float = 1.0

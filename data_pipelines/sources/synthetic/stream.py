@@ -36,7 +36,7 @@ def banks_at(seed, step, config, split="train"):
     number = step // config.renew_every_steps
     begins, rises = number * config.renew_every_steps, config.detail_steps
     # Slowly at first: what matches by color has to be found before there is texture.
-    detail = min(begins / rises, 1.0) ** 2 if rises and split == "train" else 1.0
+    detail = config.detail * (min(begins / rises, 1.0) ** 2 if rises and split == "train" else 1.0)
     return _banks(_key(seed, split, 0, number), config, np.float32(detail))
 
 
