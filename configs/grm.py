@@ -222,13 +222,14 @@ def _demo(c):
     c.model.head.score_prior = 0.1
     c.model.update({"position": "sincos", "attention_init": "matched"})
     _synthetic_only(c)
-    c.tracking.size_update = 0.2
+    c.tracking.search_factor = 3.0
+    c.tracking.size_update = 0.1
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
-    c.data.synthetic.update({"detail": 0.6, "detail_steps": 1000, "renew_every_steps": 250, "change": 0.6})
-    c.data.synthetic.update({"background_scale": 2.0})
+    c.data.synthetic.update({"detail": 0.8, "detail_steps": 1000, "renew_every_steps": 250, "change": 0.6})
+    c.data.synthetic.update({"background_scale": 1.5})
     c.data.synthetic.update({"distractors": 4, "distractor_probability": 0.9, "distractor_reach": 1.4})
     c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.1, "region_probability": 0.05})
-    c.data.search_center_jitter = 2.0
+    c.data.search_center_jitter = 1.5
     c.data.pairs_per_epoch = 10000
     c.data.validation_pairs = 512
     c.data.threads = 2
