@@ -223,7 +223,7 @@ def _demo(c):
     c.model.update({"position": "sincos", "attention_init": "matched"})
     _synthetic_only(c)
     c.tracking.search_factor = 3.0
-    c.tracking.size_update = 0.1
+    c.tracking.size_update = 0.05
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
     c.data.synthetic.update({"detail": 0.8, "detail_steps": 1000, "renew_every_steps": 250, "change": 0.6})
     c.data.synthetic.update({"background_scale": 1.5})

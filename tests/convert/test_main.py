@@ -10,6 +10,7 @@ import pytest
 from configs import grm
 from tests import recipes
 from trackers import convert
+from trackers.models import stacking
 from trackers.training import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,7 @@ def test_writes_what_load_variables_reads(published, tmp_path):
     config = grm.get_config("tiny").model
     want = convert.to_variables(convert.read_checkpoint(published), config)
     got = checkpoints.load_variables(tmp_path / "out", config)
-    a, b = map(convert.layouts.flatten, (got, want))
+    a, b = map(stacking.flatten, (got, want))
     assert set(a) == set(b)
     for path in b:
         np.testing.assert_array_equal(a[path], b[path], strict=True)
