@@ -21,7 +21,8 @@ $(VENV)/installed: requirements.txt
 
 demo: $(VENV)/installed
 	$(RUN) train.py --config configs/grm.py:demo --workdir $(DEMO)
-	@test -d $(DEMO)/video || $(RUN) -m data_pipelines synthetic --out $(DEMO)/video --sequences 8 --length 60 --seed 1
+	@test -d $(DEMO)/video || $(RUN) -m data_pipelines synthetic --config configs/grm.py:demo --out $(DEMO)/video \
+		--sequences 8 --length 60 --seed 1
 	$(RUN) eval.py --config configs/grm.py:demo --checkpoint $(DEMO) --benchmark frames:$(DEMO)/video \
 		--out $(DEMO)/eval --baselines untrained,static,kcf,csrt --draw
 	@for folder in $(SEQUENCES); do $(RUN) eval.py --config configs/grm.py:demo --checkpoint $(DEMO) \

@@ -3,12 +3,12 @@
     python -m data_pipelines check --source lasot:/data/LaSOT [--split train] [--decode none|first|all]
     python -m data_pipelines check --config configs/grm.py:b256 [--config.data.lasot=/data/LaSOT ...]
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
-    python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1]
+    python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
 
 check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
        training pairs; the first problem with its file. Exit code 1 where there is one.
 sheet  a PNG of training pairs as the network gets them, template above search crop, with their boxes.
-synthetic  sequences in the GOT-10k layout.
+synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
 """
 
 import functools
@@ -156,7 +156,12 @@ def synthetic():
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
-    generator.write_sequences(FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed)
+    how = (
+        generator.SyntheticConfig.from_config(FLAGS.config) if FLAGS.config is not None else generator.SyntheticConfig()
+    )
+    generator.write_sequences(
+        FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=how.detail, plainness=how.plainness
+    )
     print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
 
 

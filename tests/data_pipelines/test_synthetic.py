@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines.sources import synthetic
-from data_pipelines.sources.synthetic import leaves, pairs, render, sprites
+from data_pipelines.sources.synthetic import detail, leaves, pairs, render, sprites
 from trackers.errors import InputError, UsageError
 
 
@@ -105,6 +106,23 @@ def test_painted_extent_is_the_box(banks, is_search):
         columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
         found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) - pixels / 2
         np.testing.assert_allclose(found, np.array([*-size, *size]) / 2 * per_unit, atol=1.5)
+
+
+def test_detail_goes_from_flat_to_full_texture(banks):
+    """Plain banks: sprites of one color each, backgrounds of a quarter of the contrast; plainness draws between."""
+
+    def textured(detail, plainness):
+        config = dataclasses.replace(SMALL, plainness=plainness)
+        texels = np.asarray(jax.jit(pairs.make_banks, static_argnums=1)(jax.random.key(3), config, detail)["texels"])
+        backgrounds, sprites_ = np.split(texels, [SMALL.backgrounds * SMALL.background_size**2])
+        rgb = np.stack([backgrounds >> shift & 255 for shift in (0, 8, 16)]).astype(float)
+        cells = sprites_.reshape(4 * SMALL.families, -1)
+        return rgb.reshape(3, SMALL.backgrounds, -1).std(2).mean(0), [len(np.unique(c & 0xFFFFFF)) for c in cells]
+
+    full, plain, some = textured(1.0, 0.0), textured(0.0, 0.0), textured(1.0, 1.0)
+    np.testing.assert_allclose(plain[0], full[0] * detail.FAINT, rtol=0.1)
+    assert max(plain[1]) == 1 < min(full[1])
+    assert (some[0] < full[0]).all() and (some[0] > plain[0] * 0.9).all()
 
 
 def test_region_target_keeps_to_the_background(banks):
@@ -205,6 +223,7 @@ def test_sequences_are_written_in_the_got10k_layout(tmp_path):
     frames, boxes = synthetic.sequence(7000, 3, (48, 64))
     assert frames.shape == (3, 48, 64, 3) and frames.dtype == np.uint8 and boxes.shape == (3, 4)
     assert np.array_equal(frames, synthetic.sequence(7000, 3, (48, 64))[0])
+    assert not np.array_equal(frames, synthetic.sequence(7000, 3, (48, 64), detail=0.5, plainness=0.5)[0])
     synthetic.write_sequences(tmp_path / "out", 2, 3, 7, (48, 64))
     folders = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert folders == ["synthetic_0001", "synthetic_0002"]

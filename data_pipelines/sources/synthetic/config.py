@@ -36,6 +36,8 @@ class SyntheticConfig:
     renew_every_steps: int = 500
     # Strength of textures and backgrounds in training pairs, from 0 (flat colors) to 1 (as in the videos).
     detail: float = 1.0
+    # Share of the detail that a background or a family of sprites may lack: each draws its own, up to this.
+    plainness: float = 0.0
     # Steps over which the training banks rise from flat colors to `detail`; 0 = that from the start.
     detail_steps: int = 0
     # Size of the leaves of a background, relative to the target.

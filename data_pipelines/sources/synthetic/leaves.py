@@ -89,13 +89,13 @@ def _leaves(key, octave, style, colors, clutter):
 
 def _style(key, octaves):
     """What one image is like: man-made or grown, cluttered or plain, which scales it has."""
-    u, _ = draws(key, (10,))
-    plain = u[0] ** 1.3
+    u, _ = draws(key, (11,))
+    busy = u[0] ** 2  # photographs have much sky, road, wall and grass
     scales = jnp.arange(octaves)
     return {
         "manhattan": jnp.where(u[1] < 0.4, 0.9, 0.1),
         "tilt": 0.12 * (u[2] - 0.5),
-        "density": jnp.where(scales < 2, 1.0, 0.25 + 0.75 * plain),
+        "density": jnp.where(scales < 2, 1.0, 0.06 + 0.94 * busy),
         "front": 0.35 * u[3],
         "round": 0.2 + 0.6 * u[4],
         "tone": 0.05 + 0.3 * u[5],
@@ -103,6 +103,7 @@ def _style(key, octaves):
         "grain": 0.04 + 0.4 * u[7] ** 3,
         "stripes": 0.02 + 0.2 * u[8] ** 2,
         "warp": jnp.where(u[1] < 0.4, 0.15, 1.0) * u[9],
+        "contrast": 0.4 + 0.6 * u[10],
     }
 
 
@@ -192,6 +193,8 @@ def _finish(image, style, noise, key):
     field = 0.25 * u[0] * noise[2] + 0.3 * (u[1] - 0.5) * jnp.sin(2 * jnp.pi * (y / size + u[2]))
     shadow = jnp.where((u[3] < 0.4) & (noise[5] > 0.6), 0.45 + 0.4 * u[4], 1.0)
     image = jnp.clip(image * (jnp.exp(field) * shadow)[..., None], 0.0, 1.0)
+    mean = image.mean((0, 1))
+    image = mean + style["contrast"] * (image - mean)
     sigma = 0.35 + 0.25 * u[5] + 12.0 * jnp.maximum(u[5] - 0.85, 0.0) * u[0]
     return blur_torus(image, sigma)
 

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 
 from data_pipelines.sources.synthetic import leaves, sprites
+from data_pipelines.sources.synthetic.detail import faded, flattened
 from data_pipelines.sources.synthetic.draws import draws, pick
 from data_pipelines.sources.synthetic.render import compose, expose, pack
 
 NOISES = 8
-FAINT = 0.25  # contrast of a background without detail
 
 
 def make_banks(key, config, detail=1.0):
     """Draws what pairs are composed from.
 
     Args:
-      detail: () from 0, flat sprites before faint backgrounds, where color alone tells the target, to 1, full texture.
+      detail: () 0..1, see detail.py; each background and family has config.plainness of it less, at most.
 
     Returns:
       dict of arrays: "texels" uint32, all backgrounds (packed RGB), then all sprites (packed RGBA), pose after pose;
@@ -24,18 +24,21 @@ def make_banks(key, config, detail=1.0):
       between views, relative to config.change. Sprites 4f..4f+3 are a family: shape a
       or b (bit 0) in texture a or b (bit 1).
     """
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 5)
     size, cell = config.background_size, config.sprite_size
+    details = detail * (1 - config.plainness * jax.random.uniform(keys[4], (config.backgrounds + config.families,)))
 
-    def background(k):
-        rgb = leaves.background(k, size)
-        mean = rgb.mean((0, 1))
-        return pack(mean + (FAINT + (1 - FAINT) * detail) * (rgb - mean))
+    def background(args):
+        k, detail = args
+        return pack(faded(leaves.background(k, size), detail))
 
-    backgrounds = jax.lax.map(background, jax.random.split(keys[0], config.backgrounds))
+    backgrounds = jax.lax.map(
+        background, (jax.random.split(keys[0], config.backgrounds), details[: config.backgrounds])
+    )
     grain = leaves.fractal_noise(keys[1], cell, [0.8] * 8)
 
-    def family(k):
+    def family(args):
+        k, detail = args
         parts = jax.random.split(k, 3)
         shapes = jax.vmap(sprites.shape)(jax.random.split(parts[0]))
         textures = jax.vmap(sprites.texture)(jax.random.split(parts[1]))
@@ -45,13 +48,11 @@ def make_banks(key, config, detail=1.0):
         def member(i):
             chosen = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
             rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell))(poses[i % 2])
-            flat = colors[i // 2]
-            rgba = rgba.at[..., :3].set(flat + detail * (rgba[..., :3] - flat))
-            return pack(rgba), support, half
+            return pack(flattened(rgba, colors[i // 2], detail)), support, half
 
         return jax.lax.map(member, jnp.arange(4))
 
-    drawn = jax.lax.map(family, jax.random.split(keys[2], config.families))
+    drawn = jax.lax.map(family, (jax.random.split(keys[2], config.families), details[config.backgrounds :]))
     drawn = [v.reshape(-1, *v.shape[2:]) for v in drawn]
     slopes = jnp.tile(jnp.array([0.0, 0.0, 0.4, 0.8]), NOISES * 3 // 4)
     noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.sources.synthetic import leaves, sprites
+from data_pipelines.sources.synthetic.detail import faded, flattened
 from data_pipelines.sources.synthetic.pairs import to_pixels
 from data_pipelines.sources.synthetic.render import compose, expose, pack
 from trackers.errors import InputError
@@ -44,7 +45,7 @@ def _plan(rng, length, size):
         "turns": np.array([0.22] + [0.2] * OTHERS) * _smooth(rng, length, OTHERS + 1),
         "stretch": np.exp(0.09 * _smooth(rng, length)),
         "poses": 0.6 * _smooth(rng, length, OTHERS + 1, sprites.PARTS, 3),
-        "zoom": height * rng.uniform(0.6, 1.0) * np.exp(0.12 * _smooth(rng, length)),
+        "zoom": height * np.exp(rng.uniform(-1.2, -0.3)) * np.exp(0.12 * _smooth(rng, length)),
         "tilt": 0.05 * _smooth(rng, length),
         "pan": BACKGROUND * rng.random(2) + 60.0 * _smooth(rng, length, 2),
         "gain": np.exp(0.1 * _smooth(rng, length, 1) + 0.03 * _smooth(rng, length, 3)),
@@ -55,19 +56,23 @@ def _plan(rng, length, size):
     }
 
 
-def _cast(key):
-    """What is seen: dict of the packed background, noise, and shapes and textures with one row a sprite."""
-    keys = jax.random.split(key, 4)
+def _cast(key, detail, plainness):
+    """What is seen: dict of packed background and noise; shapes, textures, details and colors have a row a sprite."""
+    keys = jax.random.split(key, 5)
+    u = jax.random.uniform(keys[4], (OTHERS + 1, 4))
+    details = detail * (1 - plainness * u[:, 0])
     shapes = jax.vmap(sprites.shape)(jax.random.split(keys[0], OTHERS))
     textures = jax.vmap(sprites.texture)(jax.random.split(keys[1], OTHERS))
     # Target; another shape in its texture; its shape in another texture; a stranger; the one in front.
     shape_of, texture_of = jnp.array([0, 1, 0, 2, 3]), jnp.array([0, 0, 1, 2, 3])
     return {
-        "background": pack(leaves.background(keys[2], BACKGROUND)).reshape(-1),
+        "background": pack(faded(leaves.background(keys[2], BACKGROUND), details[-1])).reshape(-1),
         "noise": leaves.fractal_noise(keys[3], BACKGROUND, [0.0, 0.0, 0.0]),
         "grain": leaves.fractal_noise(keys[3], CELL, [0.8])[0],
         "shapes": jax.tree.map(lambda v: v[shape_of], shapes),
         "textures": jax.tree.map(lambda v: v[texture_of], textures),
+        "details": details[texture_of],
+        "colors": u[texture_of, 1:],
     }
 
 
@@ -78,6 +83,7 @@ def _frame(cast, plan, size):
     rgba, supports, cells = jax.vmap(lambda s, t, p: sprites.draw(s, t, p, cast["grain"], CELL))(
         cast["shapes"], cast["textures"], plan["poses"]
     )
+    rgba = jax.vmap(flattened)(rgba, cast["colors"], cast["details"])
     cos, sin = jnp.cos(plan["turns"]), jnp.sin(plan["turns"])
     maps = jnp.stack([jnp.stack([cos, -sin], -1), jnp.stack([sin, cos], -1)], axis=1)  # (S, 2, 2)
     bend = jnp.stack([plan["stretch"], 1.0 / plan["stretch"]])
@@ -119,24 +125,25 @@ def _frame(cast, plan, size):
     )
 
 
-def _frames(seed, length, size):
+def _frames(seed, length, size, detail, plainness):
     if max(size) > BACKGROUND:
         raise InputError(f"a synthetic frame of {size[0]}x{size[1]} is too large: at most {BACKGROUND} pixels a side")
     rng = np.random.default_rng([seed, length])
     plan = {name: np.asarray(v, np.float32) for name, v in _plan(rng, length, size).items()}
-    cast = jax.jit(_cast)(jax.random.key(seed, impl="threefry2x32"))
+    cast = jax.jit(_cast)(jax.random.key(seed, impl="threefry2x32"), detail, plainness)
     for t in range(length):
         image, box = _frame(cast, {name: v[t] for name, v in plan.items()}, tuple(size))
         yield np.asarray(image), np.asarray(box, np.float64)
 
 
-def sequence(seed, length, size=(240, 320)):
+def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
     """One held-out video, as a function of its arguments.
 
     Args:
       seed: int >= 0.
       length: frames.
       size: (height, width), at most 512 each.
+      detail, plainness: as of SyntheticConfig.
 
     Returns:
       (frames (T, H, W, 3) uint8 RGB, boxes (T, 4) float64 x, y, w, h in pixels: of the whole target, hidden parts too).
@@ -144,12 +151,14 @@ def sequence(seed, length, size=(240, 320)):
     Raises:
       InputError: frames larger than the scene.
     """
-    frames, boxes = zip(*_frames(seed, length, size), strict=True)
+    frames, boxes = zip(*_frames(seed, length, size, detail, plainness), strict=True)
     return np.stack(frames), np.stack(boxes)
 
 
-def write_sequences(out, sequences, length, seed, size=(240, 320)):
+def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, plainness=0.0):
     """Writes held-out videos in the GOT-10k layout: OUT/NAME/%08d.jpg from 1, groundtruth.txt with x,y,w,h a line.
+
+    Arguments as of `sequence`.
 
     Raises:
       InputError: the folder has something in it, or a number is not positive.
@@ -167,7 +176,7 @@ def write_sequences(out, sequences, length, seed, size=(240, 320)):
             folder = out / f"synthetic_{number + 1:04d}"
             folder.mkdir(parents=True)
             lines = []
-            for t, (image, box) in enumerate(_frames(1000 * seed + number, length, size)):
+            for t, (image, box) in enumerate(_frames(1000 * seed + number, length, size, detail, plainness)):
                 path = folder / f"{t + 1:08d}.jpg"
                 if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
                     raise InputError(f"{path} could not be written: is the disk full?")
