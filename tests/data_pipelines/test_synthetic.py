@@ -108,21 +108,29 @@ def test_painted_extent_is_the_box(banks, is_search):
         np.testing.assert_allclose(found, np.array([*-size, *size]) / 2 * per_unit, atol=1.5)
 
 
-def test_detail_goes_from_flat_to_full_texture(banks):
-    """Plain banks: sprites of one color each, backgrounds of a quarter of the contrast; plainness draws between."""
+def test_detail_goes_from_flat_to_full_texture():
+    """Banks without detail: sprites of one color each, backgrounds of a quarter of the contrast; plainness: between."""
+    config = dataclasses.replace(SMALL, plainness=1.0)
+    make = jax.jit(pairs.make_banks, static_argnums=1)
 
-    def textured(detail, plainness):
-        config = dataclasses.replace(SMALL, plainness=plainness)
-        texels = np.asarray(jax.jit(pairs.make_banks, static_argnums=1)(jax.random.key(3), config, detail)["texels"])
-        backgrounds, sprites_ = np.split(texels, [SMALL.backgrounds * SMALL.background_size**2])
+    def textured(strength):
+        texels = np.asarray(make(jax.random.key(3), config, strength)["texels"])
+        backgrounds, cells = np.split(texels, [SMALL.backgrounds * SMALL.background_size**2])
         rgb = np.stack([backgrounds >> shift & 255 for shift in (0, 8, 16)]).astype(float)
-        cells = sprites_.reshape(4 * SMALL.families, -1)
-        return rgb.reshape(3, SMALL.backgrounds, -1).std(2).mean(0), [len(np.unique(c & 0xFFFFFF)) for c in cells]
+        colors = [len(np.unique(cell & 0xFFFFFF)) for cell in cells.reshape(4 * SMALL.families, -1)]
+        return rgb.reshape(3, SMALL.backgrounds, -1).std(2).mean(0), colors
 
-    full, plain, some = textured(1.0, 0.0), textured(0.0, 0.0), textured(1.0, 1.0)
-    np.testing.assert_allclose(plain[0], full[0] * detail.FAINT, rtol=0.1)
-    assert max(plain[1]) == 1 < min(full[1])
-    assert (some[0] < full[0]).all() and (some[0] > plain[0] * 0.9).all()
+    (plain, flat), (some, colored) = textured(0.0), textured(1.0)
+    assert max(flat) == 1 < min(colored)
+    # Each background has its own share of what is missing.
+    assert (some >= plain).all() and (some < plain / detail.FAINT).all() and np.ptp(some / plain) > 0.1
+    image = jax.random.uniform(jax.random.key(0), (8, 8, 4))
+    np.testing.assert_allclose(detail.faded(image, 1.0), image, atol=1e-6)
+    np.testing.assert_allclose(detail.faded(image, 0.0).std(), detail.FAINT * image.std(), rtol=0.1)
+    np.testing.assert_array_equal(detail.flattened(image, jnp.arange(3.0), 0.0)[..., 3], image[..., 3])
+    np.testing.assert_array_equal(
+        detail.flattened(image, jnp.arange(3.0), 0.0)[..., :3], np.broadcast_to(np.arange(3.0), (8, 8, 3))
+    )
 
 
 def test_region_target_keeps_to_the_background(banks):
@@ -234,3 +242,15 @@ def test_sequences_are_written_in_the_got10k_layout(tmp_path):
         synthetic.write_sequences(tmp_path / "out", 1, 1, 1)
     with pytest.raises(InputError, match="positive"):
         synthetic.write_sequences(tmp_path / "new", 0, 1, 1)
+
+
+def test_search_views_of_other_scenes(banks, made):
+    config = dataclasses.replace(SMALL, positive_probability=0.5)
+    mixed = _pairs(banks, config, 8)
+    shown = mixed["label"] == 1
+    assert mixed["label"].dtype == np.float32 and 0.3 < shown.mean() < 0.7
+    # What is positive is the pair that it would have been, up to rounding between two programs.
+    for name in ("template_box", "search_box"):
+        np.testing.assert_allclose(mixed[name][shown], made[name][shown], atol=1e-5)
+    assert np.abs(mixed["search_box"][~shown] - made["search_box"][~shown]).max(axis=1).min() > 1e-4
+    np.testing.assert_allclose(mixed["template_box"], made["template_box"], atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trackers.models import relation
-from trackers.models.encoder import SIZES, Encoder
+from trackers.models.encoder import ACTIVATIONS, SIZES, Encoder
 from trackers.models.relation import Division
 
 GRIDS = (("template", (2, 2)), ("search", (3, 4)))
@@ -131,6 +131,30 @@ def test_position_embeddings(position):
     }
     assert tables == expected[position]
     assert encoder.apply(variables, *images, method=run).tokens.shape == (2, 16, 32)
+
+
+def test_clip_options_are_in_the_parameters_and_the_numbers():
+    """LayerNorm before the blocks, no bias in the patch embedding, class token, QuickGELU."""
+    options = {"pre_norm": True, "patch_bias": False, "with_class": True, "activation": "quick_gelu"}
+    encoder, variables, images, run = make([], **options)
+    params = variables["params"]
+    assert "bias" not in params["patch_embed"] and "norm_pre" in params
+    assert params["position_template"].shape == (4, 32) and params["position_search"].shape == (13, 32)
+    token = encoder.apply(variables, 2, method="embed_class")
+    expected = params["class_token"] + params["position_search"][0]
+    np.testing.assert_allclose(token, np.broadcast_to(expected, (2, 1, 32)), atol=1e-6)
+    # Without blocks the two LayerNorms follow one another.
+    scaled = jax.tree.map(lambda x: x, variables)
+    scaled["params"]["norm_pre"]["bias"] = 5 * jnp.arange(32.0)
+    found = encoder.apply(scaled, *images, method=run).tokens
+    np.testing.assert_allclose(found[0, 0], (np.arange(32) - 15.5) / np.std(np.arange(32)), atol=0.1)
+
+
+def test_quick_gelu_is_clips():
+    x = jnp.linspace(-4, 4, 9)
+    quick, exact = ACTIVATIONS["quick_gelu"](x), ACTIVATIONS["gelu"](x)
+    np.testing.assert_allclose(quick, x / (1 + np.exp(-1.702 * x)), atol=1e-6)
+    assert 1e-3 < np.abs(quick - exact).max() < 0.03
 
 
 def test_sizes_have_the_published_parameter_counts():

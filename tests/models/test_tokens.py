@@ -33,3 +33,24 @@ def test_grid_of_any_size():
     assert tokens.grid_of((64, 97), 16) == (4, 6)
     with pytest.raises(ValueError, match="smaller than one patch"):
         tokens.grid_of(8, 16)
+
+
+@pytest.mark.parametrize("kind, rows", [("learned", 1 + 6), ("interpolated", 1 + 4), ("sincos", None)])
+def test_row_of_the_class_token_is_never_resized(kind, rows):
+    asked = []
+
+    def param(name, init, shape):
+        asked.append(shape[0])
+        return np.arange(shape[0] * 8, dtype=np.float32).reshape(shape)
+
+    plain = tokens.position_table(param, "p", (2, 3), 8, kind, (2, 2), "bilinear")
+    table = tokens.position_table(param, "p", (2, 3), 8, kind, (2, 2), "bilinear", extra=1)
+    assert plain.shape == (6, 8) and table.shape == (7, 8)
+    assert asked == ([rows - 1, rows] if rows else [])
+    if kind == "sincos":
+        assert not np.any(table[0])
+        np.testing.assert_array_equal(table[1:], plain)
+    else:
+        np.testing.assert_array_equal(table[0], np.arange(8))
+        # The second table's cells begin a row later: 8 more in every number.
+        np.testing.assert_allclose(table[1:], plain + 8, atol=1e-5)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.recipes import load
@@ -56,12 +56,19 @@ def test_conversions_are_inverse(values):
         np.testing.assert_allclose(back(there(box)), box, atol=1e-5)
 
 
+MEASURES = [
+    jax.jit(jax.value_and_grad(measure, argnums=(0, 1)))
+    for measure in (lambda a, b: boxes.iou(a, b)[0], boxes.giou, boxes.ciou)
+]
+
+
 @given(st.one_of(any_box, degenerate), st.one_of(any_box, degenerate))
+@example((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.2244952245721029e-36))
 @settings(deadline=None, max_examples=60)
 def test_gradients_are_finite_and_values_bounded_for_any_boxes(a, b):
     a, b = jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
-    for measure in (lambda a, b: boxes.iou(a, b)[0], boxes.giou, boxes.ciou):
-        value, gradients = jax.value_and_grad(measure, argnums=(0, 1))(a, b)
+    for measure in MEASURES:
+        value, gradients = measure(a, b)
         assert -1 - 1e-5 <= value <= 1 + 1e-5
         assert np.isfinite(gradients[0]).all() and np.isfinite(gradients[1]).all()
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import trackers
-from trackers.convert import layouts, vit
+from trackers.convert import families, layouts
 from trackers.convert.reader import read_checkpoint
 from trackers.errors import InputError
 from trackers.models import stacking
@@ -22,8 +22,8 @@ def to_variables(state_dict, config_model, rng=None):
     """Variables of a model from published weights.
 
     Args:
-      state_dict: {published key: array}, the tracker's own weights or those of a plain transformer (MAE, DeiT), which
-        fill the encoder while division modules and head are drawn at random.
+      state_dict: {published key: array}, the tracker's own weights or those of a pretrained backbone (families.py: MAE,
+        DeiT, MoCo v3, SLIP, CLIP, Swin, PVT), which fill the encoder while all else is drawn at random.
       config_model: mapping, the `model` section of a config; says among others whether layers are stacked.
       rng: jax key of what is drawn; jax.random.key(0) when None.
 
@@ -36,22 +36,33 @@ def to_variables(state_dict, config_model, rng=None):
     published = _published(name)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     targets = stacking.flatten(like)
-    if not vit.is_backbone(state_dict):
+    start = _start(state_dict, published, model)
+    if start is None:
         leaves = layouts.convert(state_dict, targets, published.RULES, published.UNUSED, name)
         return stacking.unflatten(leaves, like)
 
-    covered = {path: leaf for path, leaf in targets.items() if vit.covers(path)}
-    weights = vit.with_positions(state_dict, published.position_grids(model))
-    leaves = layouts.convert(weights, covered, vit.RULES, vit.UNUSED, name)
-    leaves.update(_draw_uncovered(model, jax.random.key(0) if rng is None else rng))
+    weights, rules, unused, covers = start
+    covered = {path: leaf for path, leaf in targets.items() if covers(path)}
+    leaves = layouts.convert(weights, covered, rules, unused, name)
+    leaves.update(_draw_uncovered(model, covers, jax.random.key(0) if rng is None else rng))
     return stacking.unflatten(leaves, like)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _draw_uncovered(model, rng):
-    """{path: array} of what a backbone does not hold; under jit the rest is never computed."""
+def _start(state_dict, published, model):
+    """(weights, rules, unused keys, covers: function of a leaf's path) where the weights are not the tracker's own but
+    a part that it starts from: what the model's file says in `start`, else a pretrained backbone. None where they are
+    its own.
+    """
+    if hasattr(published, "start"):
+        return published.start(state_dict)
+    return families.start(state_dict, published, model)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw_uncovered(model, covers, rng):
+    """{path: array} of what the weights do not cover; under jit the rest is never computed."""
     drawn = stacking.flatten(trackers.init(model, rng))
-    return {path: leaf for path, leaf in drawn.items() if not vit.covers(path)}
+    return {path: leaf for path, leaf in drawn.items() if not covers(path)}
 
 
 def from_variables(variables, config_model):

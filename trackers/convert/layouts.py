@@ -34,6 +34,10 @@ LINEAR = Layout(lambda a, shape: a.T.reshape(shape), lambda a: a.reshape(a.shape
 LINEAR_OF_HEADS = Layout(lambda a, shape: a.T.reshape(shape), lambda a: a.reshape(-1, a.shape[-1]).T)
 # (out, in, kh, kw) <-> (kh, kw, in, out).
 CONV = Layout(lambda a, shape: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
+# The same array on both sides.
+ROWS = Layout(lambda a, shape: a.reshape(shape), lambda a: a)
+# (1, 1, D) <-> (D,).
+TOKEN = Layout(lambda a, shape: a.reshape(shape), lambda a: a[None, None])
 # (1, N, D) <-> (N, D).
 TABLE = Layout(lambda a, shape: a.reshape(shape), lambda a: a[None])
 

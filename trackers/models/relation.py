@@ -21,6 +21,8 @@ GRM_RELATION = ((1, 0, 1), (0, 1, 1), (1, 1, 1))
 ONE_STREAM = ((1, 1), (1, 1))
 TWO_STREAM = ((1, 0), (0, 1))
 ASYMMETRIC = ((1, 0), (1, 1))
+# Within the one span of a text: every token looks at itself and at those before it.
+CAUSAL = "causal"
 
 # What the division module may choose for a search token, in the order of its outputs (GRM Table 4, rows 3, 4 and 5).
 CHOICES = {
@@ -148,10 +150,12 @@ def split_attention(q, k, v, query_spans, key_spans, relation):
       q: (B,Nq,H,d), the query spans one after another.
       k, v: (B,Nk,H,d), the key spans one after another.
       query_spans, key_spans: lengths, tuples of int.
-      relation: (query spans, key spans) zeros and ones; a span must see itself.
+      relation: (query spans, key spans) zeros and ones, where a span must see itself; or CAUSAL, Nq = Nk.
 
     Returns: (B,Nq,H,d).
     """
+    if relation == CAUSAL:
+        return jax.nn.dot_product_attention(q, k, v, is_causal=True)
     starts = np.cumsum((0, *key_spans))
     outputs, begin = [], 0
     for row, length in _merged_rows(relation, query_spans):

@@ -11,7 +11,7 @@ def flatten(variables):
     """{path: leaf} of a tree of variables, stacked layers taken apart. Leaves may be abstract."""
     leaves = {}
     for path, leaf in traverse_util.flatten_dict(variables, sep="/").items():
-        names = _layer_names(path)
+        names = layer_names(path)
         if names is None:
             leaves[path] = leaf
         elif isinstance(leaf, jax.ShapeDtypeStruct):
@@ -25,14 +25,14 @@ def unflatten(leaves, like):
     """The inverse of `flatten`: a tree of NumPy arrays with the structure, and so the stacking, of `like`."""
 
     def leaf(path):
-        names = _layer_names(path)
+        names = layer_names(path)
         return np.asarray(leaves[path]) if names is None else np.stack([leaves[name] for name in names])
 
     paths = traverse_util.flatten_dict(like, sep="/")
     return traverse_util.unflatten_dict({path: leaf(path) for path in paths}, sep="/")
 
 
-def _layer_names(path):
+def layer_names(path):
     """The single layers' paths of a leaf of stacked layers first..last (inclusive), or None."""
     match = re.fullmatch(r"(.*/)blocks_(\d+)_(\d+)(/.*)", path)
     if match is None:

@@ -75,23 +75,28 @@ def resize_grid(grid, to, method="bicubic"):
     return xp.einsum("pi,qj,ijd->pqd", rows, columns, grid).astype(grid.dtype)
 
 
-def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14)):
-    """Position embedding of one token grid, (rows*columns, D).
+def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14), method="bicubic", extra=0):
+    """Position embedding of one token grid, (extra + rows*columns, D).
 
     Args:
-      param: a module's `self.param`.
+      param: a module's `self.param`; for "fixed" the like of it for what is not trained.
       name: of the table among the parameters.
       grid: (rows, columns) of the tokens.
       width: D.
-      kind: "learned" (a table at the grid's own size), "sincos" (fixed, no parameter) or "interpolated" (a learned
-        table at `source_grid`, e.g. the pretraining grid, resized bicubically to `grid`).
+      kind: "learned" (a table at the grid's own size), "sincos" (computed, not among the variables), "fixed" (among
+        the variables and sine-cosine unless a checkpoint says otherwise, not trained) or "interpolated" (a learned
+        table at `source_grid`, e.g. the pretraining grid, resized to `grid`).
+      method: of resizing, see resize_grid.
+      extra: rows before the grid's that belong to no cell (class token); zeros where the table is fixed.
     """
-    if kind == "sincos":
-        return jnp.asarray(sincos_positions(grid, width))
+    if kind in ("sincos", "fixed"):
+        sincos = jnp.pad(jnp.asarray(sincos_positions(grid, width)), ((extra, 0), (0, 0)))
+        return sincos if kind == "sincos" else param(name, lambda *_: sincos, sincos.shape)
     if kind not in ("learned", "interpolated"):
-        raise ValueError(f"model.position must be learned, sincos or interpolated, got {kind!r}")
+        raise ValueError(f"model.position must be learned, sincos, fixed or interpolated, got {kind!r}")
     rows, columns = grid if kind == "learned" else source_grid
-    table = param(name, nn.initializers.truncated_normal(0.02), (rows * columns, width))
+    table = param(name, nn.initializers.truncated_normal(0.02), (extra + rows * columns, width))
     if kind == "learned":
         return table
-    return resize_grid(table.reshape(rows, columns, width), tuple(grid)).reshape(-1, width)
+    resized = resize_grid(table[extra:].reshape(rows, columns, width), tuple(grid), method).reshape(-1, width)
+    return jnp.concatenate([table[:extra], resized])

@@ -8,9 +8,8 @@ from flax import linen as nn
 
 from trackers.models import relation
 from trackers.objectives import boxes as box_losses
-from trackers.objectives import scores
+from trackers.objectives import forward, scores
 from trackers.ops import boxes
-from trackers.ops.crops import normalize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +40,7 @@ class Objective:
 
         Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the updated statistics.
         """
-        inputs = normalize(batch["template"]), batch["template_box"], normalize(batch["search"])
-        variables = {"params": params, "batch_stats": batch_stats}
-        if train:
-            prediction, updated = self.model.apply(variables, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
-            batch_stats = updated["batch_stats"]
-        else:
-            prediction = self.model.apply(variables, *inputs)
+        prediction, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train)
         loss, metrics = self.loss(prediction, batch["search_box"])
         return loss, (metrics, batch_stats)
 

@@ -123,5 +123,5 @@ def ciou(a, b):
 def _aspect_angle(box):
     w = jnp.maximum(box[..., 2] - box[..., 0], 0)
     h = jnp.maximum(box[..., 3] - box[..., 1], 0)
-    empty = (w <= 0) & (h <= 0)
+    empty = jnp.maximum(w, h) < 1e-15  # below, the squares in the gradient underflow
     return jnp.where(empty, 0.0, jnp.arctan2(jnp.where(empty, 1.0, w), jnp.where(empty, 1.0, h)))

@@ -1,0 +1,53 @@
+"""iKUN's published checkpoints, and CLIP's RN50.pt as a start for its encoders."""
+
+from trackers.convert import clip
+from trackers.convert.layouts import LINEAR, LINEAR_OF_HEADS, ROWS, VECTOR, Layout, prefixed
+
+# (C, E, k) <-> (E, k, C): the convolution of a text of one position.
+_KERNEL_OF_TEXT = Layout(lambda a, shape: a.transpose(1, 2, 0), lambda a: a.transpose(2, 0, 1))
+# (out, in, k) <-> (k, in, out).
+_CONV1D = Layout(lambda a, shape: a.transpose(2, 1, 0), lambda a: a.transpose(2, 1, 0))
+
+# CLIP's own names; iKUN has them behind "clip.".
+CLIP_RULES = (*clip.text("text/"), *clip.resnet("visual/"))
+
+
+def _attention(name):
+    return (
+        (rf"knowledge/{name}/qkv_kernel", rf"fusion_{name}.in_proj_weight", LINEAR),
+        (rf"knowledge/{name}/qkv_bias", rf"fusion_{name}.in_proj_bias", VECTOR),
+        (rf"knowledge/{name}/out", rf"fusion_{name}.out_proj", LINEAR_OF_HEADS),
+    )
+
+
+RULES = (
+    *prefixed("clip.", CLIP_RULES),
+    (r"visual_head", "img_fc", LINEAR),
+    (r"text_hidden", "text_fc.0", LINEAR),
+    (r"text_head", "text_fc.2", LINEAR),
+    (r"knowledge/position_(local|global)", r"pos_emb_\1", ROWS),
+    *_attention("local_global"),
+    *_attention("visual_textual"),
+    (r"knowledge/words", "fusion_fc", LINEAR),
+    (r"knowledge/kernel/kernel", "fusion_conv1.0.weight", _KERNEL_OF_TEXT),
+    (r"knowledge/kernel_norm", "fusion_conv1.1", VECTOR),
+    (r"knowledge/mix/kernel", "fusion_conv2.0.weight", _CONV1D),
+    (r"knowledge/mix_norm", "fusion_conv2.1", VECTOR),
+)
+
+# The program builds a feed-forward layer and, for text-first modulation, a second convolution that it never uses.
+UNUSED = rf"clip\.({clip.UNUSED})|fusion_(ffn|conv2)\..*|.*\.num_batches_tracked"
+
+
+def start(state_dict):
+    """Where the weights are CLIP's alone (RN50.pt): (weights, rules, unused keys, which leaves they cover); else None.
+
+    What they do not cover, the knowledge unification module and the heads, is drawn at random.
+    """
+    if "visual.conv1.weight" not in state_dict:
+        return None
+    return state_dict, CLIP_RULES, clip.UNUSED, _is_encoder
+
+
+def _is_encoder(path):
+    return path.split("/")[1] in ("text", "visual")

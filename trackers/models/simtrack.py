@@ -1,0 +1,328 @@
+"""SimTrack: Backbone is All Your Need (Chen et al., ECCV 2022).
+
+One plain ViT over exemplar, class, foveal and search tokens; a corner head reads the box off the search tokens. The
+foveal tokens see the middle of the exemplar again, cut along other lines; the exemplar's positions say how much of each
+patch is target.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.models import pvt, relation, stark, swin, tokens
+from trackers.models.corner import CornerHead, decode_corners
+from trackers.models.encoder import Encoder
+from trackers.models.heads import Prediction
+from trackers.models.stages import Stages
+
+TEMPLATE_POSITIONS = ("box", "grid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """channels: of the corner head's first convolution. bottleneck: of the projection before it, None = channels.
+
+    transformer: STARK's encoder and decoder between the two, none by default (Tables 4 and 9).
+    """
+
+    channels: int = 256
+    bottleneck: int | None = None
+    transformer: stark.Transformer = stark.Transformer()
+
+
+class BoxPosition(nn.Module):
+    """Distinguishable position embedding (Sec. 3.2): fully connected layers on (share of target, x, y) of each patch.
+
+    Takes (B,N,3) from `describe_cells`. Returns (B,N,D) in -1..1: the program maps a sigmoid there.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, described):
+        hidden = nn.relu(nn.Dense(self.width // 2, name="fc1")(described))
+        return 2 * nn.sigmoid(nn.Dense(self.width, name="fc2")(hidden)) - 1
+
+
+class Model(nn.Module):
+    """SimTrack. Fields are the config's `model` section; encoder.py and Head say what those not named here mean.
+
+    foveal_size: pixels of the side of the foveal window in the exemplar, a multiple of patch_size; 0 = no window.
+    template_position: "box" (BoxPosition) or "grid" (a table as the search tokens have one; Table 8, first row).
+    interaction: 1-based layers in which exemplar and search tokens look at one another; None = all (Table 10).
+    template_looks: whether exemplar tokens look at search tokens in those layers. Where they never do, their keys and
+      values are computed once for all frames (the paper does so for Swin).
+    backbone: a hierarchical backbone in place of the ViT (Table 7). width is then that of its last stage, patch_size
+      its stride; depth, heads, mlp_ratio and what is CLIP's own have no effect, and there is no foveal window.
+    """
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    patch_size: int = 16
+    patch_bias: bool = False
+    template_size: int = 112
+    search_size: int = 224
+    foveal_size: int = 64
+    template_position: str = "box"
+    interaction: tuple[int, ...] | None = None
+    template_looks: bool = True
+    head: Head = Head()
+    backbone: Stages = Stages()
+    activation: str = "quick_gelu"
+    norm_eps: float = 1e-5
+    pre_norm: bool = True
+    with_class: bool = True
+    position: str = "interpolated"
+    position_grid: tuple[int, int] = (14, 14)
+    attention_init: str = "independent"
+    drop_path: float = 0.0
+    scan_layers: bool = False
+    remat: str = "none"
+    dtype: str = "float32"
+    constrain: callable = None
+
+    templates = 1
+
+    @property
+    def template_grid(self):
+        return tokens.grid_of(self.template_size, self.patch_size)
+
+    @property
+    def search_grid(self):
+        return tokens.grid_of(self.search_size, self.patch_size)
+
+    @property
+    def foveal_grid(self):
+        """(rows, columns) of the foveal tokens, (0, 0) without a window. Raises ValueError where it does not fit."""
+        sides = tokens.as_pair(self.foveal_size)
+        if not any(sides):
+            return 0, 0
+        grid = tuple(side // self.patch_size for side in sides)
+        if any(side % self.patch_size for side in sides) or 0 in grid:
+            raise ValueError(f"model.foveal_size {self.foveal_size} is not a multiple of patch_size {self.patch_size}")
+        if any(inner >= outer for inner, outer in zip(grid, self.template_grid, strict=True)):
+            raise ValueError(
+                f"model.foveal_size {self.foveal_size} must be at least a patch smaller than model.template_size"
+            )
+        return grid
+
+    @property
+    def lengths(self):
+        """Tokens of the spans (exemplar, class and foveal; search)."""
+        exemplar, foveal, search = (
+            rows * columns for rows, columns in (self.template_grid, self.foveal_grid, self.search_grid)
+        )
+        return exemplar + int(self.with_class) + foveal, search
+
+    def layer_relations(self):
+        """The relation of each layer over the spans (template, search)."""
+        layers = tuple(range(1, self.depth + 1)) if self.interaction is None else tuple(self.interaction)
+        if any(not 1 <= layer <= self.depth for layer in layers):
+            raise ValueError(f"model.interaction {layers} lie outside 1..{self.depth}")
+        joint = relation.ONE_STREAM if self.template_looks else relation.ASYMMETRIC
+        return tuple(joint if i + 1 in layers else relation.TWO_STREAM for i in range(self.depth))
+
+    def setup(self):
+        if self.template_position not in TEMPLATE_POSITIONS:
+            raise ValueError(
+                f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
+            )
+        dtype = jnp.dtype(self.dtype)
+        self.encoder = self._vit(dtype) if self.backbone.kind == "vit" else self._hierarchical(dtype)
+        if self.template_position == "box":
+            self.box_position = BoxPosition(self.width if self.backbone.kind == "vit" else self.backbone.widths[0])
+        bottleneck = self.head.channels if self.head.bottleneck is None else self.head.bottleneck
+        self.bottleneck = nn.Dense(bottleneck, dtype=dtype)
+        if self.head.transformer.present:
+            self.transformer = stark.EncoderDecoder(self.head.transformer, dtype)
+        self.corner_head = CornerHead(self.head.channels, dtype, name="head")
+
+    def _vit(self, dtype):
+        grids = (("search", self.search_grid),)
+        if self.template_position == "grid":
+            grids = (("template", self.template_grid), *grids)
+        return Encoder(
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            patch_size=self.patch_size,
+            grids=grids,
+            relations=self.layer_relations(),
+            mlp_ratio=self.mlp_ratio,
+            patch_bias=self.patch_bias,
+            norm_eps=self.norm_eps,
+            activation=self.activation,
+            pre_norm=self.pre_norm,
+            position=self.position,
+            position_grid=tuple(self.position_grid),
+            position_resize="bilinear",
+            with_class=self.with_class,
+            attention_init=self.attention_init,
+            drop_path=self.drop_path,
+            scan_layers=self.scan_layers,
+            remat=self.remat,
+            dtype=dtype,
+            constrain=self.constrain,
+        )
+
+    def _hierarchical(self, dtype):
+        stages = self.backbone
+        if (self.width, self.patch_size) != (stages.widths[-1], stages.stride):
+            raise ValueError(
+                f"model.width {self.width} and model.patch_size {self.patch_size} must be the width and stride of the"
+                f" last stage of model.backbone, {stages.widths[-1]} and {stages.stride}"
+            )
+        if any(self.foveal_grid) or self.head.transformer.present:
+            raise ValueError("model.backbone.kind swin and pvt need model.foveal_size 0 and no model.head.transformer")
+        if stages.grids(self.search_size)[-1] != self.search_grid:
+            raise ValueError(f"model.search_size {self.search_size} must be a multiple of model.patch_size")
+        shared = {"drop_path": self.drop_path, "scan_layers": self.scan_layers, "remat": self.remat, "dtype": dtype}
+        if stages.kind == "swin":
+            return swin.Swin(stages, **shared)
+        return pvt.Pvt(stages, self.template_size, self.search_size, self.position, tuple(self.position_grid), **shared)
+
+    def template_positions(self, template_box):
+        """Position embedding of the exemplar tokens, (B,Nz,D), for template_box (B,1,4) as in encode_template."""
+        if self.template_position == "box":
+            return self.box_position(describe_cells(template_box[:, 0], self.template_grid))
+        table = self.encoder.positions["template"]
+        return jnp.broadcast_to(table, (template_box.shape[0], *table.shape))
+
+    def encode_template(self, template, template_box, train=False):
+        """Everything of the template that does not change from frame to frame.
+
+        Args:
+          template: (B,1,Hz,Wz,3) float32, normalized.
+          template_box: (B,1,4) x,y,w,h as fractions of the template crop.
+          train: drop-path, which needs the key "droppath".
+
+        Returns: a cache (pytree) for `locate`: keys and values of each layer where no exemplar token ever looks at a
+          search token, else the embedded tokens.
+        """
+        image, dtype = template[:, 0], jnp.dtype(self.dtype)
+        if self.backbone.kind != "vit":
+            positions = None
+            if self.template_position == "box":
+                grid = self.backbone.grids(self.template_size)[0]
+                positions = self.box_position(describe_cells(template_box[:, 0], grid))
+            return self.encoder.encode_template(image, positions, train)
+        positions = self.template_positions(template_box)
+        spans = [self.encoder.patches(image) + positions.astype(dtype)]
+        if self.with_class:
+            spans.append(self.encoder.embed_class(image.shape[0]))
+        if all(self.foveal_grid):
+            window = foveal_window(image, self.template_grid, self.foveal_grid, self.patch_size)
+            positions = foveal_positions(positions, self.template_grid, self.foveal_grid)
+            spans.append(self.encoder.patches(window) + positions.astype(dtype))
+        keep = self.head.transformer.present
+        return self.encoder.encode_prefix(jnp.concatenate(spans, axis=1), self.lengths, keep, train=train)
+
+    def locate(self, cache, search, train=False, features=False):
+        """Finds the target in a search crop.
+
+        Args:
+          cache: from encode_template.
+          search: (B,Hx,Wx,3) float32, normalized.
+          train: drop-path and batch statistics; needs the key "droppath".
+          features: also return the tokens after every layer, the exemplar's as far as they are not cached, in the
+            program's order: exemplar, class, search, foveal (of a ViT); and what the head gets, "head" (B,h,w,C).
+
+        Returns: Prediction; its maps are those of corner.corner_maps, its score is None.
+        """
+        dtype = jnp.dtype(self.dtype)
+        encoded = None
+        if self.backbone.kind == "vit":
+            embedded = self.encoder.embed(search, "search")
+            encoded = self.encoder.encode_rest(cache, embedded, self.lengths, train=train, features=features)
+            found = encoded.tokens[:, -self.lengths[1] :]
+        else:
+            found = self.encoder.encode_search(cache, search, train)
+        found = self.bottleneck(found.astype(dtype)).reshape(search.shape[0], *self.search_grid, -1)
+        if self.head.transformer.present:
+            exemplar = cache.get("encoded", encoded.tokens)[:, : self.template_grid[0] * self.template_grid[1]]
+            exemplar = self.bottleneck(exemplar.astype(dtype))
+            flat = found.reshape(found.shape[0], -1, found.shape[-1])
+            grids = (self.template_grid, self.search_grid)
+            found = self.transformer(exemplar, flat, grids, train).reshape(found.shape)
+        maps = self.corner_head(found, train)
+        return Prediction(
+            box=decode_corners(maps),
+            score=None,
+            maps=maps,
+            features={**self._features(encoded), "head": found} if features else None,
+        )
+
+    def __call__(self, template, template_box, search, train=False, features=False):
+        """locate(encode_template(template, template_box), search); see there."""
+        return self.locate(self.encode_template(template, template_box, train), search, train, features)
+
+    def _features(self, encoded):
+        if encoded is None:
+            return {}
+
+        def in_program_order(x):
+            if x.shape[1] != sum(self.lengths):
+                return x
+            first_foveal = self.lengths[0] - self.foveal_grid[0] * self.foveal_grid[1]
+            spans = jnp.split(x, (first_foveal, self.lengths[0]), axis=1)
+            return jnp.concatenate([spans[0], spans[2], spans[1]], axis=1)
+
+        layers = [in_program_order(layer.features) for layer in encoded.layers]
+        return {"layers": jnp.stack(layers, axis=1), "tokens": in_program_order(encoded.tokens)}
+
+
+def describe_cells(box, grid):
+    """What the position embedding of the exemplar is computed from (Sec. 3.2).
+
+    Args:
+      box: (B,4) x,y,w,h as fractions of the crop; what of it lies outside does not count.
+      grid: (rows, columns).
+
+    Returns: (B, rows*columns, 3) float32: (1 + R) / 2 with R the share of the cell that the box covers (the paper has
+      R itself), then x and y of the cell's center as fractions.
+    """
+    batch, (rows, columns) = box.shape[0], grid
+
+    def covered(start, extent, cells):
+        first, last = (jnp.clip(edge, 0, 1)[:, None] * cells for edge in (start, start + extent))
+        index = jnp.arange(cells)
+        return jnp.clip(jnp.minimum(last, index + 1) - jnp.maximum(first, index), 0)
+
+    share = covered(box[:, 1], box[:, 3], rows)[:, :, None] * covered(box[:, 0], box[:, 2], columns)[:, None, :]
+    x = jnp.broadcast_to((jnp.arange(columns) + 0.5) / columns, (batch, rows, columns))
+    y = jnp.broadcast_to(((jnp.arange(rows) + 0.5) / rows)[:, None], (batch, rows, columns))
+    return jnp.stack([(1 + share) / 2, x, y], axis=-1).reshape(batch, -1, 3)
+
+
+def foveal_window(image, grid, foveal_grid, patch_size):
+    """The middle of the exemplar, cut so that its patches' centers are corners of the exemplar's patches (Sec. 3.3).
+
+    Where the window cannot lie in the very middle for that, it lies half a patch to the right and below, as in the
+    program's shifted path, which is the same cut.
+
+    Args:
+      image: (B,H,W,3); grid, foveal_grid: (rows, columns); patch_size: pixels.
+
+    Returns: (B,h,w,3) with h, w = foveal_grid * patch_size.
+    """
+    top, left = (
+        (2 * ((outer - inner) // 2) + 1) * patch_size // 2 for outer, inner in zip(grid, foveal_grid, strict=True)
+    )
+    height, width = (cells * patch_size for cells in foveal_grid)
+    return image[:, top : top + height, left : left + width]
+
+
+def foveal_positions(positions, grid, foveal_grid):
+    """Positions of the foveal tokens, interpolated from those of the exemplar.
+
+    A foveal patch touches four exemplar patches; the program averages the upper left and the lower right one.
+
+    Args: positions (B, rows*columns, D); grid, foveal_grid: (rows, columns). Returns: (B,Nf,D).
+    """
+    table = positions.reshape(positions.shape[0], *grid, -1)
+    top, left = ((outer - inner) // 2 for outer, inner in zip(grid, foveal_grid, strict=True))
+    corners = [table[:, top + i : top + i + foveal_grid[0], left + i : left + i + foveal_grid[1]] for i in (0, 1)]
+    return (sum(corners) / 2).reshape(positions.shape[0], -1, positions.shape[-1])
