@@ -4,14 +4,18 @@ The workdir holds config.json, metrics.jsonl (and TensorBoard files) and checkpo
 that was stopped, at any moment and on any number of devices, and takes the very same steps.
 """
 
+import dataclasses
 import functools
 import hashlib
 import itertools
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from absl import flags
 from ml_collections import config_flags
@@ -19,31 +23,37 @@ from ml_collections import config_flags
 import trackers
 from data_pipelines import loader
 from trackers import errors, objectives
-from trackers.training import checkpoints, metrics, processes, schedules, sharding, state
+from trackers.training import checkpoints, freezing, initial, metrics, processes, schedules, sharding, state
 
 RNG_NAMES = ("gumbel", "dropout", "droppath")
 
 
-def train_step(train_state, batch, key, *, objective, optimizer, ema_decay=0.0):
+def train_step(train_state, batch, key, frozen=None, *, objective, optimizer, ema_decay=0.0, epoch_steps=1, fixed=()):
     """One step of training, pure.
 
     Args:
       train_state: TrainState.
       batch: dict of arrays (B, ...), as objectives take it.
       key: the run's key; the step's own keys derive from it and train_state.step.
-      objective: (params, batch_stats, batch, rngs=, train=) -> (loss, (metrics, batch_stats)).
+      frozen: a teacher's variables, for objectives that ask for them.
+      objective: (params, batch_stats, batch, rngs=, train=) -> (loss, (metrics, batch_stats)); see trackers.objectives.
       optimizer: optax.GradientTransformation.
       ema_decay: of the moving average; read only where the state keeps one.
+      epoch_steps: steps of an epoch.
+      fixed: patterns of the parameters that are not trained (config.train.frozen).
 
     Returns: (TrainState, metrics): the objective's () float32 scalars, "grad_norm" before clipping, and "bad_leaf" ()
       int32, the first leaf (in tree order) with a non-finite gradient, -1 for none.
     """
     keys = jax.random.split(jax.random.fold_in(key, train_state.step), len(RNG_NAMES))
     rngs = {name: keys[i] for i, name in enumerate(RNG_NAMES)}
-    gradient = jax.value_and_grad(objective, has_aux=True)
-    (_, (scalars, batch_stats)), grads = gradient(
-        train_state.params, train_state.batch_stats, batch, rngs=rngs, train=True
-    )
+    given = objectives.given(objective, epoch=train_state.step // epoch_steps + 1, frozen=frozen)
+
+    def loss(params):
+        params = freezing.stop(params, fixed)
+        return objective(params, train_state.batch_stats, batch, rngs=rngs, train=True, **given)
+
+    (_, (scalars, batch_stats)), grads = jax.value_and_grad(loss, has_aux=True)(train_state.params)
     squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
     bad = ~jnp.isfinite(squares)
     updates, opt_state = optimizer.update(grads, train_state.opt_state, train_state.params)
@@ -58,17 +68,69 @@ def train_step(train_state, batch, key, *, objective, optimizer, ema_decay=0.0):
     return train_state, {**scalars, "grad_norm": jnp.sqrt(squares.sum()), "bad_leaf": bad_leaf}
 
 
-def eval_step(variables, batch, *, objective):
-    """Metrics of a batch in inference mode, pure: the objective's, and "wrong_template_iou", the IoU when every search
-    image is shown with its neighbour's template. A tracker that uses the template does much worse there.
+def eval_step(variables, batch, epoch=1, frozen=None, *, objective):
+    """Metrics of a batch in inference mode, pure: the objective's, and those of its control (objectives.Validation):
+    "wrong_template_iou" is the IoU when every search image is shown with its neighbour's template. A tracker that uses
+    the template does much worse there.
 
-    Args: variables {"params", "batch_stats"}; batch, objective as in train_step. Returns: dict of () float32.
+    Args: variables {"params", "batch_stats"}; batch, frozen, objective as in train_step; epoch () int32, from 1.
+
+    Returns: dict of () float32.
     """
-    run = functools.partial(objective, variables["params"], variables["batch_stats"], rngs=None, train=False)
+    given = objectives.given(objective, epoch=epoch, frozen=frozen)
+    run = functools.partial(objective, variables["params"], variables["batch_stats"], rngs=None, train=False, **given)
     _, (scalars, _) = run(batch)
-    wrong = {name: jnp.roll(batch[name], 1, axis=0) for name in ("template", "template_box")}
-    _, (wrong_scalars, _) = run({**batch, **wrong})
-    return {**scalars, "wrong_template_iou": wrong_scalars["iou"]}
+    return {**scalars, **objectives.validation(objective).control(run, batch)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a run computes and where it lives; made by `assemble`, used by train and by what measures or plans a run.
+
+    model, teacher: modules; teacher is None where the config has none. objective, optimizer: see train_step.
+    target, frozen: shapes with placements of the TrainState and of the teacher's variables ({} without teacher).
+    take_step: train_step jitted, (train_state, batch, key, frozen) -> (train_state, metrics); the state is donated.
+    """
+
+    model: Any
+    teacher: Any
+    objective: Callable
+    optimizer: optax.GradientTransformation
+    target: state.TrainState
+    frozen: Any
+    take_step: Callable
+
+
+def assemble(config, mesh):
+    """The Program of a config on a mesh, from shapes alone: no array exists yet, nor need the mesh's devices.
+
+    Raises: InputError, UsageError for what is wrong with the config, or does not fit the mesh.
+    """
+    model, teacher = trackers.build(config.model), config.get("teacher")
+    teacher = None if teacher is None else trackers.build(teacher.model)
+    objective = objectives.build(config.objective, model, teacher)
+    optimizer = schedules.optimizer(config)
+    create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
+
+    def placed(make):
+        shapes = jax.eval_shape(make, jax.random.key(0))
+        placement = sharding.shardings(shapes, mesh)
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement)
+
+    target = placed(lambda key: create(trackers.init(model, key)))
+    frozen = {} if teacher is None else placed(lambda key: trackers.init(teacher, key))
+    sharding.check_sharded(target.params, mesh, config.mesh.max_unsharded)
+    settings = {"objective": objective, "optimizer": optimizer, "ema_decay": config.train.ema_decay}
+    settings |= {"epoch_steps": schedules.steps_per_epoch(config), "fixed": tuple(config.train.get("frozen", ()))}
+    where = lambda tree: jax.tree.map(lambda leaf: leaf.sharding, tree)  # noqa: E731
+    whole = sharding.replicated(mesh)
+    take_step = jax.jit(
+        functools.partial(train_step, **settings),
+        in_shardings=(where(target), sharding.batch_sharding(mesh), whole, where(frozen)),
+        out_shardings=(where(target), whole),
+        donate_argnums=0,
+    )
+    return Program(model, teacher, objective, optimizer, target, frozen, take_step)
 
 
 def start_state(config, model, optimizer, target, mesh, key):
@@ -77,20 +139,39 @@ def start_state(config, model, optimizer, target, mesh, key):
     create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
     if not config.init.checkpoint:
         return jax.jit(lambda key: create(trackers.init(model, key)), out_shardings=placement)(key)
-    variables = jax.device_get(checkpoints.load_variables(config.init.checkpoint, config.model, rng=key))
+    variables = jax.device_get(initial.variables(config.model, config.init, key))
     given = sharding.shardings(variables, mesh)
     return jax.jit(create, in_shardings=(given,), out_shardings=placement)(variables)
 
 
-def validate(evaluate, variables, config, rows, mesh):
-    """Means of eval_step over config.data.validation_pairs pairs (whole batches, one at least), always the same."""
+def load_teacher(config, mesh):
+    """The variables of config.teacher placed on the mesh, which never change; {} without a teacher.
+
+    Raises: InputError for a checkpoint that is not given, missing or of another model.
+    """
+    teacher = config.get("teacher")
+    if teacher is None:
+        return {}
+    if not teacher.checkpoint:
+        raise errors.InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
+    variables = jax.device_get(initial.variables(teacher.model, teacher, jax.random.key(config.seed)))
+    placement = sharding.shardings(variables, mesh)
+    place = jax.jit(lambda tree: tree, in_shardings=(placement,), out_shardings=placement)
+    return place(variables)
+
+
+def validate(evaluate, variables, config, rows, mesh, *given, summary=objectives.Validation.summary):
+    """Means of eval_step over config.data.validation_pairs pairs (whole batches, one at least), always the same.
+
+    given: what `evaluate` takes after variables and batch. summary: of objectives.Validation.
+    """
     count = max(1, config.data.validation_pairs // config.train.batch_size)
     mean = metrics.Mean()
     batches = loader.batches(config, 0, rows, split="validation")
     for batch in itertools.islice(batches, count):
-        scalars = jax.device_get(evaluate(variables, sharding.put_batch(batch, mesh)))
+        scalars = jax.device_get(evaluate(variables, sharding.put_batch(batch, mesh), *given))
         mean.add({name: value.item() for name, value in scalars.items()})
-    return {f"validation/{name}": value for name, value in mean.take().items()}
+    return {f"validation/{name}": value for name, value in summary(mean.take()).items()}
 
 
 def batch_hash(batch):
@@ -117,41 +198,31 @@ def train(config, workdir, max_steps=None):
     # What is computed, and where it lives: shapes and placements before any array exists.
     mesh = sharding.make_mesh(config.mesh)
     rows = sharding.process_rows(mesh, config.train.batch_size)
-    model = trackers.build(config.model)
-    objective = objectives.build(config.objective, model)
-    optimizer, learning_rate = schedules.optimizer(config), schedules.learning_rate(config)
+    program = assemble(config, mesh)
+    frozen = load_teacher(config, mesh)
+    checks = objectives.validation(program.objective)
+    learning_rate = schedules.learning_rate(config)
     init_key, _ = jax.random.split(jax.random.key(config.seed))
-    create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
-    shapes = jax.eval_shape(lambda key: create(trackers.init(model, key)), init_key)
-    placement = sharding.shardings(shapes, mesh)
-    target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement)
-    sharding.check_sharded(shapes.params, mesh, config.mesh.max_unsharded)
-    leaf_names = [name for name, _ in state.named_leaves(shapes.params)]
-    say(sharding.describe(shapes.params, mesh))
+    leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
+    say(sharding.describe(program.target.params, mesh))
 
     batch_size, epoch = config.train.batch_size, schedules.steps_per_epoch(config)
     total = schedules.total_steps(config)
     last = min(total, max_steps or total)
     validate_every = round(config.train.validate_every_epochs * epoch)
-    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    whole = sharding.replicated(mesh)
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(config.seed))[1], out_shardings=whole)()
-    take_step = jax.jit(
-        functools.partial(train_step, objective=objective, optimizer=optimizer, ema_decay=config.train.ema_decay),
-        in_shardings=(placement, split, whole),
-        out_shardings=(placement, whole),
-        donate_argnums=0,
-    )
-    evaluate = jax.jit(functools.partial(eval_step, objective=objective), out_shardings=whole)
+    evaluate = jax.jit(functools.partial(eval_step, objective=program.objective), out_shardings=whole)
 
     checkpoints.claim_workdir(workdir, config)
     with checkpoints.Checkpoints(workdir, config, config.train.keep_checkpoints) as saved:
         # Where the run stands.
-        train_state = saved.restore(target, say)
+        train_state = saved.restore(program.target, say)
         start = 0 if train_state is None else int(jax.device_get(train_state.step))
         data = loader.batches(config, start, rows)
         if train_state is None:
-            train_state = start_state(config, model, optimizer, target, mesh, init_key)
+            train_state = start_state(config, program.model, program.optimizer, program.target, mesh, init_key)
         say(f"{'resuming at' if start else 'starting at'} step {start} of {total} in {workdir}")
 
         late, mean, latest, began = metrics.Late(), metrics.Mean(), {}, time.monotonic()
@@ -185,10 +256,12 @@ def train(config, workdir, max_steps=None):
 
             def run_validation(step):
                 """Validates and reports the state after `step` steps."""
-                validation = validate(evaluate, state.evaluation_variables(train_state), config, rows, mesh)
+                given = np.int32(max(0, step - 1) // epoch + 1), frozen
+                variables = state.evaluation_variables(train_state)
+                validation = validate(evaluate, variables, config, rows, mesh, *given, summary=checks.summary)
                 writer.write(step, validation)
-                iou, wrong = validation["validation/iou"], validation["validation/wrong_template_iou"]
-                progress.say(f"step {step}  validation IoU {iou:.4f}, with the wrong template {wrong:.4f}")
+                figures = (f"{label} {validation[f'validation/{name}']:.4f}" for label, name in checks.shown.items())
+                progress.say(f"step {step}  {', '.join(figures)}")
                 progress.rate()
                 return validation
 
@@ -200,7 +273,7 @@ def train(config, workdir, max_steps=None):
                     writer.write(step, {"batch_hash": batch_hash(batch)})
                 placed = sharding.put_batch(batch, mesh)
                 with jax.transfer_guard("disallow"):
-                    train_state, scalars = take_step(train_state, placed, step_key)
+                    train_state, scalars = program.take_step(train_state, placed, step_key, frozen)
                 record(late.push(step, scalars))
                 leaving = preemption.reached(step)
                 if leaving or step == last or step % config.train.checkpoint_every_steps == 0:
@@ -218,8 +291,7 @@ def train(config, workdir, max_steps=None):
 
     result = {"steps": max(start, last), "pairs": max(start, last) * batch_size, "seconds": time.monotonic() - began}
     result |= {name: latest[name] for name in ("loss", "iou", "pairs_per_second") if name in latest}
-    result |= {"validation IoU": validation["validation/iou"]}
-    result |= {"wrong-template IoU": validation["validation/wrong_template_iou"]}
+    result |= {label: validation[f"validation/{name}"] for label, name in checks.shown.items()}
     cells = [(name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in result.items()]
     say("  ".join(name.rjust(max(len(name), len(value))) for name, value in cells))
     say("  ".join(value.rjust(max(len(name), len(value))) for name, value in cells))

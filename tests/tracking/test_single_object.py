@@ -23,6 +23,9 @@ BOX = np.float32([30, 25, 24, 20])
 @pytest.fixture(scope="module")
 def tiny():
     config = grm.get_config("tiny")
+    # Random weights say a size of 0.5: with a factor of 4 each window's side would be a whole number, which rounding
+    # errors lift to the next.
+    config.tracking.search_factor = 3.9
     model = trackers.build(config.model)
     return Tracker(model, config.tracking), jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0))
 
@@ -59,7 +62,7 @@ def test_output(tiny):
     assert output.box.shape == (4,) and output.box.dtype == jnp.float32
     assert output.score.shape == () and 0 < float(output.score) < 1
     assert output.division.shape == (tracker.model.depth, tracker.model.lengths[1])
-    np.testing.assert_array_equal(output.window, jnp.stack(crops.crop_window(BOX, 4.0)))
+    np.testing.assert_array_equal(output.window, jnp.stack(crops.crop_window(BOX, 3.9)))
     np.testing.assert_array_equal(state.box, output.box)
 
 
@@ -90,7 +93,7 @@ def test_padded_frames_track_alike(tiny):
 
 def test_equal_trackers_share_a_compilation(tiny):
     tracker, variables = tiny
-    again = Tracker(tracker.model, {"template_factor": 2.0, "search_factor": 4})
+    again = Tracker(tracker.model, {"template_factor": 2.0, "search_factor": 3.9})
     assert again == tracker and hash(again) == hash(tracker)
     assert Tracker(tracker.model, {"window": 0.5}) != tracker
 
@@ -187,6 +190,16 @@ def test_template_of_every_slot_is_the_first_frame():
         np.testing.assert_allclose(template[0, k], crops.normalize(crop), atol=1e-6)
         # A window of ceil(2 sqrt(200)) = 29 pixels.
         np.testing.assert_allclose(template_box[0, k], [0.5 - 10 / 29, 0.5 - 5 / 29, 20 / 29, 10 / 29], rtol=1e-6)
+
+
+def test_template_box_is_cut_to_whole_pixels_where_asked():
+    """SimTrack's program: [int(size/2 - w/2), int(size/2 - h/2), w, h] / size with w, h in pixels of the crop."""
+    frame, side, size = np.zeros((90, 120, 3), np.uint8), 29, 16
+    box = np.float32([40, 30, 20, 10])
+    _, template_box = Tracker(_Fixed(), {"template_box_step": 1.0}).init({}, frame, box).cache
+    w, h = 20 * size / side, 10 * size / side
+    expected = [int(size / 2 - w / 2), int(size / 2 - h / 2), w, h]
+    np.testing.assert_allclose(template_box[0, 0] * size, expected, rtol=1e-6)
 
 
 def test_hann_window():

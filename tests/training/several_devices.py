@@ -53,8 +53,33 @@ def main(folder):
     result["restored_placed"] = all(
         jax.tree.leaves(jax.tree.map(lambda leaf, wanted: leaf.sharding == wanted, again, placement))
     )
+    result["distilled"] = {str(shape): _distilled(shape) for shape in (MESHES[0], MESHES[3])}
     result["placements"] = {str(shape): _placements(shape) for shape in MESHES[1:]}
     print(json.dumps(result))
+
+
+def _distilled(shape):
+    """Losses of two steps with a teacher, whose variables are placed on the mesh like the student's."""
+    config = support.distilled_config(clip_norm=1.0)
+    model, objective, optimizer = support.parts(config)
+    variables = jax.tree.map(np.array, support.filled(model))
+    devices = jax.devices()[: shape[0] * shape[1] * shape[2]]
+    mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
+    now = state.create(variables, optimizer)
+    placement, of_teacher = sharding.shardings(now, mesh), sharding.shardings(variables, mesh)
+    frozen = jax.device_put(jax.tree.map(lambda leaf: 0.9 * leaf, variables), of_teacher)
+    step = jax.jit(
+        functools.partial(train.train_step, objective=objective, optimizer=optimizer, fixed=config.train.frozen),
+        in_shardings=(placement, sharding.batch_sharding(mesh), sharding.replicated(mesh), of_teacher),
+        out_shardings=(placement, sharding.replicated(mesh)),
+    )
+    now, losses = jax.device_put(now, placement), []
+    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+    for i in range(2):
+        batch = sharding.put_batch(support.batch(config, i, range(8)), mesh)
+        now, scalars = step(now, batch, key, frozen)
+        losses.append(float(scalars["loss"]))
+    return losses
 
 
 def _placements(shape):

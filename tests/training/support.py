@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 import trackers
 from configs import grm
@@ -27,7 +28,8 @@ def small_config(**train):
 def batch(config, step, rows, split="train", seed=0):
     """Noise images with boxes: a pure function of (seed, step, row), as loaders promise."""
     generators = [np.random.default_rng([seed, step, row, split == "train"]) for row in rows]
-    sizes = {"template": (1, config.model.template_size), "search": (config.model.search_size,)}
+    templates = config.model.get("templates", 1)
+    sizes = {"template": (templates, config.model.template_size), "search": (config.model.search_size,)}
 
     def images(size):
         shape = (*size, size[-1], 3)
@@ -36,7 +38,7 @@ def batch(config, step, rows, split="train", seed=0):
     boxes = [np.concatenate([g.uniform(0.1, 0.5, 2), g.uniform(0.2, 0.4, 2)]) for g in generators]
     return {
         **{name: images(size) for name, size in sizes.items()},
-        "template_box": np.full((len(rows), 1, 4), [0.25, 0.25, 0.5, 0.5], np.float32),
+        "template_box": np.full((len(rows), templates, 4), [0.25, 0.25, 0.5, 0.5], np.float32),
         "search_box": np.stack(boxes).astype(np.float32),
     }
 
@@ -49,10 +51,31 @@ def batches(config, start_step, rows, seed=None, split="train"):
         step += 1
 
 
+MIXFORMER = {
+    "name": "mixformer_v2", "width": 32, "depth": 4, "heads": 2, "patch_size": 8, "template_size": 16,
+    "search_size": 32, "templates": 2, "head": {"bins": 16}, "score_head": False, "scan_layers": True, "drop_path": 0.1,
+}  # fmt: skip
+DISTILLATION = {
+    "name": "distillation", "feature_weight": 0.2, "student_layers": (1, 3), "teacher_layers": (1, 3),
+    "eliminated": (0, 2), "elimination_epochs": 4,
+}  # fmt: skip
+
+
+def distilled_config(**train):
+    """small_config with a MixFormerV2 of four layers, two of which fade, taught by another one."""
+    config = small_config(**train)
+    with config.unlocked():
+        config.model, config.objective = ConfigDict(MIXFORMER), ConfigDict(DISTILLATION)
+        config.teacher = ConfigDict({"model": config.model.to_dict() | {"drop_path": 0.0}, "checkpoint": ""})
+        config.train.frozen = (r"encoder/block_(0|2)/",)
+    return config
+
+
 def parts(config):
     """(model, objective, optimizer) of a config."""
-    model = trackers.build(config.model)
-    return model, objectives.build(config.objective, model), schedules.optimizer(config)
+    model, teacher = trackers.build(config.model), config.get("teacher")
+    teacher = None if teacher is None else trackers.build(teacher.model)
+    return model, objectives.build(config.objective, model, teacher), schedules.optimizer(config)
 
 
 def filled(model):

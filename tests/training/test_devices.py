@@ -30,6 +30,12 @@ def test_losses_on_eight_devices_equal_those_on_one(report, mesh):
     np.testing.assert_allclose(report["losses"][mesh], one, rtol=2e-4)
 
 
+def test_distillation_on_eight_devices_equals_that_on_one(report):
+    one, eight = report["distilled"].values()
+    assert len(set(one)) == 2
+    np.testing.assert_allclose(eight, one, rtol=2e-4)
+
+
 def test_checkpoint_moves_to_another_mesh(report):
     assert report["restored_differs_in"] == []
     assert report["restored_placed"]

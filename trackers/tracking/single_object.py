@@ -17,6 +17,10 @@ from trackers.errors import InputError
 from trackers.models.heads import decode_center
 from trackers.models.tokens import as_pair
 from trackers.ops import boxes, crops
+from trackers.tracking import online as online_templates
+
+# Parts of a config's tracking section that choose settings by benchmark (see for_benchmark and eval.py).
+_BY_BENCHMARK = ("thresholds", "benchmarks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,11 @@ class Settings:
     window: weight of the Hann window on the score map, 0..1; 1 is the published program.
     size_update: share of the new width and height that is taken each frame, above 0 and up to 1; 1 is the program.
     clip_margin: pixels of a box that stay inside the frame, and its smallest side.
+    template_box_step: the template box's corner is cut to a multiple of so many pixels of the crop, 0 leaves it as it
+      is; 1 is SimTrack's program.
+    update_interval: frames after which an online template is replaced (online.py), 0 never.
+    update_threshold: score above which a frame may become an online template, 0..1.
+    score_decay: factor of the best score so far in each frame of an interval, above 0 and up to 1.
     """
 
     template_factor: float = 2.0
@@ -34,6 +43,10 @@ class Settings:
     window: float = 1.0
     size_update: float = 1.0
     clip_margin: float = 10.0
+    template_box_step: float = 0.0
+    update_interval: int = 0
+    update_threshold: float = 0.5
+    score_decay: float = 1.0
 
     def __post_init__(self):
         limits = {
@@ -42,6 +55,10 @@ class Settings:
             "window": (0 <= self.window <= 1, "from 0 to 1"),
             "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
             "clip_margin": (self.clip_margin >= 0, "at least 0"),
+            "template_box_step": (self.template_box_step >= 0, "at least 0"),
+            "update_interval": (self.update_interval >= 0, "at least 0"),
+            "update_threshold": (0 <= self.update_threshold <= 1, "from 0 to 1"),
+            "score_decay": (0 < self.score_decay <= 1, "above 0 and at most 1"),
         }
         for name, (holds, rule) in limits.items():
             if not holds:
@@ -49,26 +66,36 @@ class Settings:
 
 
 def _settings(config):
-    known = [field.name for field in dataclasses.fields(Settings)]
+    known = {field.name: field.type for field in dataclasses.fields(Settings)}
     values = {}
     for name, value in {} if config is None else config.items():
-        if name == "thresholds":  # chosen by the benchmark, so part of the model by the time it tracks
+        if name in _BY_BENCHMARK:
             continue
         if name not in known:
             raise InputError(f"tracking.{name} is not a setting of the tracker: it has {', '.join(known)}")
         try:
-            values[name] = float(value)
+            values[name] = known[name](value)
+            if values[name] != float(value):
+                raise ValueError
         except (TypeError, ValueError):
-            raise InputError(f"tracking.{name} must be a number, got {value!r}") from None
+            kind = "whole number" if known[name] is int else "number"
+            raise InputError(f"tracking.{name} must be a {kind}, got {value!r}") from None
     return Settings(**values)
+
+
+def for_benchmark(config, name):
+    """The tracking section with the settings that its `benchmarks` gives for the benchmark `name` -> dict."""
+    chosen = config.get("benchmarks", {}).get(name, {})
+    return {**dict(config.items()), **dict(chosen.items())}
 
 
 @flax.struct.dataclass
 class State:
-    """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the template."""
+    """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the templates, which are in `online`."""
 
     box: jax.Array
     cache: dict
+    online: online_templates.Online
 
 
 @flax.struct.dataclass
@@ -141,6 +168,11 @@ class Tracker:
         self.settings = _settings(config)
         self.template_size = _square(model.template_size, "template_size")
         self.search_size = _square(model.search_size, "search_size")
+        if self.settings.update_interval and model.templates < 2:
+            raise InputError(
+                "tracking.update_interval replaces online templates, and this model takes one template only:"
+                " set model.templates to 2 or more, or tracking.update_interval=0"
+            )
 
     def __eq__(self, other):
         return type(self) is type(other) and (self.model, self.settings) == (other.model, other.settings)
@@ -174,18 +206,23 @@ class Tracker:
     @functools.partial(jax.jit, static_argnums=0)
     def _init(self, variables, frame, box, frame_size):
         box = jnp.asarray(box, jnp.float32)
+        # With several templates all of them start as the first frame's.
+        online = online_templates.start(*self._cut_template(frame, box, frame_size), self.model.templates)
+        return State(box=box, cache=self._encode(variables, online), online=online)
+
+    def _cut_template(self, frame, box, frame_size):
+        """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
         factor = self.settings.template_factor
         crop, _ = crops.sample_target(frame, box, factor, self.template_size, frame_size)
         template_box = crops.box_to_crop(box, box, crops.crop_window(box, factor)[2])
-        # With several templates all of them start as the first frame's.
-        templates = (1, self.model.templates)
-        cache = self.model.apply(
-            variables,
-            jnp.broadcast_to(crops.normalize(crop), templates + crop.shape),
-            jnp.broadcast_to(template_box, (*templates, 4)),
-            method="encode_template",
-        )
-        return State(box=box, cache=cache)
+        if self.settings.template_box_step:
+            step = self.settings.template_box_step / self.template_size
+            template_box = jnp.concatenate([jnp.trunc(template_box[:2] / step) * step, template_box[2:]])
+        return crop, template_box
+
+    def _encode(self, variables, online):
+        templates = crops.normalize(online.templates)[None]
+        return self.model.apply(variables, templates, online.boxes[None], method="encode_template")
 
     @functools.partial(jax.jit, static_argnums=0)
     def _step(self, variables, state, frame, frame_size):
@@ -203,14 +240,40 @@ class Tracker:
         box = boxes.clip_xywh(box, height, width, settings.clip_margin)
         division = None if prediction.division is None else prediction.division[0]
         output = Output(box=box, score=score, division=division, window=jnp.stack([x1, y1, side]))
-        return state.replace(box=box), output
+        state = state.replace(box=box)
+        if settings.update_interval:
+            state = self._update(variables, state, frame, score, frame_size)
+        return state, output
+
+    def _update(self, variables, state, frame, score, frame_size):
+        """The state with this frame considered as an online template. Under vmap the templates are encoded in every
+        frame, as lanes may differ in whether that is due."""
+        settings = self.settings
+        online = online_templates.judge(
+            state.online,
+            score,
+            lambda: self._cut_template(frame, state.box, frame_size),
+            settings.update_threshold,
+            settings.score_decay,
+        )
+        online, due = online_templates.renew(online, settings.update_interval)
+        cache = jax.lax.cond(due, lambda: self._encode(variables, online), lambda: state.cache)
+        return state.replace(cache=cache, online=online)
 
     def _decide(self, prediction):
         """Box (4,) cx, cy, w, h in fractions of the crop, and score () before the window."""
         maps = prediction.maps
         if "score_map" not in maps:
-            score = jnp.float32(jnp.nan) if prediction.score is None else prediction.score[0]
-            return prediction.box[0], score
+            if prediction.score is None and self.settings.update_interval:
+                raise InputError(
+                    "tracking.update_interval chooses templates by their score, and this model gives none:"
+                    " set model.score_head=true, or tracking.update_interval=0"
+                )
+            if prediction.score is None:
+                return prediction.box[0], jnp.float32(jnp.nan)
+            score = prediction.score[0]
+            logit = getattr(self.model, "score_is_logit", False)
+            return prediction.box[0], jax.nn.sigmoid(score) if logit else score
         scores = maps["score_map"]
         hann = hann_window(*scores.shape[1:3])[None, :, :, None]
         windowed = scores * ((1 - self.settings.window) + self.settings.window * hann)

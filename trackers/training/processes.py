@@ -1,12 +1,13 @@
 """Several processes in one run: joining them, and leaving together when the scheduler says so."""
 
-import glob
 import importlib.util
 import os
 import signal
 
 import jax
 from jax.experimental import multihost_utils
+
+from trackers import platforms
 
 # Launchers that start one process a host or GPU, and how many they say they have started.
 _COUNT_VARIABLES = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
@@ -25,8 +26,7 @@ def launched_together(environ=os.environ):
 
 
 def _on_tpu():
-    accelerators = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
-    return bool(accelerators) and importlib.util.find_spec("libtpu") is not None
+    return platforms.tpu_is_here() and importlib.util.find_spec("libtpu") is not None
 
 
 def join():

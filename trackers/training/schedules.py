@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from trackers.errors import UsageError
+from trackers.training import freezing
 from trackers.training.state import path_name
 
 
@@ -52,8 +53,9 @@ def multiplier_rules(config_train):
     """Ordered (path regex, learning-rate factor) pairs for parameters, first match wins, no match = 1.
 
     Division modules sit inside the encoder but are new, so they learn at the full rate as the heads do (GRM's program).
+    SimTrack's box_position is new too but counts as backbone in its program.
     """
-    return ((r"(^|/)division/", 1.0), (r"^encoder/", config_train.encoder_multiplier))
+    return ((r"(^|/)division/", 1.0), (r"^(encoder|box_position)/", config_train.encoder_multiplier))
 
 
 def multipliers(params, rules):
@@ -79,13 +81,15 @@ def optimizer(config):
     """AdamW with the field's settings: gradients clipped by their global norm, decoupled weight decay on every
     parameter (biases and norms too, as the published programs do), one learning-rate factor for each group.
 
-    Weight decay is scaled by the group's rate, as in PyTorch's AdamW.
+    Weight decay is scaled by the group's rate, as in PyTorch's AdamW. What config.train.frozen names (freezing.py) is
+    left as it is and does not count for the norm.
     """
     train = config.train
-    return optax.chain(
+    adamw = optax.chain(
         optax.clip_by_global_norm(train.clip_norm) if train.clip_norm else optax.identity(),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
         optax.add_decayed_weights(train.weight_decay),
         _scale_by_path(multiplier_rules(train)),
         optax.scale_by_learning_rate(learning_rate(config)),
     )
+    return freezing.only_trainable(adamw, train.get("frozen", ()))

@@ -1,0 +1,186 @@
+"""Frames a second of MixFormerV2 at batch 1 on this machine's processor, beside the same network in PyTorch.
+
+    python -m benchmarks.mixformer_cpu [--variant s] [--frames 60] [--threads 2] [--dtype float32]
+
+network: the forward pass alone, as the field counts; once in full (templates and search) and once with the templates'
+keys and values kept, which is what tracking does. end to end: a frame of 640 x 480 in memory to a box in pixels: crop,
+normalization, network, mapping back (no image decoding). PyTorch, where it can be imported, runs eagerly in inference
+mode with the same weights on the same threads; its network is written here as plainly as a user would. Rows take turns.
+"core ms" is processor time of all threads, which other work on the machine distorts less than the clock, though threads
+that wait busily count; "fastest" is the one best frame. Random weights: speed does not depend on them.
+"""
+
+import argparse
+import os
+import statistics
+import time
+
+ROUNDS = 5
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", default="s", help="of configs/mixformer_v2.py")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each row, over all rounds")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores that are used")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the JAX network")
+    return parser.parse_args()
+
+
+def milliseconds(run):
+    """(by the clock, of all cores) that `run` takes, which returns when its work is done."""
+    clock, cores = time.perf_counter(), time.process_time()
+    run()
+    return 1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores)
+
+
+def jax_rows(config):
+    """{row: function} of our network and tracker, and the weights under their published names."""
+    import jax
+    import numpy as np
+
+    import trackers
+    from trackers import convert
+    from trackers.tracking import single_object
+
+    model = trackers.build(config.model)
+    variables = trackers.init(model, jax.random.key(0))
+    template, box, search = (
+        jax.random.normal(jax.random.key(1), x.shape, x.dtype) for x in trackers.example_inputs(model)
+    )
+    full = jax.jit(lambda t, s: model.apply(variables, t, box, s))
+    locate = jax.jit(lambda cache, s: model.apply(variables, cache, s, method="locate"))
+    cache = jax.jit(lambda t: model.apply(variables, t, box, method="encode_template"))(template)
+    tracker = single_object.Tracker(model, {**config.tracking, "update_interval": 0})
+    frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    start = np.array([200, 150, 90, 60], np.float32)
+    state = tracker.init(variables, frame, start)
+    rows = {
+        "JAX, network, full": lambda: jax.block_until_ready(full(template, search)),
+        "JAX, network, templates kept": lambda: jax.block_until_ready(locate(cache, search)),
+        "JAX, end to end, templates kept": lambda: np.asarray(tracker.step(variables, state, frame)[1].box),
+    }
+    inputs = np.asarray(template), np.asarray(search)
+    return rows, convert.from_variables(variables, config.model), inputs, full(template, search).box
+
+
+def torch_rows(weights, inputs, sizes, threads):
+    """The same in eager PyTorch: {row: function}, and the box of the full forward (1,4) cx,cy,w,h."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(threads)
+    weights = {key: torch.from_numpy(value.copy()) for key, value in weights.items()}
+    heads, depth, patch = sizes
+    linear = lambda x, name: functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])  # noqa: E731
+
+    def norm(x, name, eps):
+        return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
+
+    def embed(images, positions):
+        name = "backbone.patch_embed.proj"
+        x = functional.conv2d(images, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=patch)
+        return x.flatten(2).transpose(1, 2) + weights[f"backbone.{positions}"]
+
+    def attend(q, k, v):
+        weighting = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return (weighting @ v).transpose(1, 2).flatten(2)
+
+    def block(i, x, split, memory=None):
+        """One layer of templates and rest (split at `split`), of templates alone, or of the rest with `memory`."""
+        name = f"backbone.blocks.{i}"
+        qkv = linear(norm(x, f"{name}.norm1", 1e-6), f"{name}.attn.qkv")
+        q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        if memory is not None:
+            attended = attend(q, torch.cat([memory[0], k], dim=2), torch.cat([memory[1], v], dim=2))
+        else:
+            own = attend(q[:, :, :split], k[:, :, :split], v[:, :, :split])
+            attended = own if split == x.shape[1] else torch.cat([own, attend(q[:, :, split:], k, v)], dim=1)
+        x = x + linear(attended, f"{name}.attn.proj")
+        y = functional.gelu(linear(norm(x, f"{name}.norm2", 1e-6), f"{name}.mlp.fc1"))
+        return x + linear(y, f"{name}.mlp.fc2"), (k, v)
+
+    def heads_of(tokens):
+        x = norm(linear(tokens, "box_head.layers.0.0"), "box_head.layers.0.1", 1e-5).relu()
+        logits = norm(linear(x, "box_head.layers.1.0"), "box_head.layers.1.1", 1e-5)
+        bins = logits.shape[-1]
+        left, right, top, bottom = (logits.softmax(dim=-1) * torch.arange(bins)).sum(dim=-1).unbind(1)
+        box = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1) / bins
+        score = linear(linear(tokens, "score_head.layers.0.0").relu(), "score_head.layers.1").mean(dim=1)
+        return box, score
+
+    template = torch.from_numpy(inputs[0][0].transpose(0, 3, 1, 2).copy())
+    search = torch.from_numpy(inputs[1].transpose(0, 3, 1, 2).copy())
+    extra = weights["backbone.reg_tokens"] + weights["backbone.pos_embed_reg"]
+
+    def templates():
+        return embed(template, "pos_embed_t").flatten(0, 1)[None]
+
+    def rest():
+        return torch.cat([embed(search, "pos_embed_s"), extra], dim=1)
+
+    @torch.inference_mode()
+    def full():
+        own = templates()
+        x = torch.cat([own, rest()], dim=1)
+        for i in range(depth):
+            x, _ = block(i, x, own.shape[1])
+        return heads_of(x[:, -4:])
+
+    @torch.inference_mode()
+    def keep():
+        x, memory = templates(), []
+        for i in range(depth):
+            x, kept = block(i, x, x.shape[1])
+            memory.append(kept)
+        return memory
+
+    memory = keep()
+
+    @torch.inference_mode()
+    def cached():
+        x = rest()
+        for i in range(depth):
+            x, _ = block(i, x, 0, memory[i])
+        return heads_of(x[:, -4:])
+
+    return {"PyTorch eager, network, full": full, "PyTorch eager, network, templates kept": cached}, full()[0].numpy()
+
+
+def main():
+    args = arguments()
+    # Before JAX starts: its thread pool takes the cores that it finds.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    import numpy as np
+
+    from configs import mixformer_v2
+
+    config = mixformer_v2.get_config(args.variant)
+    with config.unlocked():
+        config.model.dtype = args.dtype
+    rows, weights, inputs, box = jax_rows(config)
+    try:
+        sizes = config.model.heads, config.model.depth, config.model.patch_size
+        others, other_box = torch_rows(weights, inputs, sizes, args.threads)
+        print(f"largest difference of the boxes, JAX and PyTorch: {np.abs(box - other_box).max():.1e}")
+        rows |= others
+    except ImportError:
+        print("PyTorch is not installed: its rows are left out")
+    for run in rows.values():
+        run()
+    times = {name: [] for name in rows}
+    for _ in range(ROUNDS):
+        for name, run in rows.items():
+            times[name] += [milliseconds(run) for _ in range(max(1, args.frames // ROUNDS))]
+    print(f"MixFormerV2 {args.variant}, batch 1, {args.threads} cores, JAX in {args.dtype}, PyTorch in float32\n")
+    print("| what | ms | frames/s | fastest ms | core ms |\n|---|---|---|---|---|")
+    for name, found in times.items():
+        clock, cores = zip(*found, strict=True)
+        middle = statistics.median(clock)
+        columns = middle, 1e3 / middle, min(clock), statistics.median(cores)
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in columns)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The distillation losses, against numbers recorded from the authors' program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import trackers
+from tests import recipes
+from trackers import convert, objectives
+from trackers.errors import InputError
+from trackers.models import stacking
+from trackers.objectives import boxes as box_losses
+from trackers.objectives import distillation, forward
+from trackers.ops import boxes
+from trackers.training import initial
+
+
+@pytest.fixture(scope="module")
+def stage1():
+    return recipes.load("distill_stage1")
+
+
+def _boxes(manifest, name):
+    shape = manifest["inputs"][name]["shape"]
+    u = recipes.gen(manifest["salt"], f"input/{name}").random(shape)
+    return np.concatenate([0.1 + 0.3 * u[..., :2], 0.2 + 0.3 * u[..., 2:]], axis=-1).astype(np.float32)
+
+
+def _softmax_last(manifest, name):
+    spec = manifest["inputs"][name]
+    logits = spec["scale"] * recipes.gen(manifest["salt"], f"input/{name}").standard_normal(spec["shape"])
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def test_edge_divergence_and_its_gradients(stage1):
+    # Loss 2e-5 relative, as recorded; gradients (to 1.5e-2) are equal to rounding.
+    manifest, outputs = stage1
+    top_left, bottom_right = (
+        _softmax_last(manifest, f"rand/teacher_{corner}").reshape(4, 72, 72) for corner in ("tl", "br")
+    )
+    logits = {edge: recipes.image(manifest, f"rand/logit_{edge[0]}") for edge in distillation.EDGES}
+    targets = distillation.corner_marginals(top_left, bottom_right)
+    value, grads = jax.value_and_grad(distillation.edge_divergence)(logits, targets)
+    np.testing.assert_allclose(value, manifest["values"]["rand/kl64"], rtol=2e-5)
+    for edge in distillation.EDGES:
+        np.testing.assert_allclose(grads[edge], outputs[f"rand/grad_logit_{edge[0]}"], atol=1e-8, rtol=1e-4)
+
+
+def test_divergence_is_zero_only_for_equal_distributions_and_finite_for_hard_ones():
+    logits = {edge: jax.random.normal(jax.random.key(i), (2, 8)) for i, edge in enumerate(distillation.EDGES)}
+    same = {edge: jax.nn.softmax(value) for edge, value in logits.items()}
+    np.testing.assert_allclose(distillation.edge_divergence(logits, same), 0.0, atol=1e-6)
+    hard = {edge: jax.nn.one_hot(jnp.array([0, 7]), 8) for edge in distillation.EDGES}
+    value, grads = jax.value_and_grad(distillation.edge_divergence)(logits, hard)
+    expected = np.mean([-jax.nn.log_softmax(v)[(0, 1), (0, 7)].mean() for v in logits.values()])
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+def test_other_bins_are_refused():
+    logits = dict.fromkeys(distillation.EDGES, jnp.zeros((1, 96)))
+    with pytest.raises(InputError, match="student has 96 bins an edge, the teacher 72"):
+        distillation.edge_divergence(logits, dict.fromkeys(distillation.EDGES, jnp.full((1, 72), 1 / 72)))
+
+
+@pytest.mark.parametrize("case", ["far", "near"])
+def test_ciou_and_its_gradients(stage1, case):
+    manifest, outputs = stage1
+    a, b = (boxes.xywh_to_xyxy(_boxes(manifest, f"rand/boxes_{name}_xywh")) for name in "ab")
+    a = b + 0.1 * (a - b) if case == "near" else a
+    value, grads = jax.value_and_grad(box_losses.ciou_loss)(a, b)
+    np.testing.assert_allclose(value, manifest["values"][f"rand/ciou_{case}"], rtol=2e-5)
+    np.testing.assert_allclose(box_losses.l1_loss(a, b), manifest["values"][f"rand/l1_{case}"], rtol=2e-5)
+    np.testing.assert_allclose(boxes.iou(a, b)[0], outputs[f"rand/ciou_{case}_iou"], rtol=2e-5)
+    # 1e-4 of the largest, which float32 allows where 1 - IoU is small.
+    np.testing.assert_allclose(grads, outputs[f"rand/ciou_{case}_grad"], atol=1e-4 * np.abs(grads).max())
+
+
+def test_ciou_edge_cases_are_finite_where_the_program_is_not(stage1):
+    for name, case in stage1[0]["values"]["ciou_edge_cases"].items():
+        value, grads = jax.value_and_grad(box_losses.ciou_loss)(jnp.array(case["box_xyxy"]), jnp.array(case["gt_xyxy"]))
+        assert np.isfinite(value) and np.isfinite(grads).all(), name
+        recorded = float(case["loss"])
+        np.testing.assert_allclose(value, 0.0 if name == "identical" else recorded, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_elimination_rate_by_number():
+    recorded = recipes.load("distill_stage2")[0]["values"]["elimination_rate_by_epoch"]
+    for epoch, rate in recorded.items():
+        np.testing.assert_allclose(distillation.elimination_rate(int(epoch), 40), rate, atol=1e-6)
+    zero = [float(distillation.elimination_rate(epoch, 40)) == 0.0 for epoch in (38, 39, 40, 500)]
+    assert zero == [False, True, True, True]
+    assert float(distillation.elimination_rate(29, 30)) == 0.0 < float(distillation.elimination_rate(28, 30))
+
+
+def test_feature_distance_compares_the_chosen_layers():
+    student, teacher = np.zeros((1, 2, 3, 4), np.float32), np.zeros((1, 4, 3, 4), np.float32)
+    teacher[:, 3], student[:, 1] = 3.0, 1.0
+    np.testing.assert_allclose(distillation.feature_distance(student, teacher, (0, 1), (0, 3)), (0 + 4) / 2)
+    with pytest.raises(InputError, match="student and teacher compare tokens"):
+        distillation.feature_distance(student, teacher[:, :, :2], (0,), (0,))
+
+
+# The recorded passes of both nets: loss values 2e-5 relative; gradient norms 1e-4 relative to the norm, or for leaves
+# whose gradient all but cancels 1e-6 of the total.
+TINY = {"width": 96, "heads": 3, "template_size": 32, "search_size": 64}
+STUDENT = TINY | {"name": "mixformer_v2", "score_head": False, "head": {"bins": 16}}
+
+
+def _net(state, prefix, config):
+    published = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return trackers.build(config), convert.to_variables(published, config)
+
+
+def _batch(manifest):
+    """The recorded, already normalized images in the place of uint8 crops (see `raw_images`)."""
+    template, search = (recipes.image(manifest, name).transpose(0, 1, 3, 4, 2) for name in IMAGES)
+    return {
+        "template": template.swapaxes(0, 1),
+        "template_box": np.full((2, 2, 4), 0.25, np.float32),
+        "search": search[0],
+        "search_box": _boxes(manifest, "search_anno")[0],
+    }
+
+
+IMAGES = ("template_images", "search_images")
+
+
+@pytest.fixture
+def raw_images(monkeypatch):
+    monkeypatch.setattr(forward, "normalize", jnp.asarray)
+
+
+def _compiled(objective, variables, frozen, batch):
+    """(params, epoch) -> ((loss, (metrics, statistics)), gradients)."""
+
+    def run(params, epoch):
+        statistics = variables.get("batch_stats", {})
+        return objective(params, statistics, batch, train=False, epoch=epoch, frozen=frozen)
+
+    return jax.jit(jax.value_and_grad(run, has_aux=True))
+
+
+def _check(result, recorded, norms, depth):
+    (loss, (metrics, _)), grads = result
+    np.testing.assert_allclose(loss, recorded["Loss/total"], rtol=2e-5)
+    for ours, theirs in LOSSES.items():
+        if ours in metrics:
+            expected = next(recorded[f"Loss/{name}"] for name in theirs if f"Loss/{name}" in recorded)
+            np.testing.assert_allclose(metrics[ours], expected, rtol=2e-5)
+    np.testing.assert_allclose(metrics["iou"], recorded["IoU"], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(metrics["teacher_iou"], recorded["IoU_teacher"], rtol=1e-4, atol=1e-7)
+    total = np.sqrt(sum(norm**2 for norm in norms.values() if norm is not None))
+    ours = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(grads)))
+    np.testing.assert_allclose(ours, total, rtol=1e-4)
+    found = {name: float(np.linalg.norm(leaf)) for name, leaf in stacking.flatten({"p": grads}).items()}
+    expected = {
+        ours.format(layer): norms[theirs.format(layer)]
+        for ours, theirs in GRADIENTS.items()
+        for layer in range(depth if "{}" in ours else 1)
+    }
+    assert found.keys() == {f"p/{name}" for name in expected}
+    for name, norm in expected.items():
+        np.testing.assert_allclose(found[f"p/{name}"], norm, rtol=1e-4, atol=1e-6 * total, err_msg=name)
+
+
+LOSSES = {
+    "ciou": ["ciou"],
+    "l1": ["l1"],
+    "corner": ["distill_logits", "distill_corner_kl"],
+    "feature": ["distill_feat"],
+}
+GRADIENTS = {
+    "prediction_tokens": "backbone.reg_tokens",
+    "prediction_positions": "backbone.pos_embed_reg",
+    "encoder/patch_embed/kernel": "backbone.patch_embed.proj.weight",
+    "encoder/patch_embed/bias": "backbone.patch_embed.proj.bias",
+    "encoder/block_{}/norm1/scale": "backbone.blocks.{}.norm1.weight",
+    "encoder/block_{}/norm1/bias": "backbone.blocks.{}.norm1.bias",
+    "encoder/block_{}/attention/qkv/kernel": "backbone.blocks.{}.attn.qkv.weight",
+    "encoder/block_{}/attention/qkv/bias": "backbone.blocks.{}.attn.qkv.bias",
+    "encoder/block_{}/attention/out/kernel": "backbone.blocks.{}.attn.proj.weight",
+    "encoder/block_{}/attention/out/bias": "backbone.blocks.{}.attn.proj.bias",
+    "encoder/block_{}/norm2/scale": "backbone.blocks.{}.norm2.weight",
+    "encoder/block_{}/norm2/bias": "backbone.blocks.{}.norm2.bias",
+    "encoder/block_{}/mlp/fc1/kernel": "backbone.blocks.{}.mlp.fc1.weight",
+    "encoder/block_{}/mlp/fc1/bias": "backbone.blocks.{}.mlp.fc1.bias",
+    "encoder/block_{}/mlp/fc2/kernel": "backbone.blocks.{}.mlp.fc2.weight",
+    "encoder/block_{}/mlp/fc2/bias": "backbone.blocks.{}.mlp.fc2.bias",
+    "head/shared/fc1/kernel": "box_head.layers.0.0.weight",
+    "head/shared/fc1/bias": "box_head.layers.0.0.bias",
+    "head/shared/norm1/scale": "box_head.layers.0.1.weight",
+    "head/shared/norm1/bias": "box_head.layers.0.1.bias",
+    "head/shared/fc2/kernel": "box_head.layers.1.0.weight",
+    "head/shared/fc2/bias": "box_head.layers.1.0.bias",
+    "head/shared/norm2/scale": "box_head.layers.1.1.weight",
+    "head/shared/norm2/bias": "box_head.layers.1.1.bias",
+}
+
+
+def test_dense_to_sparse_equals_the_program(stage1, raw_images):
+    manifest, outputs = stage1
+    state, values = recipes.weights(manifest), manifest["values"]
+    student, variables = _net(state, "student.", STUDENT | {"depth": 3})
+    head = {"kind": "corner_up", "channels": 32}
+    teacher, frozen = _net(state, "teacher.", TINY | {"name": "mixvit", "depth": 3, "head": head})
+    objective = objectives.build({"name": "distillation"}, student, teacher)
+    result = _compiled(objective, variables, frozen, _batch(manifest))(variables["params"], 1)
+    _check(result, values["tiny/status64"], values["tiny/grad_norms"], 3)
+    # Elementwise, 1e-4 of the largest.
+    for theirs, ours in (
+        ("box_head.layers.1.0.weight", result[1]["head"]["shared"]["fc2"]["kernel"].T),
+        ("backbone.reg_tokens", result[1]["prediction_tokens"][None]),
+    ):
+        expected = outputs[f"tiny/grad/{theirs}"]
+        np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.fixture(scope="module")
+def stage2():
+    manifest, _ = recipes.load("distill_stage2")
+    return manifest, recipes.weights(manifest), _net(recipes.weights(manifest), "teacher.", STUDENT | {"depth": 4})
+
+
+# Epochs at which the rates are the recorded ones; no epoch has rate 1, which the formula gives before the first.
+RATES = {"1.000000": -1, "0.993844": 1, "0.500000": 19, "0.000000": 39}
+
+
+@pytest.mark.parametrize(("scan", "rates"), [(False, RATES), (True, ("0.500000",))])
+def test_deep_to_shallow_equals_the_program(stage2, raw_images, scan, rates):
+    manifest, state, (teacher, frozen) = stage2
+    student, variables = _net(state, "student.", STUDENT | {"depth": 4, "scan_layers": scan})
+    layers = {"student_layers": (1, 3), "teacher_layers": (1, 3), "eliminated": (0, 2)}
+    objective = objectives.build({"name": "distillation", "feature_weight": 0.2} | layers, student, teacher)
+    run = _compiled(objective, variables, frozen, _batch(manifest))
+    for rate in rates:
+        recorded = {kind: manifest["values"][f"phase1/rate{rate}/{kind}"] for kind in ("status64", "grad_norms")}
+        _check(run(variables["params"], RATES[rate]), *recorded.values(), 4)
+
+
+def test_student_of_the_remaining_layers_equals_the_program(stage2, raw_images):
+    manifest, _, (teacher, frozen) = stage2
+    student = trackers.build(STUDENT | {"depth": 2, "position": "sincos"})
+    variables = initial.fit(frozen, trackers.init(student, jax.random.key(0)), layers=(1, 3))
+    layers = {"student_layers": (0, 1), "teacher_layers": (1, 3)}
+    objective = objectives.build({"name": "distillation", "feature_weight": 0.2} | layers, student, teacher)
+    result = _compiled(objective, variables, frozen, _batch(manifest))(variables["params"], 1)
+    _check(result, manifest["values"]["phase2/status"], manifest["values"]["phase2/grad_norms"], 2)
+
+
+def test_at_rate_zero_the_network_is_that_without_the_blocks(stage2):
+    manifest, state, _ = stage2
+    student, variables = _net(state, "student.", STUDENT | {"depth": 4})
+    shallow = trackers.build(STUDENT | {"depth": 2})
+    remaining = initial.fit(variables, jax.eval_shape(lambda: trackers.init(shallow, jax.random.key(0))), (1, 3))
+    batch = _batch(manifest)
+    inputs = batch["template"], batch["template_box"], batch["search"]
+    scale = objectives.build({"name": "distillation", "eliminated": (0, 2)}, student, student).branch_scale(39)
+    np.testing.assert_array_equal(scale, [0, 1, 0, 1])
+    # Op by op, as two compiled programs may round differently.
+    faded, removed = student.apply(variables, *inputs, branch_scale=scale), shallow.apply(remaining, *inputs)
+    np.testing.assert_array_equal(faded.box, removed.box)
+    for name in faded.maps:
+        np.testing.assert_array_equal(faded.maps[name], removed.maps[name])
+
+
+def test_what_does_not_fit_is_refused():
+    student = trackers.build(STUDENT | {"depth": 4})
+    for fields, message in (
+        ({"student_layers": (1, 3), "teacher_layers": (1,)}, "pair by pair"),
+        ({"feature_weight": 0.2}, "needs objective.student_layers"),
+        ({"eliminated": (4,)}, "objective.eliminated .4,.: layers count from 0 to 3"),
+        ({"elimination_epochs": 0}, "elimination_epochs must be at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            objectives.build({"name": "distillation"} | fields, student, student)
+    with pytest.raises(InputError, match="needs a teacher"):
+        objectives.build({"name": "distillation"}, student)

@@ -1,0 +1,87 @@
+"""Boxes and scores read off a few prediction tokens (MixFormerV2, Sec. 3.1)."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.ops import boxes
+
+# The order of the prediction tokens among the program's weights. Boxes and maps are named, or left, top, right, bottom.
+EDGES = ("left", "right", "top", "bottom")
+
+
+class EdgeMlp(nn.Module):
+    """Linear, LayerNorm, ReLU, linear, LayerNorm: tokens (...,D) -> logits (...,bins) float32.
+
+    The last LayerNorm, over the logits, is the program's; the paper speaks of an MLP only. Its epsilon is 1e-5, while
+    the transformer's is 1e-6.
+    """
+
+    bins: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        norm = lambda name: nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name=name)  # noqa: E731
+        x = norm("norm1")(nn.Dense(x.shape[-1], dtype=self.dtype, name="fc1")(x))
+        x = nn.relu(x).astype(self.dtype)
+        return norm("norm2")(nn.Dense(self.bins, dtype=self.dtype, name="fc2")(x))
+
+
+class DistributionHead(nn.Module):
+    """A distribution over `bins` positions for each edge of the box (MixFormerV2, Eq. 3).
+
+    bins: positions along a side of the search crop; position i stands for the fraction i / bins.
+    mlps: 1, shared by four tokens, or 4, one for each edge (supplement, Table 2a). One token needs 4.
+
+    __call__ takes the prediction tokens (B,T,D), T = 4 in the order of EDGES, or T = 1, and returns logits (B,4,bins)
+    float32 in the order of EDGES.
+    """
+
+    bins: int
+    mlps: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens):
+        if self.mlps == 1:
+            return EdgeMlp(self.bins, self.dtype, name="shared")(tokens)
+        of_edge = jnp.broadcast_to(tokens, (tokens.shape[0], len(EDGES), tokens.shape[2]))
+        logits = [EdgeMlp(self.bins, self.dtype, name=edge)(of_edge[:, i]) for i, edge in enumerate(EDGES)]
+        return jnp.stack(logits, axis=1)
+
+
+def decode_edges(logits):
+    """The expected edges as a box.
+
+    Args:
+      logits: (B,4,bins) in the order of EDGES.
+
+    Returns: (box (B,4) cx,cy,w,h as fractions of the crop, float32; maps: `left`, `top`, `right`, `bottom` (B,bins)
+      probabilities and `left_logits`, ... (B,bins), all float32). The largest edge is (bins - 1) / bins, and nothing
+      keeps left before right or top before bottom.
+    """
+    logits = logits.astype(jnp.float32)
+    probabilities = jax.nn.softmax(logits, axis=-1)
+    bins = logits.shape[-1]
+    edges = jnp.sum(probabilities * jnp.arange(bins, dtype=jnp.float32), axis=-1) / bins
+    by_name = {name: edges[:, i] for i, name in enumerate(EDGES)}
+    box = boxes.xyxy_to_cxcywh(jnp.stack([by_name[name] for name in ("left", "top", "right", "bottom")], axis=-1))
+    maps = {name: probabilities[:, i] for i, name in enumerate(EDGES)}
+    return box, maps | {f"{name}_logits": logits[:, i] for i, name in enumerate(EDGES)}
+
+
+class ScoreHead(nn.Module):
+    """Linear, ReLU, linear to one number for each prediction token, then their mean: (B,T,D) -> (B,) logit, float32.
+
+    The supplement takes the mean of the tokens first, s = MLP(mean(tokens)); the program takes the mean of the MLP's
+    results. The weights have the same shapes, but the ReLU makes the numbers differ: published weights need this order.
+    """
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.relu(nn.Dense(tokens.shape[-1], dtype=self.dtype, name="fc1")(tokens))
+        x = nn.Dense(1, dtype=self.dtype, name="fc2")(x)
+        return jnp.mean(x[..., 0].astype(jnp.float32), axis=-1)

@@ -1,0 +1,85 @@
+"""MixFormerV2: Efficient Fully Transformer Tracking (Cui, Song, Wu, Wang; NeurIPS 2023).
+
+MixViT's transformer with four learnable prediction tokens among the search tokens. The box is read off them by a small
+MLP as four distributions, the score by another: there is no convolution, and templates never look at the search crop.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.models.distribution import DistributionHead, ScoreHead, decode_edges
+from trackers.models.heads import Prediction
+from trackers.models.mixed_attention import MixedTracker
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The box head; the supplement's Table 2a compares tokens and MLPs 1 and 4, 4 and 4, 4 and 1 (the method).
+
+    bins: of each edge's distribution over a side of the search crop: 72 in the paper and in distillation (the teacher's
+      corner maps have 288 / 4), 96 in the published online models. It need not divide the crop's pixels.
+    tokens: prediction tokens, one for each edge (4) or one for all (1).
+    mlps: one shared by all edges (1) or one for each (4).
+    """
+
+    bins: int = 96
+    tokens: int = 4
+    mlps: int = 1
+
+    def __post_init__(self):
+        if self.bins < 2:
+            raise ValueError(f"model.head.bins must be at least 2, got {self.bins}")
+        if (self.tokens, self.mlps) not in ((4, 1), (4, 4), (1, 4)):
+            raise ValueError(
+                f"model.head.tokens and mlps must be 4 and 1, 4 and 4, or 1 and 4, got {self.tokens} and {self.mlps}"
+            )
+
+
+class Model(MixedTracker):
+    """MixFormerV2. Fields are the config's `model` section; MixedTracker, Head and ScoreHead say what they mean.
+
+    score_head: with the head that says whether the target is in the crop; without it Prediction.score is None.
+    """
+
+    depth: int = 8
+    head: Head = Head()
+    score_head: bool = True
+
+    def setup(self):
+        super().setup()
+        dtype = jnp.dtype(self.dtype)
+        table = (self.head.tokens, self.width)
+        self.prediction_tokens = self.param("prediction_tokens", nn.initializers.truncated_normal(0.02), table)
+        self.prediction_positions = self.param("prediction_positions", nn.initializers.zeros_init(), table)
+        self.box_module = DistributionHead(self.head.bins, self.head.mlps, dtype, name="head")
+        if self.score_head:
+            self.score_module = ScoreHead(dtype, name="score")
+
+    def locate(self, cache, search, train=False, features=False, branch_scale=None):
+        """Finds the target in a search crop.
+
+        Args:
+          cache: from encode_template.
+          search: (B,Hx,Wx,3) float32, normalised.
+          train: drop-path; needs the key "droppath".
+          features: also return the tokens after every layer: search and prediction tokens, behind the templates' where
+            the cache is joint.
+          branch_scale: (L,) factors of the layers' residual branches (elimination rates), the encode_template's own.
+
+        Returns: Prediction. Its score is a logit (see ScoreHead); its maps are decode_edges's.
+        """
+        tokens = (self.prediction_tokens + self.prediction_positions).astype(jnp.dtype(self.dtype))
+        tokens = jnp.broadcast_to(tokens, (search.shape[0], *tokens.shape))
+        embedded = jnp.concatenate([self.encoder.embed(search, "search"), tokens], axis=1)
+        found, _, kept = self.encode_search(cache, embedded, train=train, features=features, branch_scale=branch_scale)
+        of_edges = found[:, -self.head.tokens :].astype(jnp.dtype(self.dtype))
+        box, maps = decode_edges(self.box_module(of_edges))
+        score = self.score_module(of_edges) if self.score_head else None
+        return Prediction(box=box, score=score, maps=maps, features=kept)
+
+    def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None):
+        """locate(encode_template(template, template_box), search); see there. Features are of all tokens."""
+        cache = self.encode_template(template, template_box, branch_scale, joint=train or features)
+        return self.locate(cache, search, train, features, branch_scale)

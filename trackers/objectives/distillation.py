@@ -1,0 +1,189 @@
+"""MixFormerV2's distillations (Cui et al., NeurIPS 2023, Sec. 3.3 and 3.4): a student learns from a frozen teacher.
+
+Dense to sparse: the teacher's corner maps are summed to distributions of the four edges, which the student's prediction
+tokens imitate. Deep to shallow: the teacher has such distributions itself, and the tokens after chosen layers are
+imitated too, while the student's superfluous layers fade out.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.scipy.special import xlogy
+
+from trackers.errors import InputError
+from trackers.objectives import boxes as box_losses
+from trackers.objectives import forward
+from trackers.ops import boxes
+
+EDGES = ("left", "top", "right", "bottom")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """ciou_weight * CIoU + l1_weight * L1 + corner_weight * KL of the edges + feature_weight * MSE of the tokens.
+
+    teacher: the teacher's module, of config.teacher.model; its variables come as `frozen`.
+    student_layers, teacher_layers: 0-based layers whose tokens are compared, pair by pair.
+    eliminated: 0-based layers of the student whose residual branches fade by elimination_rate over
+      `elimination_epochs` (the paper's m).
+    """
+
+    model: nn.Module
+    teacher: nn.Module | None = None
+    ciou_weight: float = 2.0
+    l1_weight: float = 5.0
+    corner_weight: float = 5.0
+    feature_weight: float = 0.0
+    student_layers: tuple = ()
+    teacher_layers: tuple = ()
+    eliminated: tuple = ()
+    elimination_epochs: int = 40
+
+    inputs = ("epoch", "frozen")
+
+    def __post_init__(self):
+        if self.teacher is None:
+            raise InputError("objective distillation needs a teacher: set config.teacher.model and .checkpoint")
+        if len(self.student_layers) != len(self.teacher_layers):
+            raise InputError(
+                f"objective.student_layers {self.student_layers} and teacher_layers {self.teacher_layers} are compared"
+                " pair by pair: give equally many"
+            )
+        if self.feature_weight and not self.student_layers:
+            raise InputError("objective.feature_weight needs objective.student_layers and teacher_layers")
+        if self.elimination_epochs < 1:
+            raise InputError(f"objective.elimination_epochs must be at least 1, got {self.elimination_epochs}")
+        for name, layers, depth in (
+            ("student_layers", self.student_layers, self.model.depth),
+            ("eliminated", self.eliminated, self.model.depth),
+            ("teacher_layers", self.teacher_layers, self.teacher.depth),
+        ):
+            if any(not 0 <= layer < depth for layer in layers):
+                raise InputError(f"objective.{name} {tuple(layers)}: layers count from 0 to {depth - 1}")
+
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, *, epoch, frozen):
+        """Forward passes of student and teacher, and the loss of one batch.
+
+        Args:
+          params, batch_stats: the student's variables.
+          batch: template uint8 (B,K,Hz,Wz,3), template_box (B,K,4), search uint8 (B,Hx,Wx,3), search_box (B,4); boxes
+            x,y,w,h as fractions of the crops, float32.
+          rngs: {"droppath", ...} keys in training.
+          epoch: () int32, counted from 1.
+          frozen: the teacher's variables; no gradient flows to them.
+
+        Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the student's statistics.
+        """
+        compare = bool(self.student_layers)
+        teachers = frozen["params"], frozen.get("batch_stats", {})
+        taught, _ = forward.predict(self.teacher, *teachers, batch, train=False, features=compare)
+        taught = jax.lax.stop_gradient(taught)
+        options = {"features": compare, "branch_scale": self.branch_scale(epoch)}
+        found, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train, **options)
+        loss, metrics = self.loss(found, taught, batch["search_box"])
+        if self.eliminated:
+            metrics["elimination_rate"] = elimination_rate(epoch, self.elimination_epochs)
+        return loss, (metrics, batch_stats)
+
+    def branch_scale(self, epoch):
+        """(L,) float32 factor of each student layer's residual branches, or None where no layer is eliminated."""
+        if not self.eliminated:
+            return None
+        rate = elimination_rate(epoch, self.elimination_epochs)
+        fades = np.isin(np.arange(self.model.depth), self.eliminated)
+        return jnp.where(fades, rate, 1.0)
+
+    def loss(self, found, taught, search_box):
+        """(loss, metrics) of the student's and the teacher's Prediction; search_box (B,4) x,y,w,h fractions."""
+        truth = jnp.clip(boxes.xywh_to_xyxy(search_box), 0.0, 1.0)
+        predicted, teachers = (boxes.cxcywh_to_xyxy(prediction.box) for prediction in (found, taught))
+        logits = {edge: found.maps[f"{edge}_logits"] for edge in EDGES}
+        metrics = {
+            "ciou": box_losses.ciou_loss(predicted, truth),
+            "l1": box_losses.l1_loss(predicted, truth),
+            "corner": edge_divergence(logits, edge_distributions(taught.maps)),
+            "iou": jnp.mean(boxes.iou(predicted, truth)[0]),
+            "teacher_iou": jnp.mean(boxes.iou(teachers, truth)[0]),
+        }
+        loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("ciou", "l1", "corner"))
+        if self.student_layers:
+            metrics["feature"] = feature_distance(
+                found.features["layers"], taught.features["layers"], self.student_layers, self.teacher_layers
+            )
+            loss += self.feature_weight * metrics["feature"]
+        return loss, {"loss": loss, **metrics}
+
+
+def elimination_rate(epoch, epochs):
+    """r = (1 + cos(pi min(epoch + 1, m) / m)) / 2 (Eq. 8 as programmed): exactly 0 from epoch m - 1 on.
+
+    Args: epoch: () int, counted from 1; epochs: m, at least 1. Returns: () float32.
+    """
+    reached = jnp.minimum(jnp.asarray(epoch) + 1, epochs)
+    rate = 0.5 * (1.0 + jnp.cos(jnp.pi * reached.astype(jnp.float32) / epochs))
+    return jnp.where(reached == epochs, 0.0, rate)
+
+
+def corner_marginals(top_left, bottom_right):
+    """Distributions of the four edges from those of two corners (Sec. 3.3).
+
+    Args: top_left, bottom_right: (B,h,w) probabilities, rows y and columns x.
+
+    Returns: {"left": (B,w), "top": (B,h), "right": (B,w), "bottom": (B,h)}.
+    """
+    return {
+        "left": jnp.sum(top_left, axis=1),
+        "top": jnp.sum(top_left, axis=2),
+        "right": jnp.sum(bottom_right, axis=1),
+        "bottom": jnp.sum(bottom_right, axis=2),
+    }
+
+
+def edge_distributions(maps):
+    """{edge: (B,bins) probabilities} of a teacher's maps, be they edges or corners."""
+    if "corner_top_left" in maps:
+        return corner_marginals(maps["corner_top_left"], maps["corner_bottom_right"])
+    return {edge: maps[edge] for edge in EDGES}
+
+
+def edge_divergence(logits, targets):
+    """KL(target || softmax(logits)) summed over bins, averaged over samples and the four edges (Eq. 5).
+
+    Args: logits, targets: {edge: (B,bins)}; targets are probabilities. Returns: () float32.
+
+    Raises: InputError where student and teacher have different bins: no interpolation is made.
+    """
+    divergences = []
+    for edge in EDGES:
+        target, logit = targets[edge].astype(jnp.float32), logits[edge].astype(jnp.float32)
+        if target.shape != logit.shape:
+            raise InputError(
+                f"the student has {logit.shape[-1]} bins an edge, the teacher {target.shape[-1]}: give model.head.bins"
+                " the cells of a side of the teacher's map (its search_size / 4 for a pyramid head)"
+            )
+        divergence = xlogy(target, target) - target * jax.nn.log_softmax(logit)
+        divergences.append(jnp.mean(jnp.sum(divergence, axis=-1)))
+    return sum(divergences) / len(EDGES)
+
+
+def feature_distance(student, teacher, student_layers, teacher_layers):
+    """Mean squared difference of all tokens after paired layers (Sec. 3.4, feature mimicking).
+
+    Args:
+      student, teacher: (B,L,N,D) and (B,L',N,D) after each layer.
+      student_layers, teacher_layers: equally many 0-based layers.
+
+    Returns: () float32.
+
+    Raises: InputError where tokens or widths differ; there is no projection between them.
+    """
+    if student.shape[2:] != teacher.shape[2:]:
+        raise InputError(
+            f"student and teacher compare tokens: they have {student.shape[2:]} and {teacher.shape[2:]} (tokens,"
+            " width); give both the same sizes, or objective.feature_weight=0 and no student_layers"
+        )
+    chosen = student[:, np.array(student_layers)], teacher[:, np.array(teacher_layers)]
+    return jnp.mean(jnp.square(chosen[0].astype(jnp.float32) - chosen[1].astype(jnp.float32)))
