@@ -1,0 +1,84 @@
+"""Time of a training step on what is here, with made-up arrays: the step of train.py, any config, mesh and dtype.
+
+    python -m benchmarks.train_step configs/grm.py:b256 [--batch 32] [--set model.dtype=float32 --set model.remat=dots]
+        [--mesh fsdp=2,data=-1] [--devices 8] [--repeats 10]
+
+Prints step ms (median and range), pairs/s/chip, model TFLOP/s and MFU, for each of the batches given. The model's FLOPs
+are those of matrix products and convolutions, two for a multiply-add, forward and backward, without recomputation
+(trackers/planning/steps.py). MFU is against the chip's published bfloat16 peak, or against the rate of a large matrix
+product measured here where there is none (trackers/planning/chips.py); `measured` has that rate beside a published one.
+"""
+
+import argparse
+import ast
+import contextlib
+import statistics
+
+import jax
+
+import plan
+import train
+from benchmarks import multiply_adds
+from data_pipelines import loader
+from trackers.evaluation import tables
+from trackers.planning import chips, steps, topologies
+from trackers.training import sharding
+
+HEADS = ["config", "batch", "mesh", "step ms", "range", "pairs/s/chip", "model TFLOP/s", "MFU %", "of measured %"]
+
+
+def changed(config, settings):
+    """The config with "key.key=value" settings, values as Python writes them or plain words."""
+    config = config.copy_and_resolve_references()
+    for item in settings:
+        key, _, value = item.partition("=")
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        config.update_from_flattened_dict({key: value})
+    return config
+
+
+def measure(config, topology, mesh_text, batch, repeats):
+    """(seconds of each step, model FLOPs of a step on all chips, mesh)."""
+    with config.unlocked():
+        config.train.batch_size = batch
+        config.mesh.update(plan.mesh_sizes(mesh_text))
+    mesh = sharding.make_mesh(config.mesh, topology.devices)
+    sharding.process_rows(mesh, batch)
+    program, shapes = train.assemble(config, mesh), loader.shapes(config)
+    inputs = steps.abstract_inputs(program, shapes, batch, mesh)
+    compiled = program.take_step.lower(*inputs).compile()
+    seconds = steps.measure(program, compiled, steps.synthetic_batch(shapes, batch), mesh, repeats)
+    return seconds, plan.model_flops(config, mesh, program, inputs), mesh
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", metavar="FILE.py:VARIANT")
+    parser.add_argument("--batch", type=int, nargs="+", help="pairs in a step over all devices; default: the config's")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config")
+    parser.add_argument("--mesh", default="", help="e.g. fsdp=2,data=-1")
+    parser.add_argument("--devices", type=int, default=0, help="virtual devices on a CPU; 0 = what is here")
+    parser.add_argument("--repeats", type=int, default=10)
+    args = parser.parse_args()
+    platform = "cpu" if args.devices else jax.default_backend()
+    topology = topologies.find(f"{platform}:{args.devices}" if args.devices else platform)
+    config = changed(multiply_adds.get_config(args.config), args.set)
+    chip = topology.chip
+    real = chip if chip.source.startswith("measured") else chips.measured(topology.devices[0])
+    rows = []
+    for batch in args.batch or [config.train.batch_size]:
+        seconds, flops, mesh = measure(config, topology, args.mesh, batch, args.repeats)
+        median = statistics.median(seconds)
+        rate = flops / median / mesh.size
+        axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1) or "1"
+        name = " ".join([args.config.removeprefix("configs/"), *args.set])
+        ms = [f"{1e3 * median:.1f}", f"{1e3 * min(seconds):.1f}-{1e3 * max(seconds):.1f}"]
+        shares = [f"{100 * rate / flops:.1f}" for flops in (chip.flops, real.flops)]
+        rows.append([name, str(batch), axes, *ms, f"{batch / median / mesh.size:.1f}", f"{rate / 1e12:.3f}", *shares])
+    print(f"{topology.devices[0].device_kind} x {mesh.size}; peak: {chip.source}; here {real.source}")
+    print(tables.markdown(HEADS, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""What training will cost on hardware that is not at hand, from the program its own compiler makes of the real step:
+
+python plan.py --config configs/grm.py:b256 --topology v5e:16x16 --mesh data=256 [--global_batch 8192]
+
+--topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements-plan.txt, no TPU), cpu:N or gpu; on
+the last two the step is also run and its time compared. --find_batch searches the largest batch a chip can hold.
+--sweep plans several topologies and writes a table and a picture of weak and strong scaling.
+"""
+
+import json
+import time
+
+import jax
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+import train
+from data_pipelines import loader
+from trackers import errors
+from trackers.planning import figures, prediction, reports, steps, topologies
+from trackers.planning import program as programs
+from trackers.training import schedules, sharding
+
+# --find_batch stops when the largest batch known to fit is within this share of the smallest known not to.
+_CLOSE = 0.06
+
+
+def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
+    """The reports.Plan of a config.
+
+    Args:
+      config: whole config. name: of it, for the report. topology: topologies.Topology.
+      mesh_sizes: {"data", "fsdp", "tensor": size}, one may be -1. batch: rows over all chips, 0 = the config's.
+      compare: run the step, too, where the devices are here.
+    """
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.train.batch_size = batch or config.train.batch_size
+        config.mesh.update(mesh_sizes)
+    batch = config.train.batch_size
+    mesh = sharding.make_mesh(config.mesh, topology.devices)
+    sharding.process_rows(mesh, batch, topology.devices[0].process_index)
+    program, shapes = train.assemble(config, mesh), loader.shapes(config)
+    inputs = steps.abstract_inputs(program, shapes, batch, mesh)
+    state = program.target
+    known = {
+        "name": name, "topology": topology.name, "chip": topology.chip, "mesh": dict(mesh.shape), "batch": batch,
+        "parameters": steps.parameters(program), "params": steps.bytes_on_each(state.params),
+        "optimizer": steps.bytes_on_each(state.opt_state), "average": steps.bytes_on_each(state.ema),
+        "rest": steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])),
+        "saved": steps.saved_for_backward(program, shapes, batch / (mesh.shape["data"] * mesh.shape["fsdp"])),
+        "model_flops": model_flops(config, mesh, program, inputs),
+        "steps": schedules.total_steps(config),
+    }  # fmt: skip
+    shared = steps.flops(program, inputs) / mesh.size
+    began = time.monotonic()
+    try:
+        compiled = program.take_step.lower(*inputs).compile()
+    except jax.errors.JaxRuntimeError as error:
+        lack = prediction.lack_of_memory(error)
+        if lack is None:
+            raise errors.InputError(f"{topology.name}: the compiler failed: {str(error)[:300]}") from None
+        return reports.Plan(**known, executed_flops=shared, lack=lack, seconds=time.monotonic() - began)
+    known["seconds"] = time.monotonic() - began
+    read = programs.read(compiled.as_text())
+    # A library's matrix products do not show in the text of a program for GPUs.
+    executed = read.flops if topology.devices[0].platform == "tpu" else max(read.flops, shared)
+    known |= {"executed_flops": executed, "memory": prediction.memory(compiled, topology.chip)}
+    known["collectives"] = reports.collectives(read, mesh.shape)
+    known["times"] = prediction.times(read, topology, list(mesh.devices.flat), executed)
+    if topology.present and compare:
+        rows = steps.synthetic_batch(shapes, batch)
+        known["measured"] = min(steps.measure(program, compiled, rows, mesh, repeats=3))
+    return reports.Plan(**known)
+
+
+def model_flops(config, mesh, program, inputs):
+    """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
+
+    Args: config: whole config. program, inputs: of it on mesh (train.assemble, steps.abstract_inputs).
+    """
+    if config.model.get("remat", "none") != "none":
+        config = config.copy_and_resolve_references()
+        config.model.remat = "none"
+        program = train.assemble(config, mesh)
+        inputs = (program.target, *inputs[1:])
+    return steps.flops(program, inputs)
+
+
+def find_batch(plan_of, start, shards, say=print):
+    """The plan of the largest batch that fits.
+
+    Args:
+      plan_of: function of a global batch -> reports.Plan. start: rows on each batch shard to begin with, at least 1.
+      shards: batch shards of the mesh. say: called with a line for each batch tried.
+
+    Raises: InputError where one row a shard is too much.
+    """
+    fits, too_many, best, each = 0, None, None, start
+    while too_many is None or too_many - fits > max(1, _CLOSE * fits):
+        plan = plan_of(each * shards)
+        needed = plan.lack.needed if plan.lack else plan.memory.total
+        inside = not plan.lack and plan.memory.fits
+        say(f"{each} a shard: {needed / 2**30:.2f} GiB of {plan.chip.memory / 2**30:.4g}, {'fits' if inside else 'no'}")
+        if inside:
+            fits, best = each, plan
+        else:
+            too_many = each
+        if too_many is None:
+            each *= 2
+        elif fits == 0 and too_many == 1:
+            raise errors.InputError(
+                f"not even one row a shard fits: {needed / 2**30:.2f} GiB; shard with fsdp or remat"
+            )
+        else:
+            each = max(1, (fits + too_many) // 2)
+    return best
+
+
+def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=print):
+    """Plans each topology at `per_chip` rows a chip (weak scaling) and at `batch` rows in all (strong scaling).
+
+    OUT/sweep.json keeps every plan's numbers: what is there is not compiled again. OUT/sweep.md and sweep.png are
+    written after every plan. A topology may carry a mesh of its own: "v5e:4x4/fsdp=16".
+
+    Args:
+      plan_of: function of (topology name, mesh sizes, global batch) -> reports.Plan. config_name: of its config.
+      names: list of str. mesh_text: of --mesh. per_chip, batch: rows, 0 = leave that kind out. out: folder.
+
+    Returns: list of reports.summary, all that OUT has of this config.
+    """
+    out = epath.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    store = out / "sweep.json"
+    kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
+    for item in names:
+        name, _, own = item.partition("/")
+        sizes = mesh_sizes(own or mesh_text)
+        chips = topologies.size(name)
+        for rows in dict.fromkeys([per_chip * chips, batch]):
+            key = f"{config_name} {item} {own or mesh_text} {rows}"
+            if not rows or rows % chips:
+                continue
+            if key not in kept:
+                kept[key] = reports.summary(plan_of(name, sizes, rows))
+                store.write_text(json.dumps(kept, indent=1))
+            say(reports.table([kept[key]]).splitlines()[-1])
+            mine = [row for key, row in kept.items() if key.startswith(f"{config_name} ")]
+            (out / "sweep.md").write_text(reports.table(mine) + "\n")
+            figures.scaling(out / "sweep.png", mine, per_chip, batch)
+    return mine
+
+
+def mesh_sizes(text):
+    """{"data": -1, "fsdp": 8, "tensor": 1} of "fsdp=8,data=-1"; what is not named is 1, data the rest.
+
+    Raises: UsageError for another axis or no number.
+    """
+    sizes = {"data": -1, "fsdp": 1, "tensor": 1}
+    for item in filter(None, text.split(",")):
+        axis, _, size = item.partition("=")
+        if axis not in sizes or not size.lstrip("-").isdigit():
+            raise errors.UsageError(f"--mesh {text!r}: write e.g. fsdp=8,data=-1 with {', '.join(sizes)}")
+        sizes[axis] = int(size)
+    return sizes
+
+
+def define_flags():
+    help_config = "Config file and variant, e.g. configs/grm.py:b256; --config.KEY=VALUE overrides a setting."
+    config_flags.DEFINE_config_file("config", None, help_config, lock_config=True)
+    flags.DEFINE_string("topology", None, "v5e:16x16 (v4:, v5p:, v6e: too), cpu:N or gpu.")
+    flags.DEFINE_string("mesh", "", "Devices along the mesh's axes, e.g. fsdp=8,data=-1; default: the config's.")
+    flags.DEFINE_integer("global_batch", 0, "Pairs in a step over all chips; 0 = the config's.", lower_bound=0)
+    flags.DEFINE_boolean("find_batch", False, "Search the largest batch that fits, starting from --per_chip_batch.")
+    flags.DEFINE_list("sweep", [], "Topologies to plan one after another, each as NAME or NAME/fsdp=N.")
+    flags.DEFINE_integer("per_chip_batch", 8, "Pairs on each chip, of --sweep's weak scaling.", lower_bound=0)
+    flags.DEFINE_string("out", None, "Folder for --sweep's table and picture.")
+    flags.DEFINE_boolean("compare", True, "On devices that are here: run the step and compare its time.")
+    flags.mark_flags_as_required(["config"])
+
+
+def main(argv):
+    del argv
+    args = flags.FLAGS
+    config, name = args.config, str(flags.FLAGS["config"].config_filename).removeprefix("configs/")
+    if args.sweep:
+        if not args.out:
+            raise errors.UsageError("--sweep writes a table and a picture: say where with --out=FOLDER")
+        plan_of = lambda topology, sizes, batch: make_plan(  # noqa: E731
+            config, name, topologies.find(topology), sizes, batch, args.compare
+        )
+        sweep(plan_of, name, args.sweep, args.mesh, args.per_chip_batch, args.global_batch, args.out)
+        return 0
+    if not args.topology:
+        raise errors.UsageError("--topology is missing: what hardware to plan for, e.g. v5e:16x16, cpu:8 or gpu")
+    topology = topologies.find(args.topology)
+    sizes = mesh_sizes(args.mesh) if args.mesh else {axis: config.mesh[axis] for axis in sharding.AXES}
+    if args.find_batch:
+        shape = sharding.mesh_shape(sizes, len(topology.devices))
+        plan_of = lambda batch: make_plan(config, name, topology, sizes, batch, False)  # noqa: E731
+        plan = find_batch(plan_of, max(1, args.per_chip_batch), shape[0] * shape[1])
+    else:
+        plan = make_plan(config, name, topology, sizes, args.global_batch, args.compare)
+    print(reports.text(plan), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    define_flags()
+    errors.run(main)

@@ -1,0 +1,117 @@
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from data_pipelines import loader
+from tests.training import support
+from trackers.evaluation import cost
+from trackers.planning import steps
+from trackers.training import sharding
+
+MESH = {"data": 1, "fsdp": 1, "tensor": 1}
+
+
+def parts(config):
+    """(program, inputs, mesh) of a config on one device."""
+    mesh = sharding.make_mesh(MESH, jax.devices()[:1])
+    program = train.assemble(config, mesh)
+    return program, steps.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh), mesh
+
+
+def small(**model):
+    config = support.small_config()
+    with config.unlocked():
+        config.model.update(model)
+    return config
+
+
+def test_a_step_costs_three_forward_passes_but_for_the_gradient_of_the_images():
+    """Each product has two gradients, that of the patch embedding only one: the images are not trained."""
+    config = small()
+    config.model.division.mode = "one_stream"
+    config.model.division.layers = ()
+    program, inputs, _ = parts(config)
+    count, width = cost.of_tracker(program.model), config.model.width
+    tokens = 2 * 2 + 4 * 4
+    embedding = tokens * width * 3 * config.model.patch_size**2
+    assert count["template"] * tokens == embedding * 4
+    assert steps.flops(program, inputs) == 2 * config.train.batch_size * (3 * count["whole"] - embedding)
+
+
+def test_xla_counts_the_same_in_the_lowered_step():
+    """Its figure has the element-wise operations, too; in a loop it sees one round of three."""
+
+    def counted(scan_layers):
+        config = small(width=768, depth=3, heads=12, scan_layers=scan_layers, template_size=32, search_size=64)
+        config.model.division.layers = ()
+        config.model.division.mode = "one_stream"
+        config.train.batch_size = 16
+        program, inputs, _ = parts(config)
+        return steps.flops(program, inputs), program.take_step.lower(*inputs).cost_analysis()["flops"]
+
+    ours, xlas = counted(False)
+    assert ours == pytest.approx(xlas, rel=0.02)
+    ours, xlas = counted(True)
+    assert xlas < 0.5 * ours
+
+
+def test_layers_in_a_loop_cost_as_much_as_one_by_one_and_remat_more():
+    plain, stacked, again = (
+        steps.flops(*parts(small(depth=4, **options))[:2])
+        for options in ({}, {"scan_layers": True}, {"scan_layers": True, "remat": "full"})
+    )
+    assert plain == stacked
+    assert 1.1 * stacked < again < 4 / 3 * stacked
+
+
+def test_what_is_saved_for_the_backward_pass():
+    """At least what enters the products of four layers; recomputation saves most of it."""
+    config = small(depth=4, scan_layers=True)
+    shapes = loader.shapes(config)
+    kept = steps.saved_for_backward(parts(config)[0], shapes, 3)
+    tokens, width = 20, config.model.width
+    assert kept > 3 * 4 * 4 * tokens * (2 * 4 * width + 3 * width)
+    config.model.remat = "full"
+    assert steps.saved_for_backward(parts(config)[0], shapes, 3) < kept / 2
+
+
+def test_bytes_on_each_device_add_up():
+    config = small()
+    program, inputs, _ = parts(config)
+    parameters = steps.parameters(program)
+    assert steps.bytes_on_each(program.target.params) == 4 * parameters
+    assert steps.bytes_on_each(program.target.opt_state) == pytest.approx(2 * 4 * parameters, abs=64)
+    rows = config.train.batch_size * (16 * 16 * 3 + 32 * 32 * 3 + 4 * 4 + 4 * 4)
+    assert steps.bytes_on_each(inputs[1]) == rows
+
+
+def test_the_step_runs_on_made_up_arrays():
+    config = small()
+    program, inputs, mesh = parts(config)
+    batch = steps.synthetic_batch(loader.shapes(config), config.train.batch_size)
+    assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
+        name: (leaf.shape, leaf.dtype) for name, leaf in inputs[1].items()
+    }
+    seconds = steps.measure(program, program.take_step.lower(*inputs).compile(), batch, mesh, repeats=2)
+    assert len(seconds) == 2 and np.all(np.array(seconds) > 0)
+
+
+def test_a_teacher_costs_one_forward_pass_more():
+    config = support.distilled_config()
+    config.train.frozen = ()
+    program, inputs, _ = parts(config)
+    embeddings = 2 * (2 * 2 + 2 * 2 + 4 * 4) * config.model.width * 3 * config.model.patch_size**2
+    whole = cost.of_tracker(program.model)["whole"]
+    expected = 2 * config.train.batch_size * (4 * whole - embeddings / 2)
+    assert steps.flops(program, inputs) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("family", ["simtrack", "mixformer_v2", "mixvit", "ikun", "neural_kalman"])
+def test_every_family_has_a_step_to_plan(family):
+    config = importlib.import_module(f"configs.{family}").get_config("tiny")
+    program, inputs, _ = parts(config)
+    assert steps.flops(program, inputs) > 0
+    assert jax.eval_shape(program.take_step, *inputs)[1]["loss"].shape == ()

@@ -1,0 +1,119 @@
+"""A training step as a plan sees it: what it takes, what it costs by its formulas, and the time it takes where it runs.
+
+The step itself comes from train.assemble; nothing here builds another.
+"""
+
+import time
+
+import jax
+import numpy as np
+
+from trackers.evaluation import cost
+from trackers.training import sharding, state
+
+
+def abstract_inputs(program, shapes, batch_size, mesh):
+    """Shapes with placements of all that program.take_step takes.
+
+    Args:
+      program: train.Program. shapes: {name: (shape, dtype)} of one row. batch_size: rows of the global batch.
+      mesh: the program's.
+    """
+    split = sharding.batch_sharding(mesh)
+    batch = {
+        name: jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=split)
+        for name, (shape, dtype) in shapes.items()
+    }
+    return program.target, batch, jax.eval_shape(lambda: jax.random.key(0)), program.frozen
+
+
+def flops(program, inputs):
+    """FLOPs of matrix products and convolutions in one step on all chips, a multiply-add being two.
+
+    From the jaxpr, loops with their length: forward and backward pass, a teacher's forward pass, and what the model's
+    remat policy computes twice; of a program without remat these are the model's FLOPs that MFU is about.
+    """
+    return 2 * cost.multiply_adds(program.take_step, *inputs)
+
+
+def bytes_on_each(tree):
+    """Bytes of a tree of shapes with placements on each device."""
+    pieces = ((leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(tree))
+    return sum(float(np.prod(shape)) * dtype.itemsize for shape, dtype in pieces)
+
+
+def saved_for_backward(program, shapes, rows):
+    """Bytes of intermediate values that `rows` rows keep for the backward pass, before the compiler's own savings.
+
+    The residuals of jax.vjp at one and two rows: their difference leaves out what does not grow with the batch.
+    """
+
+    def residuals(count):
+        params, statistics = program.target.params, program.target.batch_stats
+        batch = {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        shaped = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (params, statistics))
+
+        def backward(params, statistics, batch, frozen):
+            rngs = {name: jax.random.key(0) for name in ("gumbel", "dropout", "droppath")}
+            given = {name: {"epoch": 1, "frozen": frozen}[name] for name in getattr(program.objective, "inputs", ())}
+
+            def loss(params):
+                return program.objective(params, statistics, batch, rngs=rngs, train=True, **given)
+
+            return jax.vjp(loss, params, has_aux=True)[1]
+
+        frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), program.frozen)
+        kept = jax.tree.leaves(jax.eval_shape(backward, *shaped, batch, frozen))
+        return sum(float(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in kept)
+
+    return rows * (residuals(2) - residuals(1))
+
+
+def synthetic_batch(shapes, batch_size, seed=0):
+    """Random arrays in place of a batch: images and token ids of any value, numbers in [0.25, 0.5).
+
+    Args: shapes: {name: (shape, dtype)} of one row. batch_size: rows.
+    """
+    numbers = np.random.default_rng(seed)
+
+    def make(shape, dtype):
+        dtype = np.dtype(dtype)
+        if dtype == np.uint8:
+            return numbers.integers(0, 256, shape, dtype)
+        if dtype.kind in "biu":
+            return numbers.integers(0, 2, shape).astype(dtype)
+        return numbers.uniform(0.25, 0.5, shape).astype(dtype)
+
+    return {name: make((batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+
+def measure(program, compiled, batch, mesh, repeats=10):
+    """Seconds of each of `repeats` steps after one to warm up, on devices that are here.
+
+    Args: program: train.Program. compiled: its step. batch: {name: numpy array} of all rows. mesh: the program's.
+    """
+    placed = lambda tree: jax.jit(lambda: jax.tree.map(_start, tree), out_shardings=_where(tree))()  # noqa: E731
+    train_state, frozen = placed(program.target), placed(program.frozen)
+    rows = sharding.put_batch(batch, mesh)
+    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        train_state, _ = compiled(train_state, rows, key, frozen)
+        jax.block_until_ready(train_state)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def parameters(program):
+    """Number of parameters of the model."""
+    return sum(int(np.prod(leaf.shape)) for _, leaf in state.named_leaves(program.target.params))
+
+
+def _where(tree):
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
+
+
+def _start(leaf):
+    """Small numbers: no step's time depends on them."""
+    return jax.numpy.full(leaf.shape, 0.01 if np.issubdtype(leaf.dtype, np.floating) else 0, leaf.dtype)

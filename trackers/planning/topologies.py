@@ -1,0 +1,117 @@
+"""The devices of a slice that need not exist, and how fast groups of them can talk."""
+
+import dataclasses
+import math
+import os
+import re
+
+import jax
+import numpy as np
+from jax.experimental import topologies as jax_topologies
+
+from trackers.errors import InputError, UsageError
+from trackers.planning import chips
+
+# Time that a message takes to the next chip, seconds: an assumption ("about a microsecond", How to Scale Your Model).
+HOP = 1e-6
+_NAMES = re.compile(r"(v4|v5e|v5p|v6e):(\d+)x(\d+)(?:x(\d+))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """name: as asked for. devices: of jax, of a slice that need not exist or present. chip: what each of them is."""
+
+    name: str
+    devices: tuple
+    chip: chips.Chip
+
+    @property
+    def present(self):
+        """Whether a program can run here, not only be compiled."""
+        return not _NAMES.fullmatch(self.name)
+
+
+def find(name):
+    """The Topology of a name: "v5e:4x4" (v4, v5e, v5p, v6e; chips along each axis), "cpu:N" or "gpu[:N]".
+
+    cpu:N is N devices of this machine's processor, so it must be asked for before jax is used otherwise.
+
+    Raises: UsageError for another name, InputError where libtpu is not installed or the devices are not here.
+    """
+    if _NAMES.fullmatch(name):
+        devices = _tpu_devices(name)
+        return Topology(name, devices, chips.of_device(devices[0]))
+    match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
+    if match is None:
+        raise UsageError(f"topology {name!r}: give e.g. v5e:4x4 (or v4:, v5p:, v6e:), cpu:8 or gpu")
+    platform, count = match[1], int(match[2] or 0)
+    if platform == "cpu" and count > 1:
+        _virtual_devices(count)
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError:
+        raise InputError(f"topology {name}: no {platform.upper()} that jax can use is here") from None
+    if count > len(devices):
+        raise InputError(f"topology {name}: only {len(devices)} devices are here")
+    devices = tuple(devices[: count or len(devices)])
+    return Topology(name, devices, chips.of_device(devices[0], len(devices) if platform == "cpu" else 1))
+
+
+def size(name):
+    """Devices of a topology, from its name where that says it."""
+    match = _NAMES.fullmatch(name)
+    return math.prod(int(side or 1) for side in match.groups()[1:]) if match else len(find(name).devices)
+
+
+def _virtual_devices(count):
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:
+        if jax.device_count("cpu") < count:
+            raise UsageError(f"topology cpu:{count} must be the first that a process plans for") from None
+
+
+def _tpu_devices(name):
+    # Without it libtpu asks a metadata server that exists on Google's machines only, for minutes.
+    os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+    # What it would otherwise complain not to find; a compiler without chips makes no use of it.
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    try:
+        import libtpu  # noqa: F401
+    except ImportError:
+        raise InputError(
+            f"planning for {name} needs TPU's compiler: pip install -r requirements-plan.txt (libtpu; no TPU is needed)"
+        ) from None
+    try:
+        return tuple(jax_topologies.get_topology_desc(platform="tpu", topology_name=name, **_options(name)).devices)
+    except Exception as error:
+        raise UsageError(f"topology {name}: {str(error).splitlines()[0]}") from None
+
+
+def _options(name):
+    # As on the machines themselves: the two cores of a v4 or v5p chip are one device.
+    return {"chip_config_name": "megacore"} if name.startswith(("v4", "v5p")) else {}
+
+
+def links(topology, positions):
+    """(bytes/s at which each chip of a group can send to its neighbors in the group, hops once around it).
+
+    A group that lies along several axes of the torus uses all of them at once. An axis counts twice where it closes to
+    a ring, since both directions are free; on a line one of them takes the data back.
+
+    Args:
+      topology: Topology. positions: indices of the group's devices in topology.devices.
+    """
+    chip = topology.chip
+    if chip.ring == "switch":
+        return chip.link, 1
+    coords = np.array([device.coords for device in topology.devices])
+    mine, sides = coords[list(positions)], coords.max(axis=0) + 1
+    speed, hops = 0.0, 0
+    for axis in np.flatnonzero(np.ptp(mine, axis=0)):
+        extent = len(np.unique(mine[:, axis]))
+        ring = extent == sides[axis] and (extent == 16 if chip.ring == "full" else extent % 4 == 0)
+        speed += chip.link * (2 if ring else 1)
+        hops += extent // 2 if ring else extent - 1
+    return max(speed, chip.link), max(hops, 1)
