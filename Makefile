@@ -19,6 +19,11 @@ $(VENV)/installed: requirements.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	@touch $@
 
+# TPU's compiler, which only plan.py needs; its tests are skipped without it.
+$(VENV)/planning: requirements-plan.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet -r requirements-plan.txt
+	@touch $@
+
 demo: $(VENV)/installed
 	$(RUN) train.py --config configs/grm.py:demo --workdir $(DEMO)
 	@test -d $(DEMO)/video || $(RUN) -m data_pipelines synthetic --config configs/grm.py:demo --out $(DEMO)/video \
@@ -29,7 +34,7 @@ demo: $(VENV)/installed
 		--benchmark frames:$$folder --out $(DEMO)/eval_real --baselines static,kcf,csrt --draw; done
 	@echo "tables, plots and videos: $(DEMO)/eval"
 
-test: $(VENV)/installed lint
+test: $(VENV)/planning lint
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed

@@ -4,6 +4,14 @@
 
 --out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
 A sequence that is finished there with the same configuration and weights is not tracked again.
+
+Tracking with words, with the tracks of any tracker or, to see what the words alone are worth, the true ones:
+
+    python eval.py --config configs/ikun.py:cascade_attention --checkpoint DIR_OR_PTH \\
+        --benchmark refer_kitti:/data/refer-kitti --tracks DIR_OR_truth --out DIR
+
+--out holds VIDEO/PHRASE/{gt,predict}.txt and seqmap.txt as TrackEval's RMOT copy takes them, similarities by video,
+results.json and table.md. Results of others in that layout: python -m trackers.evaluation --results DIR.
 """
 
 import dataclasses
@@ -17,10 +25,12 @@ from etils import epath
 from ml_collections import config_flags
 
 import trackers
-from data_pipelines import sources
+from data_pipelines import sources, wording
+from data_pipelines.sources import referring as referring_sets
 from trackers import errors
 from trackers.evaluation import baselines, benchmark, figures, records, tables
-from trackers.tracking import drawing, frames, single_object
+from trackers.evaluation import referring as phrase_results
+from trackers.tracking import drawing, frames, mot_files, referring, single_object
 from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
@@ -37,6 +47,17 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write an MP4 of every sequence, with the boxes of tracker and ground truth.")
+flags.DEFINE_string(
+    "tracks", None, "With words: folder of VIDEO.txt, VIDEO/gt/gt.txt or VIDEO/{car,pedestrian}/predict.txt; or: truth."
+)
+flags.DEFINE_integer("first_frame", 1, "Number that --tracks gives to a video's first image; iKUN's NeuralSORT: 0.")
+flags.DEFINE_enum(
+    "convention",
+    "image",
+    sorted(referring_sets.CONVENTIONS),
+    "Ground truth of phrases: image, boxes of the labelled image; published, Refer-KITTI's gt.txt, a frame late.",
+)
+flags.DEFINE_string("calibration", None, "With words: CLIP's ViT-B-32.pt; calibrates by phrase frequency.")
 flags.mark_flags_as_required(["config", "checkpoint", "benchmark", "out"])
 
 # Strips in overlap.png; more are not readable.
@@ -45,12 +66,18 @@ _STRIPS = 12
 
 def main(argv):
     del argv
-    config, out = FLAGS.config, epath.Path(FLAGS.out)
+    if FLAGS.config.model.name == "ikun":
+        _evaluate_words(FLAGS.config, epath.Path(FLAGS.out))
+    else:
+        _evaluate_tracker(FLAGS.config, epath.Path(FLAGS.out))
+
+
+def _evaluate_tracker(config, out):
     others = {name: baselines.build(name) for name in FLAGS.baselines if name != _UNTRAINED}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
-    tracker = single_object.Tracker(model, config.tracking)
+    tracker = single_object.Tracker(model, single_object.for_benchmark(config.tracking, name))
     variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
@@ -83,6 +110,69 @@ def main(argv):
         _report(results, tracks, name, sequences, out)
     if FLAGS.draw:
         _draw(tracks[config.model.name], sequences, out)
+
+
+def _evaluate_words(config, out):
+    if not FLAGS.tracks:
+        raise errors.UsageError("--tracks is needed with words: the folder of a tracker's results, or truth")
+    name, videos = wording.open_benchmark(config, FLAGS.benchmark)
+    videos = _chosen(list(videos), FLAGS.sequences)
+    referrer = referring.Referrer(trackers.build(config.model), config.tracking)
+    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    given = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
+    facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **given}
+    pairs = []
+    for video in videos:
+        texts = [phrase.text for phrase in video.phrases]
+        tracks = (
+            video.tracks
+            if FLAGS.tracks == "truth"
+            else wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
+        )
+        found = _similarities(referrer, variables, config, video, tracks, texts, out, records.digest(facts))
+        if FLAGS.calibration:
+            training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1]
+            found = found + wording.calibration_shift(config, FLAGS.calibration, training, texts).astype(found.dtype)
+        for k, phrase in enumerate(video.phrases):
+            kept = referring.chosen(tracks, found[:, k], referrer.settings.threshold)
+            # The published ground truth is numbered as the program's tracks are: by image.
+            shift = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
+            truth = referring_sets.ground_truth(video, phrase, FLAGS.convention)
+            phrase_results.write(out, video.name, phrase.name, mot_files.renumber(kept, shift), truth)
+            pairs.append((video.name, phrase.name))
+            if FLAGS.draw:
+                drawing.write_tracks(
+                    out / video.name / phrase.name / "tracked.mp4", _frames(video), kept, phrase.sentence
+                )
+    phrase_results.write_seqmap(out, pairs)
+    scores = phrase_results.score(out)
+    text = phrase_results.report(f"{config.model.name} {config.model.fusion}", scores)
+    facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": _versions()}
+    phrase_results.write_report(out, text, scores, **facts)
+    print(text)
+    print(f"wrote {name}: {len(pairs)} phrases, results.json and table.md in {out}")
+
+
+def _similarities(referrer, variables, config, video, tracks, texts, out, run):
+    """Similarities (n, P) of a video, kept in OUT/VIDEO and taken from there where the same run left them."""
+    run = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
+    kept = phrase_results.read_similarities(out / video.name, run, len(tracks))
+    if kept is not None:
+        print(f"{video.name} is finished in {out} and is not tracked again", flush=True)
+        return kept
+    from tqdm import tqdm
+
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    frames_seen = tqdm(_frames(video), total=len(video), unit="frame", desc=video.name, mininterval=interval)
+    found, _ = referrer.similarities(variables, tracks, frames_seen, wording.tokens(config, texts))
+    phrase_results.write_similarities(
+        out / video.name, tracks, [phrase.name for phrase in video.phrases], found, run=run
+    )
+    return found
+
+
+def _frames(video):
+    return map(video.load, video.frames)
 
 
 def _chosen(sequences, wanted):

@@ -2,7 +2,19 @@
 
     python track.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --video V.mp4 --box x,y,w,h --out DIR
 
---out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box) and tracked.mp4.
+--out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box), tracked.mp4 and, with --attention,
+attention.png: where in the search crop the tokens of each layer look at the target.
+
+Which tracks of any tracker does a phrase mean? --tracks is a file of frame,id,x,y,w,h,..., ground truth too:
+
+    python track.py --config configs/ikun.py:cascade_attention --checkpoint DIR_OR_PTH --video V.mp4 \\
+        --tracks T.txt --phrases "a man in red;people walking left" --config.data.vocabulary=MERGES --out DIR
+
+--out gets VIDEO/PHRASE/{predict.txt,tracked.mp4}, seqmap.txt, and VIDEO/similarity.{npz,json} of every box and phrase.
+
+    python track.py --config configs/neural_kalman.py:mot --checkpoint DIR --tracks T.txt --out DIR
+
+smooths tracks and fills gaps up to config.tracking.largest_gap: tracks.txt.
 """
 
 import contextlib
@@ -18,9 +30,11 @@ from etils import epath
 from ml_collections import config_flags
 
 import trackers
+from data_pipelines import wording
 from data_pipelines.sources import annotations
 from trackers import errors
-from trackers.tracking import drawing, frames, single_object
+from trackers.evaluation import referring as phrase_results
+from trackers.tracking import attention, drawing, frames, kalman, mot_files, prediction_tokens, referring, single_object
 from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
@@ -31,43 +45,133 @@ flags.DEFINE_string("images", None, "Folder of images to track in, in natural or
 flags.DEFINE_string("box", None, "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner.")
 flags.DEFINE_string("out", None, "Local folder for boxes.csv and tracked.mp4.")
 flags.DEFINE_integer("layer", 0, "Shade the tokens that this layer (from 1) keeps from the template; 0: none.")
+flags.DEFINE_list("attention", [], "Frames (1 is the first tracked) whose attention to the target is drawn: 10,40.")
 flags.DEFINE_bool("no-draw", False, "Write the boxes only, no video.")
-flags.mark_flags_as_required(["config", "checkpoint", "box", "out"])
+flags.DEFINE_string("tracks", None, "MOT file of the tracks that phrases choose from, or that are smoothed.")
+flags.DEFINE_string("phrases", None, "Phrases separated by ;, or @FILE with one a line.")
+flags.DEFINE_integer("first_frame", 1, "Number that --tracks gives to the first frame of the video.")
+flags.DEFINE_string("calibration", None, "CLIP's ViT-B-32.pt: calibrates similarities by phrase frequency.")
+flags.DEFINE_string("calibration_data", None, "Training set of --calibration: refer_kitti:FOLDER, refer_dance:FOLDER.")
+flags.mark_flags_as_required(["config", "checkpoint", "out"])
 
 
 def main(argv):
     del argv
-    config, out = FLAGS.config, Path(FLAGS.out)
-    box = _parse_box(FLAGS.box)
+    program = {"ikun": _track_words, "neural_kalman": _smooth}.get(FLAGS.config.model.name, _track_object)
+    program(FLAGS.config, Path(FLAGS.out))
+
+
+def _track_object(config, out):
+    box = _parse_box(_needed("box"))
     source = _open_source()
     model = trackers.build(config.model)
     if not 0 <= FLAGS.layer <= model.depth:
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
+    wanted = _parse_frames(FLAGS.attention)
     tracker = single_object.Tracker(model, config.tracking)
     variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise errors.InputError(f"--out {out} cannot be made a folder: {error.strerror}") from None
+    _make_folder(out)
     with contextlib.ExitStack() as stack:
         video = None
         if not FLAGS["no-draw"].value:
             video = stack.enter_context(drawing.VideoWriter(_replace(out / "tracked.mp4"), source.rate))
         table = _Table(stack.enter_context(_replace(out / "boxes.csv").open("w")))
+        maps = _AttentionMaps(tracker, variables, box, wanted)
         start = time.perf_counter()
         try:
-            _track(tracker, variables, source, box, table, video)
+            _track(tracker, variables, source, box, table, video, maps)
         except errors.InputError as error:
             if not table.rows:
                 raise
             raise errors.InputError(f"{error}; the boxes of the {table.rows} frames before are in {out}") from None
         seconds = time.perf_counter() - start
+    maps.write(_replace, out / "attention.png")
     expected = len(source)
     if table.rows < expected:
         print(f"the video's header says {expected} frames, {table.rows} could be decoded", file=sys.stderr)
     written = "boxes.csv" if video is None else "boxes.csv and tracked.mp4"
     print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {written} in {out}")
+
+
+def _track_words(config, out):
+    phrases = _parse_phrases(_needed("phrases"))
+    folders = phrase_results.folder_names(phrases)
+    tracks = mot_files.read(_needed("tracks"))
+    source = _open_source()
+    texts = [wording.sentence(phrase) for phrase in phrases]
+    tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
+    referrer = referring.Referrer(trackers.build(config.model), config.tracking)
+    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+
+    _make_folder(out)
+    name = phrase_results.folder_name(Path(FLAGS.video or FLAGS.images).resolve().stem)
+    start = time.perf_counter()
+    frames_seen = _progress(source)
+    found, work = referrer.similarities(variables, tracks, frames_seen, tokens, FLAGS.first_frame)
+    found = found + shift
+    seconds = time.perf_counter() - start
+    phrase_results.write_similarities(out / name, tracks, phrases, found)
+    phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
+    for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
+        kept = referring.chosen(tracks, found[:, k], referrer.settings.threshold)
+        phrase_results.write(out, name, folder, kept)
+        print(f"{phrase}: {len(kept)} of {len(tracks)} boxes, ids {', '.join(map(str, np.unique(kept.ids))) or 'none'}")
+        if not FLAGS["no-draw"].value:
+            path = _replace(out / name / folder / "tracked.mp4")
+            drawing.write_tracks(path, source, kept, phrase, FLAGS.first_frame)
+    print(
+        f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
+        f" {seconds:.1f} s, reading included; wrote {out / name}"
+    )
+
+
+def _parse_phrases(text):
+    if text.startswith("@"):
+        try:
+            lines = Path(text[1:]).read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise errors.InputError(f"--phrases: file {text[1:]} cannot be read: give one phrase a line") from None
+    else:
+        lines = text.split(";")
+    phrases = [line.strip() for line in lines if line.strip()]
+    if not phrases:
+        raise errors.UsageError('--phrases: no phrase; write them separated by ;, such as --phrases="a man;a woman"')
+    return phrases
+
+
+def _calibration(config, texts):
+    """What is added to each phrase's similarities, 0 without --calibration."""
+    if not FLAGS.calibration:
+        return 0.0
+    _, videos = wording.open_benchmark(config, _needed("calibration_data"), "train")
+    return wording.calibration_shift(config, FLAGS.calibration, videos, texts).astype(np.float32)
+
+
+def _smooth(config, out):
+    tracks = mot_files.read(_needed("tracks"))
+    model = trackers.build(config.model)
+    variables = checkpoints.load_variables(FLAGS.checkpoint, config.model)
+    _make_folder(out)
+    smoothed = kalman.smooth(model, variables, tracks, config.tracking.largest_gap)
+    mot_files.write(_replace(out / "tracks.txt"), smoothed)
+    print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
+
+
+def _needed(name):
+    """The value of a flag that this kind of tracking cannot do without."""
+    if not FLAGS[name].value:
+        raise errors.UsageError(
+            f"--{name} is needed with model {FLAGS.config.model.name}; --help says how it is written"
+        )
+    return FLAGS[name].value
+
+
+def _make_folder(out):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.InputError(f"--out {out} cannot be made a folder: {error.strerror}") from None
 
 
 def _parse_box(text):
@@ -78,6 +182,14 @@ def _parse_box(text):
     if len(box) != 4:
         raise errors.UsageError(f"--box {text!r}: write four numbers x,y,w,h in pixels, such as --box=110,90,48,40")
     return box
+
+
+def _parse_frames(texts):
+    if not all(text.isdecimal() and int(text) > 0 for text in texts):
+        raise errors.UsageError(
+            f"--attention {','.join(texts)}: write numbers of frames from 1, such as --attention=10,40"
+        )
+    return {int(text) for text in texts}
 
 
 def _open_source():
@@ -113,12 +225,30 @@ class _Table:
         self.rows += 1
 
 
-def _track(tracker, variables, source, box, table, video):
-    from tqdm import tqdm
+class _AttentionMaps:
+    """attention.png of the wanted frames, where there are any."""
 
+    def __init__(self, tracker, variables, box, wanted):
+        # Of trackers with prediction tokens, those are what there is to see.
+        self._kind = prediction_tokens if FLAGS.config.model.name == "mixformer_v2" else attention
+        self._maps = self._kind.Maps(tracker, variables, box) if wanted else None
+        self._wanted, self._rows, self._depth = wanted, [], tracker.model.depth
+
+    def look(self, number, state, frame):
+        if number in self._wanted:
+            self._rows.append((number, *self._maps(state, frame)))
+
+    def write(self, replace, path):
+        missing = sorted(self._wanted - {number for number, *_ in self._rows})
+        if missing:
+            print(f"--attention: the video has no frame {', '.join(map(str, missing))}", file=sys.stderr)
+        if self._rows:
+            self._kind.draw(replace(path), self._rows, attention.shown_layers(self._depth))
+
+
+def _track(tracker, variables, source, box, table, video, maps):
     state = size = None
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    for frame in tqdm(source, total=len(source) or None, unit="frame", smoothing=0.05, mininterval=interval):
+    for frame in _progress(source):
         if state is None:
             size = frame.shape
             state = tracker.init(variables, frame, box)
@@ -128,12 +258,20 @@ def _track(tracker, variables, source, box, table, video):
             if frame.shape != size:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in (frame.shape, size))
                 raise errors.InputError(f"frame {table.rows} and the first one have {sizes} pixels: they must be equal")
+            maps.look(table.rows, state, frame)
             state, output = tracker.step(variables, state, frame)
             found, score = np.asarray(output.box), float(output.score)
             table.add(found, f"{score:.5f}")
             drawn = {"box": found, "score": score, **_division(tracker.model, output)}
         if video is not None:
             video.write(drawing.annotate(frame, number=table.rows - 1, **drawn))
+
+
+def _progress(source):
+    from tqdm import tqdm
+
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(source, total=len(source) or None, unit="frame", smoothing=0.05, mininterval=interval)
 
 
 def _division(model, output):

@@ -4,11 +4,16 @@
     python -m data_pipelines check --config configs/grm.py:b256 [--config.data.lasot=/data/LaSOT ...]
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
+    python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
+    python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
 
 check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
-       training pairs; the first problem with its file. Exit code 1 where there is one.
-sheet  a PNG of training pairs as the network gets them, template above search crop, with their boxes.
+       training; the first problem with its file. Exit code 1 where there is one.
+sheet  a PNG of training examples as the network gets them: template above search crop, with their boxes; or, for words,
+       the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
+phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
+referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer.
 """
 
 import functools
@@ -19,19 +24,22 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from data_pipelines import loader, sampling, sources
+from data_pipelines import clips, loader, phrases, sampling, sources
+from data_pipelines.sources import referring
 from trackers import errors
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
-flags.DEFINE_string("source", None, "check: LAYOUT:FOLDER, such as lasot:/data/LaSOT, instead of --config.")
+flags.DEFINE_string("source", None, "check, phrases: LAYOUT:FOLDER, such as lasot:/data/LaSOT; check: or --config.")
 flags.DEFINE_string("split", "train", "check: split of the source; with --config and for a sheet train or validation.")
 flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
-flags.DEFINE_string("out", None, "sheet: PNG file to write; synthetic: folder to write to.")
-flags.DEFINE_integer("pairs", 16, "sheet: number of pairs.", lower_bound=1)
+flags.DEFINE_string("out", None, "sheet, phrases: PNG file to write; synthetic, referring: folder to write to.")
+flags.DEFINE_integer("pairs", 16, "sheet: number of examples.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
-flags.DEFINE_integer("length", 60, "synthetic: frames in a sequence.", lower_bound=1)
-flags.DEFINE_integer("seed", 1, "synthetic and sheet: seed.", lower_bound=0)
+flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
+flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
+flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_bound=1)
+flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
 
 # Sides of the sheet's gaps, pixels, and its pairs in a row.
 _GAP, _COLUMNS = 4, 8
@@ -41,7 +49,9 @@ _BOX_COLOR = (0, 255, 0)
 def main(command, argv):
     """Runs one of the commands; `argv` is what the flags left over."""
     del argv
-    commands = {"check": check, "sheet": sheet, "synthetic": synthetic}
+    commands = {
+        "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "referring": write_referring,
+    }  # fmt: skip
     if command in ("help", "--help", "-h"):
         print(__doc__)
         return 0
@@ -55,21 +65,33 @@ def check():
     if bool(FLAGS.source) == (FLAGS.config is not None):
         raise errors.UsageError("check: give either --source=LAYOUT:FOLDER or --config=FILE")
     if FLAGS.source:
-        layout, _, root = FLAGS.source.partition(":")
-        if layout not in loader.FILES or not root:
-            raise errors.UsageError(
-                f"--source={FLAGS.source}: write LAYOUT:FOLDER, LAYOUT one of {', '.join(loader.FILES)}"
-            )
+        layout, root = _split_source((*loader.FILES, *loader.REFERRING_FILES))
         wanted = [functools.partial(sources.open_source, layout, root, FLAGS.split)]
     else:
         if FLAGS.split not in loader.SPLITS:
             raise errors.UsageError(f"--split={FLAGS.split}: with --config it is {' or '.join(loader.SPLITS)}")
-        used = [name for name in loader.FILES if FLAGS.config.data.ratio.get(name, 0)]
+        files = (*loader.FILES, *loader.REFERRING_FILES)
+        used = [name for name in files if FLAGS.config.data.ratio.get(name, 0)]
         if not used:
             print("nothing to check: no data set has a share in config.data.ratio")
         wanted = [lambda name=name: loader.open_sources(FLAGS.config, [name], FLAGS.split)[0] for name in used]
     problems = [_check_source(open_it) for open_it in wanted]
     return int(any(problems))
+
+
+def _split_source(layouts):
+    """(layout, folder) of --source."""
+    layout, _, root = (FLAGS.source or "").partition(":")
+    if layout not in layouts or not root:
+        raise errors.UsageError(f"--source={FLAGS.source}: write LAYOUT:FOLDER, LAYOUT one of {', '.join(layouts)}")
+    return layout, root
+
+
+def _usable(sequence):
+    """Of how much of a sequence training examples are drawn: clips' objects, or whether pairs are."""
+    if isinstance(sequence, referring.Video):
+        return len(clips.identities(sequence, clips.ClipConfig()))
+    return sampling.usable(sequence)
 
 
 def _check_source(open_it):
@@ -91,9 +113,10 @@ def _check_source(open_it):
             first, bad = first or error, bad + 1
             continue
         frames += len(sequence)
-        usable += not source.is_video or sampling.usable(sequence)
+        usable += not source.is_video or _usable(sequence)
     kind = "sequences" if source.is_video else "objects"
-    print(f"{source.name}: {len(source)} {kind}, {frames} frames, {usable} {kind} usable for training, {bad} broken")
+    what = "objects" if source.name in loader.REFERRING else kind
+    print(f"{source.name}: {len(source)} {kind}, {frames} frames, {usable} {what} usable for training, {bad} broken")
     if first:
         print(f"problem: {first}")
     return first is not None
@@ -119,9 +142,13 @@ def sheet():
     if FLAGS.split not in loader.SPLITS:
         raise errors.UsageError(f"--split={FLAGS.split}: for a sheet it is {' or '.join(loader.SPLITS)}")
     batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
-    encoded = cv2.imencode(".png", draw_sheet(batch)[:, :, ::-1])[1]
+    if "local" in batch:
+        picture = phrases.draw_clips(batch, loader.open_phrases(FLAGS.config, FLAGS.split))
+    else:
+        picture = draw_sheet(batch)
+    encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
     epath.Path(FLAGS.out).write_bytes(encoded.tobytes())
-    print(f"{FLAGS.pairs} pairs in {FLAGS.out}")
+    print(f"{FLAGS.pairs} examples in {FLAGS.out}")
 
 
 def draw_sheet(batch):
@@ -156,13 +183,37 @@ def synthetic():
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
-    how = (
-        generator.SyntheticConfig.from_config(FLAGS.config) if FLAGS.config is not None else generator.SyntheticConfig()
-    )
+    how = generator.SyntheticConfig()
+    if FLAGS.config is not None:
+        how = generator.SyntheticConfig.from_config(FLAGS.config)
     generator.write_sequences(
         FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=how.detail, plainness=how.plainness
     )
     print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
+
+
+def draw_phrases():
+    """Draws the long tail of a data set's phrases."""
+    if not FLAGS.source or not FLAGS.out:
+        raise errors.UsageError("phrases: give --source=LAYOUT:FOLDER and --out=PNG")
+    layout, root = _split_source(loader.REFERRING_FILES)
+    counts = {split: phrases.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
+    epath.Path(FLAGS.out).write_bytes(phrases.draw_tail(counts["train"], counts["test"], layout))
+    new = len(set(counts["test"]) - set(counts["train"]))
+    print(f"{layout}: {len(counts['train'])} phrases to train, {len(counts['test'])} to test, {new} of them new")
+
+
+def write_referring():
+    """Writes the synthetic referring set."""
+    from data_pipelines.sources import synthetic_referring
+
+    if not FLAGS.out:
+        raise errors.UsageError("referring: give --out=FOLDER")
+    settings = synthetic_referring.ReferringSetConfig(
+        train_videos=FLAGS.train_videos, test_videos=FLAGS.test_videos, length=FLAGS.length
+    )
+    synthetic_referring.write_set(FLAGS.out, settings, FLAGS.seed)
+    print(f"{FLAGS.train_videos} + {FLAGS.test_videos} videos of {FLAGS.length} frames in {FLAGS.out}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ class PairConfig:
     search_factor: float = 4.0
     # Frames between the first template and the search frame, less than this.
     max_gap: int = 200
+    # Which frames make a pair: "causal", or "trident" as MixFormer's score is trained (sampling.RULES).
+    sampling: str = "causal"
+    # Share of pairs whose search image shows the target; below 1 pairs say in "label" whether it does.
+    positive_probability: float = 1.0
     # Range of the shift of the crop's centre over sqrt(area), and deviation of the logarithm of its size.
     search_center_jitter: float = 3.0
     search_scale_jitter: float = 0.25
@@ -42,6 +46,12 @@ class PairConfig:
     crop_flip_probability: float = 0.0
     # Crops are multiplied by 1 -/+ this at most.
     brightness: float = 0.2
+
+    def __post_init__(self):
+        if self.sampling not in sampling.RULES:
+            raise errors.InputError(f"config.data.sampling {self.sampling!r}: use {' or '.join(sampling.RULES)}")
+        if not 0 <= self.positive_probability <= 1:
+            raise errors.InputError(f"config.data.positive_probability {self.positive_probability}: from 0 to 1")
 
     @classmethod
     def from_config(cls, config):
@@ -64,32 +74,43 @@ def pair(sources, ratio, config, seed, step, row, split="train"):
       split: "train" or "validation" (another stream, and no change of brightness).
 
     Returns: dict: template (K, Hz, Wz, 3) uint8, template_box (K, 4) float32, search (Hx, Wx, 3) uint8, search_box (4,)
-      float32; RGB; boxes x, y, w, h as fractions of their crop.
+      float32; RGB; boxes x, y, w, h as fractions of their crop; with positive_probability below 1 also label ()
+      float32, 0 where the search crop is without the target (its box then is that of something else).
     Raises: InputError naming the file for anything wrong on disk.
     """
     rng = sampling.generator(seed, step, row, split)
     for _ in range(_MAX_DRAWS):
-        draw = sampling.sample(sources, ratio, rng, config.templates, config.max_gap)
+        draw = sampling.sample(
+            sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability
+        )
         sequence = sources[draw.source][draw.sequence]
-        made = _crop(_read(sequence, draw), config, rng)
+        made = _crop(_read(sources[draw.source], draw), config, rng)
         if made is not None:
-            return _finish(made, config, rng, split)
+            label = {"label": np.float32(draw.positive)} if config.positive_probability < 1 else {}
+            return _finish(made, config, rng, split) | label
     raise errors.InputError(
         f"{', '.join(source.name for source in sources)}: {_MAX_DRAWS} pairs in a row had no image in the crop, or a"
         f" target below a pixel or huge, the last in sequence {sequence.name}; are the boxes x,y,w,h in pixels?"
     )
 
 
-def _read(sequence, draw):
+def _read(source, draw):
     from trackers.tracking.frames import read_image
 
-    wanted = dict.fromkeys((*draw.templates, draw.search))
-    frames = {index: read_image(sequence.frames[index]) for index in wanted}
+    sequence = source[draw.sequence]
+    searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
+    paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
+    images = {path: read_image(path) for path in dict.fromkeys(paths)}
+    search, search_box = images[paths[-1]], searched.boxes[draw.search]
+    if not (draw.positive or searched.visible[draw.search]):
+        # The program's stand-in for a hidden target: a box of an eighth of the image's sides in its middle.
+        sides = np.array(search.shape[1::-1], np.float64)
+        search_box = np.concatenate([sides * 7 / 16, sides / 8])
     return {
-        "template": [frames[index] for index in draw.templates],
+        "template": [images[path] for path in paths[:-1]],
         "template_box": sequence.boxes[list(draw.templates)],
-        "search": frames[draw.search],
-        "search_box": sequence.boxes[draw.search],
+        "search": search,
+        "search_box": search_box,
     }
 
 

@@ -2,7 +2,8 @@
 
 The causal rule of the field's samplers (Yan et al., STARK, ICCV 2021; GRM's program): a template frame, then a later
 search frame of the same video, both with the target visible and less than `max_gap` frames apart; data sets by ratio,
-sequences uniformly. Image data sets give the same image twice.
+sequences uniformly. Image data sets give the same image twice. Another rule ("trident") and search frames without the
+target serve the training of a score (MixFormer's online tracker).
 """
 
 import dataclasses
@@ -22,12 +23,17 @@ _SPLITS = {"train": 0, "validation": 1}
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """One pair: index of the source, of the sequence in it, of the K template frames and of the search frame."""
+    """One pair: index of the source, of the sequence in it, of the K template frames and of the search frame.
+
+    positive: whether the search frame shows the target. search_sequence: where that frame lies in another sequence.
+    """
 
     source: int
     sequence: int
     templates: tuple[int, ...]
     search: int
+    positive: bool = True
+    search_sequence: int | None = None
 
 
 def generator(seed, step, row, split="train"):
@@ -52,7 +58,7 @@ def usable(sequence, templates=1):
     return len(sequence) >= MIN_FRAMES and int(sequence.visible.sum()) > 2 * (templates + 1)
 
 
-def sample(sources, ratio, rng, templates=1, max_gap=200):
+def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positive_probability=1.0):
     """Draws one pair.
 
     Args:
@@ -62,6 +68,9 @@ def sample(sources, ratio, rng, templates=1, max_gap=200):
       templates: number K of template frames.
       max_gap: frames; the search frame is at most max_gap - 1 after the first template (as the program counts), the
         other templates at most max_gap before it.
+      rule: a key of RULES.
+      positive_probability: of a search frame with the target; the others are frames in which it is hidden, or without
+        such frames a frame of another sequence.
 
     Returns: Draw.
     Raises: InputError where a source has nothing to draw from.
@@ -71,13 +80,13 @@ def sample(sources, ratio, rng, templates=1, max_gap=200):
     for _ in range(_MAX_DRAWS):
         index = int(rng.integers(len(source)))
         if not source.is_video:
-            return Draw(which, index, (0,) * templates, 0)
+            return _with_sign(Draw(which, index, (0,) * templates, 0), source, rng, positive_probability)
         sequence = source[index]
         if not usable(sequence, templates):
             continue
-        found = _causal(sequence.visible, rng, templates, max_gap)
+        found = RULES[rule](sequence.visible, rng, templates, max_gap)
         if found is not None:
-            return Draw(which, index, *found)
+            return _with_sign(Draw(which, index, *found), source, rng, positive_probability)
     raise errors.InputError(
         f"{source.name}: {_MAX_DRAWS} draws found no sequence with {MIN_FRAMES} frames and more than"
         f" {2 * (templates + 1)} of them with a visible target; check it with python -m data_pipelines check"
@@ -96,6 +105,40 @@ def _causal(visible, rng, templates, max_gap):
         if earlier is not None and later is not None:
             return (base, *earlier), later[0]
     return None
+
+
+def _trident(visible, rng, templates, max_gap):
+    """((K,) template frames, search frame) as MixFormer's "trident_pro" draws them: the first template and the search
+    frame independently, the other templates on the first one's side of the search frame, at most max_gap away.
+
+    The program takes those others visible or not; a frame without the target has no box to crop around, so here they
+    are visible.
+    """
+    base, search = (int(frame) for frame in rng.choice(np.flatnonzero(visible), 2))
+    window = (search - max_gap, search) if base < search else (search + 1, search + 1 + max_gap)
+    others = _choose(visible, *window, templates - 1, rng)
+    return None if others is None else ((base, *others), search)
+
+
+RULES = {"causal": _causal, "trident": _trident}
+
+
+def _with_sign(draw, source, rng, positive_probability):
+    """The draw, or one without the target in its search frame."""
+    if positive_probability >= 1 or rng.random() < positive_probability:
+        return draw
+    hidden = np.flatnonzero(~source[draw.sequence].visible) if source.is_video else ()
+    if len(hidden):
+        return dataclasses.replace(draw, search=int(rng.choice(hidden)), positive=False)
+    for _ in range(_MAX_DRAWS if len(source) > 1 else 0):
+        other = int(rng.integers(len(source) - 1))
+        other += other >= draw.sequence
+        frames = np.flatnonzero(source[other].visible)
+        if len(frames):
+            return dataclasses.replace(draw, search=int(rng.choice(frames)), positive=False, search_sequence=other)
+    raise errors.InputError(
+        f"{source.name}: no search frame without the target: no frame in which it is hidden, and no other sequence"
+    )
 
 
 def _choose(visible, start, stop, count, rng):

@@ -25,3 +25,9 @@ def sequences():
 def recorded_metrics():
     """Folder of the toolkit scores recorded on real sequences, which may not be redistributed."""
     return _shared("TRACKERS_METRICS", "reference", "metrics")
+
+
+@pytest.fixture
+def vocabulary():
+    """CLIP's byte-pair vocabulary, which comes with CLIP."""
+    return _shared("TRACKERS_TEXT", "text") / "bpe_simple_vocab_16e6.txt.gz"

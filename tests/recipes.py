@@ -4,7 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
+
+import trackers
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -49,3 +52,43 @@ def image(manifest, name):
     """A standard-normal image input, float32, as recorded (NCHW)."""
     shape = tuple(manifest["inputs"][name]["shape"])
     return gen(manifest["salt"], "input/" + name).standard_normal(shape).astype(np.float32)
+
+
+def given(manifest, name):
+    """An input of any of the recorded recipes: images and features float32, tokens int32."""
+    spec = manifest["inputs"][name]
+    g, shape = gen(manifest["salt"], "input/" + name), tuple(spec["shape"])
+    if spec["recipe"] == "tokens":
+        rows = np.zeros(shape, np.int32)
+        for row in rows:
+            n = int(g.integers(spec["lo"], spec["hi"] + 1))
+            row[: n + 2] = [49406, *g.integers(1, 49406, n), 49407]
+        return rows
+    if spec["recipe"] == "blocky":
+        cells = spec["scale"] * g.standard_normal((*shape[:-2], *(n // spec["cell"] for n in shape[-2:])))
+        return cells.repeat(spec["cell"], axis=-2).repeat(spec["cell"], axis=-1).astype(np.float32)
+    if spec["recipe"] == "labels01":
+        return (g.random(shape) < 0.5).astype(np.float32)
+    return (spec.get("scale", 1.0) * g.standard_normal(shape)).astype(np.float32)
+
+
+def stored(manifest, name):
+    """The index of the part of an output that is stored, from its slice such as "[:, ::32, ::4]"."""
+    written = manifest["outputs"][name].get("slice", "[...]")[1:-1]
+    if written == "...":
+        return ...
+    return tuple(slice(None, None, int(part.strip().lstrip(":") or 1)) for part in written.split(","))
+
+
+def random_variables(model, seed=0):
+    """Variables of a model drawn without compiling its initialization; nothing is all zeros or ones."""
+    rng = np.random.default_rng(seed)
+    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+
+    def leaf(path, spec):
+        name, value = path[-1].key, rng.standard_normal(spec.shape).astype(np.float32)
+        if name in ("scale", "var"):
+            return 1 + 0.3 * np.abs(value)
+        return value / np.float32(np.prod(spec.shape[:-1]) ** 0.5) if "kernel" in name else 0.3 * value
+
+    return jax.tree_util.tree_map_with_path(leaf, like)

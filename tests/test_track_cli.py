@@ -64,8 +64,10 @@ def _error(result, code):
 
 def test_images_with_shaded_layer(checkpoint, images, tmp_path):
     run = [f"--checkpoint={checkpoint}", f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path}"]
-    result = _run(*run, "--layer=2")
+    result = _run(*run, "--layer=2", "--attention=2,9")
     assert result.returncode == 0, result.stderr
+    assert cv2.imread(str(tmp_path / "attention.png")) is not None
+    assert "--attention: the video has no frame 9" in result.stderr
     assert "4/4" in result.stderr and "frame/s" in result.stderr  # progress with a rate
     assert "Warning" not in result.stderr
     rows = _rows(tmp_path)

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from trackers import errors
+from trackers import errors, platforms
 from trackers.models.tokens import as_pair
+
+platforms.leave_out_absent_tpu()
 
 
 def build(config):
@@ -60,7 +62,9 @@ def _make(cls, fields, path):
 
 
 def example_inputs(model, batch=1):
-    """Zero inputs of the model's own shapes: (template, template_box, search)."""
+    """Zero inputs of the model's own shapes: (template, template_box, search), or what the model itself names."""
+    if hasattr(model, "example_inputs"):
+        return model.example_inputs(batch)
     template, search = (as_pair(size) for size in (model.template_size, model.search_size))
     return (
         jnp.zeros((batch, model.templates, *template, 3), jnp.float32),

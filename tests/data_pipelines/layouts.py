@@ -91,3 +91,46 @@ def otb(root, name="Bird", length=LENGTH, separator="\t", targets=("",)):
     for target in targets:
         write_boxes(root / name / f"groundtruth_rect{target}.txt", boxes(length), separator)
     return root
+
+
+def write_phrase(folder, name, label, sentence=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"label": label, "ignore": [], "video_name": folder.name, "sentence": sentence or name.replace("-", " ")}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def walk(track, t):
+    """Box x, y, w, h in pixels of track 1, 2, ... in its frame t from 0."""
+    return 4 * track + t, 3 * track, 10, 12 + track
+
+
+def refer_kitti(root, videos=("0001", "0005"), length=LENGTH, tracks=(1, 2)):
+    """Everyone is "cars"; track 1 is "left-vehicles" in the first half; nobody is "persons"."""
+    for seed, video in enumerate(videos):
+        write_frames(root / "KITTI" / "training" / "image_02" / video, length, "{:06d}.png", first=0, seed=seed)
+        labels = root / "KITTI" / "labels_with_ids" / "image_02" / video
+        labels.mkdir(parents=True)
+        scale = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
+        for t in range(length):
+            lines = [(0, track, *(walk(track, t) / scale)) for track in tracks]
+            (labels / f"{t:06d}.txt").write_text(
+                "".join("{:d} {:d} {:.8f} {:.8f} {:.8f} {:.8f}\n".format(*v) for v in lines)
+            )
+        folder = root / "expression" / video
+        write_phrase(folder, "cars", {str(t): list(tracks) for t in range(length)})
+        write_phrase(folder, "left-vehicles", {str(t): [tracks[0]] for t in range(length // 2)})
+        write_phrase(folder, "persons", {})
+    return root
+
+
+def refer_dance(root, videos=(("train", "dancetrack0001"), ("val", "dancetrack0004")), length=LENGTH, tracks=(1, 2)):
+    """Track 1 is the dancing person in red; track 2 stands."""
+    for seed, (part, video) in enumerate(videos):
+        write_frames(root / part / video / "img1", length, seed=seed)
+        rows = [(t + 1, track, *walk(track, t), 1, 1, 1) for t in range(length) for track in tracks]
+        (root / part / video / "gt").mkdir()
+        (root / part / video / "gt" / "gt.txt").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+        folder = root / "expression" / video
+        write_phrase(folder, "dancing-person-with-red-shirt", {str(t + 1): [tracks[0]] for t in range(length)})
+        write_phrase(folder, "standing-person", {str(t + 1): list(tracks[1:]) for t in range(length)})
+    return root

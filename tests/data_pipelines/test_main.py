@@ -58,6 +58,12 @@ def test_check_of_a_config(tmp_path):
         (["check", "--config=configs/grm.py:b256", "--split=val"], "error: --split=val: with --config it is train or"),
         (["synthetic"], "error: synthetic: give --out=FOLDER"),
         (["check", "--nonsense"], "error: "),
+        (["referring"], "error: referring: give --out=FOLDER"),
+        (["phrases", "--out=x.png"], "error: phrases: give --source=LAYOUT:FOLDER and --out=PNG"),
+        (
+            ["phrases", "--out=x.png", "--source=lasot:/x"],
+            "error: --source=lasot:/x: write LAYOUT:FOLDER, LAYOUT one of",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message):
@@ -97,3 +103,22 @@ def test_draw_sheet_places_crops_and_boxes():
     assert (picture[4, 4] == 50).all() and (picture[4, 4 + 14] == 50).all() and (picture[0] == 255).all()
     assert (picture[18, 4] == 90).all() and picture[18 + 5, 4 + 5].tolist() == [0, 255, 0]
     assert (picture[18 + 10, 4 + 10] == 90).all()
+
+
+def test_check_of_a_referring_set(tmp_path):
+    done = run("check", "--source", f"refer_kitti:{layouts.refer_kitti(tmp_path)}", "--decode=all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken\n"
+    (tmp_path / "expression" / "0005" / "cars.json").write_text("{")
+    done = run("check", "--source", f"refer_kitti:{tmp_path}", "--split=test")
+    assert done.returncode == 1 and "cars.json:1: not JSON" in done.stdout
+
+
+def test_referring_set_is_written_and_its_phrases_drawn(tmp_path):
+    sizes = ["--train_videos=1", "--test_videos=1", "--length=10"]
+    done = run("referring", "--out", tmp_path / "set", *sizes)
+    assert done.returncode == 0 and done.stdout.startswith("1 + 1 videos of 10 frames in "), done.stderr
+    done = run("phrases", "--source", f"refer_dance:{tmp_path / 'set'}", "--out", tmp_path / "tail.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "refer_dance: 39 phrases to train, 17 to test, 9 of them new\n"
+    assert cv2.imread(str(tmp_path / "tail.png")) is not None

@@ -150,3 +150,32 @@ def test_real_video(sequences):
         assert made["search"].shape == (256, 256, 3) and made["search"].std() > 5
         centre = made["search_box"][:2] + made["search_box"][2:] / 2
         assert (centre > -0.6).all() and (centre < 1.6).all()
+
+
+def test_pairs_without_the_target(videos):
+    config = dataclasses.replace(PLAIN, positive_probability=0.5, templates=2, sampling="trident")
+    made = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(30)]
+    labels = [float(m["label"]) for m in made]
+    assert set(labels) == {0.0, 1.0} and all(m["label"].dtype == np.float32 for m in made)
+    assert all(m["search"].any() and np.isfinite(m["search_box"]).all() for m in made)
+    assert "label" not in pairs.pair([videos], [1], PLAIN, 0, 0, 0)
+
+
+def test_a_hidden_target_is_replaced_by_a_box_in_the_middle(tmp_path):
+    layouts.frames(tmp_path, ("v",))
+    values = layouts.boxes()
+    values[::2] = np.nan
+    layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", values)
+    source = frames.open(tmp_path)
+    assert not source[0].visible.all()
+    config = dataclasses.replace(PLAIN, positive_probability=0.0)
+    made = pairs.pair([source], [1], config, 0, 0, 0)
+    center = made["search_box"][:2] + made["search_box"][2:] / 2
+    np.testing.assert_allclose(center, 0.5, atol=0.02)
+    assert made["label"] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"sampling": "random"}, {"positive_probability": 1.5}])
+def test_wrong_sampling_is_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        dataclasses.replace(PLAIN, **wrong)

@@ -86,3 +86,37 @@ def test_sequences_are_drawn_uniformly_whatever_their_length():
     videos = [video([1] * 20, "a"), video([1] * 2000, "b")]
     counts = np.bincount([d.sequence for d in draws([source(videos)], [1], 2000)])
     assert abs(counts[0] / 2000 - 0.5) < 0.05
+
+
+def test_trident_draws_both_orders_and_templates_beside_the_first():
+    visible = np.random.default_rng(3).random(400) < 0.6
+    made = draws([source([video(visible)])], [1], templates=3, max_gap=40, rule="trident")
+    before = [d.templates[0] < d.search for d in made]
+    assert 0.4 < np.mean(before) < 0.6
+    for draw in made:
+        base, *others = draw.templates
+        assert len(others) == 2 and visible[[base, draw.search, *others]].all()
+        distances = [draw.search - t if base < draw.search else t - draw.search for t in others]
+        assert all(0 < d <= 40 for d in distances)
+
+
+def test_negatives_are_hidden_frames_or_other_sequences():
+    hidden = np.ones(60, bool)
+    hidden[20:30] = False
+    made = draws([source([video(hidden)])], [1], 1000, positive_probability=0.5)
+    assert abs(np.mean([d.positive for d in made]) - 0.5) < 0.05
+    assert all(hidden[d.search] == d.positive and d.search_sequence is None for d in made)
+    several = source([video([1] * 30, name) for name in "abc"])
+    negative = [d for d in draws([several], [1], positive_probability=0.2) if not d.positive]
+    assert len(negative) > 200 and all(d.search_sequence not in (None, d.sequence) for d in negative)
+    assert {d.search_sequence for d in negative} == {0, 1, 2}
+    images = source([video([1]) for _ in range(4)], is_video=False)
+    assert any(d.search_sequence is not None for d in draws([images], [1], 20, positive_probability=0.5))
+    with pytest.raises(InputError, match="s: no search frame without the target"):
+        draws([source([video([1] * 30)])], [1], positive_probability=0.0)
+
+
+def test_positives_are_drawn_as_before():
+    several = source([video([1] * 30, name) for name in "abc"])
+    plain, mixed = draws([several], [1]), draws([several], [1], positive_probability=0.5)
+    assert all(a == b for a, b in zip(plain, mixed, strict=True) if b.positive)

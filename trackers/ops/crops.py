@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 # OpenCV's resize keeps its coefficients in 11 fractional bits.
 _COEFFICIENT_ONE = 1 << 11
@@ -22,10 +24,10 @@ _COEFFICIENT_ONE = 1 << 11
 _LARGEST_WINDOW = 1 << 20
 
 
-def normalize(images):
-    """ImageNet normalization of RGB images (..., 3) with levels 0..255, uint8 or float: float32 (..., 3)."""
-    mean = jnp.asarray(IMAGENET_MEAN, jnp.float32)
-    std = jnp.asarray(IMAGENET_STD, jnp.float32)
+def normalize(images, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    """Normalization (ImageNet's by default) of RGB images (..., 3), levels 0..255, uint8 or float: float32 (..., 3)."""
+    mean = jnp.asarray(mean, jnp.float32)
+    std = jnp.asarray(std, jnp.float32)
     return (jnp.asarray(images, jnp.float32) / 255.0 - mean) / std
 
 

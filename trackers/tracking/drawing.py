@@ -59,6 +59,38 @@ def annotate(frame, box=None, score=None, number=None, truth=None, division=None
     return image
 
 
+def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
+    """The frame with the boxes that a phrase means.
+
+    Args:
+      frame: (H, W, 3) uint8 RGB, left as it is.
+      boxes: (n, 4) x, y, w, h in pixels; those not finite or without area are not drawn.
+      labels: n texts written at the boxes, or None. phrase: written in the corner, or None.
+      number: of the frame, written before the phrase, or None.
+
+    Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small. Letters that the font lacks become "?".
+    """
+    import cv2
+
+    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    image = frame.copy()
+    if scale > 1:
+        image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    width = max(2, round(min(image.shape[:2]) / 240))
+    for k, box in enumerate(boxes):
+        if _drawable(box):
+            _rectangle(image, box, scale, BOX_COLOR, width)
+            if labels is not None:
+                _label_box(image, labels[k], np.asarray(box, float) * scale, width)
+    words = [*([] if number is None else [f"frame {number}"]), *([] if phrase is None else [phrase])]
+    if words:
+        text = ": ".join(words).encode("ascii", "replace").decode()
+        while len(text) > 4 and _label_size(image, text)[0] > image.shape[1] - 4 * width:
+            text = text[:-4] + "..."
+        _label(image, text, (2 * width, 2 * width), (245, 245, 245))
+    return image
+
+
 def shade_search_only(frame, division, window):
     """A copy of the frame whose search-only tokens are darkened; arguments as of annotate."""
     division = np.asarray(division)
@@ -203,6 +235,19 @@ class VideoWriter:
         if code:
             reason = next((line for line in words if line.strip()), f"exit code {code}")
             raise InputError(f"ffmpeg cannot write {self._path}: {reason}")
+
+
+def write_tracks(path, frames, tracks, phrase=None, first_frame=1):
+    """Writes a video of boxes with their ids.
+
+    Args: path: of the MP4. frames: frames.Images or frames.Video, or an iterable of frames. tracks: mot_files.Tracks.
+      phrase: as in annotate_tracks. first_frame: number that the tracks give to the first frame.
+    """
+    with VideoWriter(path, getattr(frames, "rate", 25.0)) as video:
+        for number, frame in enumerate(frames, start=first_frame):
+            rows = tracks.frames == number
+            labels = [str(number) for number in tracks.ids[rows]]
+            video.write(annotate_tracks(frame, tracks.boxes[rows], labels, phrase, number))
 
 
 def _encoder():

@@ -26,6 +26,9 @@ class SyntheticConfig:
     # The same two for the template crop (config.data.template_center_jitter, template_scale_jitter).
     template_center_jitter: float = 0.0
     template_scale_jitter: float = 0.0
+    # Share of pairs whose search view shows the target; the others show another scene and its target
+    # (config.data.positive_probability).
+    positive_probability: float = 1.0
     # Background images in a bank.
     backgrounds: int = 192
     # Sprite families in a bank; a family is four sprites: two shapes in two textures each.
@@ -93,7 +96,7 @@ class SyntheticConfig:
         taken = {
             **{k: model[k] for k in ("template_size", "search_size", "templates") if k in model},
             **{k: tracking[k] for k in ("template_factor", "search_factor") if k in tracking},
-            **{k: data[k] for k in data if k.endswith("_jitter") and k in names},
+            **{k: data[k] for k in data if (k.endswith("_jitter") or k == "positive_probability") and k in names},
             **{k: own[k] for k in own},
         }
         return cls(**taken)

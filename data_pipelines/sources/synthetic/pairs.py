@@ -245,21 +245,31 @@ def pair(key, banks, config):
 
     Returns:
       dict: "template" (K, Hz, Wz, 3) uint8 RGB, "template_box" (K, 4) float32, "search" (Hx, Wx, 3) uint8, "search_box"
-      (4,) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts included.
+      (4,) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts included; with
+      positive_probability below 1 also "label" () float32, 0 where the search view is of another scene.
     """
     keys = jax.random.split(key)
-    scene = _scene(keys[0], banks, config)
-    views = config.templates + 1
+    scene = searched = _scene(keys[0], banks, config)
+    views, label = config.templates + 1, {}
+    if config.positive_probability < 1:
+        # Keys of their own: the pairs that stay positive are those of positive_probability 1.
+        positive = draws(jax.random.fold_in(key, 0), (1,))[0][0] < config.positive_probability
+        other = _scene(jax.random.fold_in(key, 1), banks, config)
+        searched = jax.tree.map(lambda own, others: jnp.where(positive, own, others), scene, other)
+        label = {"label": positive.astype(jnp.float32)}
 
     # A loop, so that XLA stores these numbers: it would fuse them into the rendering and draw them for every pixel.
-    numbers = jax.lax.map(
-        lambda view: _numbers(view[0], scene, view[1], banks, config),
-        (jax.random.split(keys[1], views), jnp.arange(views) == views - 1),
-    )
+    def of_view(view):
+        key, is_search = view
+        seen = jax.tree.map(lambda own, search: jnp.where(is_search, search, own), scene, searched)
+        return _numbers(key, seen if label else scene, is_search, banks, config)
+
+    numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
     of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
     return {
         "template": jax.vmap(lambda n: _render(n, banks, config, config.template_size))(of_template),
         "template_box": of_template["box"],
         "search": _render(of_search, banks, config, config.search_size),
         "search_box": of_search["box"],
+        **label,
     }

@@ -1,0 +1,199 @@
+"""iKUN (CVPR 2024): configs/ikun.py:VARIANT with VARIANT one of none, cascade_attention, cross_correlation,
+text_first_modulation, tiny.
+
+cascade_attention      Paper: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on NeuralSORT's
+                       tracks; batch 8, 100 epochs.
+                       python train.py --config configs/ikun.py:cascade_attention --workdir DIR
+                       --config.init.checkpoint=RN50.pt --config.data.refer_kitti=DIR
+                       --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz
+                       Result here: not yet run (no data sets and no accelerator were at hand).
+cross_correlation      The second design of the knowledge unification module. Result here: not yet run.
+text_first_modulation  The third. Result here: not yet run.
+none                   The baseline: local and global map without words. Result here: not yet run.
+tiny                   Small encoders from scratch on the synthetic referring set; any design with
+                       --config.model.fusion=NAME. Result here: not yet run.
+
+Published weights were trained with model.normalize_text=eval; in evaluation that and the default are the same.
+"""
+
+import ml_collections
+
+VARIANTS = ("none", "cascade_attention", "cross_correlation", "text_first_modulation", "tiny")
+
+
+def get_config(variant="cascade_attention"):
+    """The whole config of a variant, a locked ConfigDict."""
+    if variant not in VARIANTS:
+        raise ValueError(f"configs/ikun.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+    config = _full()
+    if variant == "tiny":
+        _tiny(config)
+    else:
+        config.model.fusion = variant
+    return config.lock()
+
+
+def _full():
+    c = ml_collections.ConfigDict()
+    # The only seed: weights, data and noise all derive from it.
+    c.seed = 0
+
+    c.model = ml_collections.ConfigDict()
+    # Module of trackers.models.
+    c.model.name = "ikun"
+    # Knowledge unification module: none, cascade_attention, cross_correlation or text_first_modulation.
+    c.model.fusion = "cascade_attention"
+    # Heads of its attentions (n in the paper).
+    c.model.heads = 4
+    # Taps of cross correlation (k).
+    c.model.kernel_size = 1
+    # Dropout of what the text adds or multiplies (p).
+    c.model.dropout = 0.1
+    # Cascade attention multiplies its output with the fused (program) or the local tokens.
+    c.model.gate = "fused"
+    # Text-first modulation adds its output to the local (program) or the modulated tokens.
+    c.model.residual = "local"
+    # When sentence features have unit length: always, eval (program: raw in training) or never.
+    c.model.normalize_text = "always"
+    # Width of the features that are compared.
+    c.model.width = 1024
+    # Channels of the visual map, blocks of the ResNet's stages.
+    c.model.visual_width = 2048
+    c.model.visual_depths = (3, 4, 6, 3)
+    # Width of CLIP's text features, and how many text tokens are kept (L).
+    c.model.text_width = 1024
+    c.model.truncation = 10
+    # Pixels of the sides of the local and the global images.
+    c.model.local_size = 224
+    c.model.global_size = 672
+    # Cells of their maps (rows, columns); None = what the sizes give, 7x7 and 21x21.
+    c.model.local_grid = ml_collections.config_dict.placeholder(tuple)
+    c.model.global_grid = ml_collections.config_dict.placeholder(tuple)
+    # Text transformer: ids, tokens of a phrase, width, layers, heads.
+    c.model.transformer = ml_collections.ConfigDict(
+        {"vocabulary": 49408, "length": 77, "width": 512, "depth": 12, "heads": 8}
+    )
+    # Stack equal layers with nn.scan: compile time does not grow with depth.
+    c.model.scan_layers = True
+    # Recomputation of activations in the backward pass: none, full or dots.
+    c.model.remat = "none"
+    # Compute dtype: float32 or bfloat16.
+    c.model.dtype = "float32"
+
+    c.init = ml_collections.ConfigDict()
+    # Weights to start from: CLIP's RN50.pt, an iKUN checkpoint or a workdir; empty = random.
+    c.init.checkpoint = ""
+
+    c.objective = ml_collections.ConfigDict()
+    # Module of trackers.objectives.
+    c.objective.name = "referring"
+    # Exponent of the focal weight.
+    c.objective.gamma = 2.0
+    # Factor of the clips that the phrase means (rho); 0 = none.
+    c.objective.positive_weight = 0.0
+    # Over the batch: sum (program) or mean.
+    c.objective.reduction = "sum"
+
+    c.tracking = ml_collections.ConfigDict()
+    # Frames of a clip, frames from one clip's start to the next, frames of a clip that the network sees (T).
+    c.tracking.window = 8
+    c.tracking.stride = 4
+    c.tracking.samples = 2
+    # A box is what the phrase means where its mean similarity is above this.
+    c.tracking.threshold = 0.0
+
+    c.calibration = ml_collections.ConfigDict()
+    # Text encoder whose features say which phrases are alike; its weights are CLIP's ViT-B-32.pt.
+    c.calibration.model = ml_collections.ConfigDict({"name": "text", "features": 512, "scan_layers": True})
+    # Score + a * frequency + b; sharpness of the similarity to the training phrases.
+    c.calibration.a = 8.0
+    c.calibration.b = -0.1
+    c.calibration.tau = 100.0
+
+    c.data = ml_collections.ConfigDict()
+    # How often each source is drawn from, relative to the others; 0 = unused.
+    c.data.ratio = ml_collections.ConfigDict({"refer_kitti": 1.0, "refer_dance": 0.0, "synthetic_referring": 0.0})
+    # Folders of the data sets in their published layouts.
+    c.data.refer_kitti = ""
+    c.data.refer_dance = ""
+    # CLIP's byte-pair vocabulary, bpe_simple_vocab_16e6.txt.gz; empty = the synthetic set's own.
+    c.data.vocabulary = ""
+    # Frames of a training clip (T; 8 in the supplement), and the consecutive kept frames they are drawn from.
+    c.data.clip_frames = 2
+    c.data.clip_window = 8
+    # Kept frames from one frame of that window to the next.
+    c.data.clip_stride = 1
+    # Aspect and area ranges of the random crop of every image.
+    c.data.crop_ratio = (0.8, 1.0)
+    c.data.crop_area = (0.08, 1.0)
+    # Share of clips whose phrase holds; 0 = every phrase of the video alike (program).
+    c.data.positive_share = 0.0
+    # Token ids of a phrase.
+    c.data.context_length = 77
+    # Clips that count as an epoch.
+    c.data.pairs_per_epoch = 2000
+    # Clips of a validation.
+    c.data.validation_pairs = 512
+    # Threads that decode and crop; batches made ahead.
+    c.data.threads = 8
+    c.data.prefetch_batches = 2
+    # Procedural videos with phrases: data_pipelines/sources/synthetic_referring says what there is to set.
+    c.data.synthetic_referring = ml_collections.ConfigDict()
+
+    c.train = ml_collections.ConfigDict()
+    # Clips in a step, over all devices.
+    c.train.batch_size = 8
+    c.train.total_epochs = 100
+    c.train.learning_rate = 1e-5
+    # Paths of the parameters that stay as they are: the text transformer but for its tables (program).
+    c.train.frozen = (r"^text/encoder/(block|norm)", r"^text/projection")
+    # Multiple of the rate for parameters under encoder/; iKUN has none there.
+    c.train.encoder_multiplier = 1.0
+    c.train.weight_decay = 1e-5
+    # Largest norm of the gradient of all parameters; 0 = unlimited (program).
+    c.train.clip_norm = 0.0
+    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
+    c.train.schedule = "cosine"
+    c.train.drop_epoch = 80
+    c.train.drop_factor = 0.1
+    c.train.warmup_epochs = 0.0
+    # Decay of the exponential moving average of the parameters; 0 = none.
+    c.train.ema_decay = 0.0
+    c.train.log_every_steps = 50
+    c.train.checkpoint_every_steps = 1000
+    c.train.keep_checkpoints = 3
+    c.train.validate_every_epochs = 10
+    # Log a hash of every global batch (to compare resumed runs).
+    c.train.debug_batch_hash = False
+
+    c.mesh = ml_collections.ConfigDict()
+    # Devices along each axis of the mesh; -1 = the rest.
+    c.mesh.data = -1
+    c.mesh.fsdp = 1
+    c.mesh.tensor = 1
+    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
+    c.mesh.max_unsharded = 0.02
+    return c
+
+
+def _tiny(c):
+    c.model.update({"width": 32, "visual_width": 128, "visual_depths": (1, 1, 1), "text_width": 32, "truncation": 10})
+    c.model.update({"local_size": 48, "global_size": 96, "scan_layers": False})
+    c.model.transformer.update({"vocabulary": 596, "length": 16, "width": 32, "depth": 2, "heads": 2})
+    c.data.ratio.update({"refer_kitti": 0.0, "synthetic_referring": 1.0})
+    c.data.update({"context_length": 16, "positive_share": 0.5, "crop_area": (0.6, 1.0)})
+    c.data.pairs_per_epoch = 2048
+    c.data.validation_pairs = 256
+    c.data.threads = 2
+    c.train.batch_size = 16
+    c.train.total_epochs = 4
+    c.train.learning_rate = 1e-3
+    # Nothing was pretrained.
+    c.train.frozen = ()
+    c.train.weight_decay = 1e-4
+    c.train.clip_norm = 1.0
+    c.train.warmup_epochs = 0.2
+    c.train.log_every_steps = 16
+    c.train.checkpoint_every_steps = 128
+    c.train.keep_checkpoints = 1
+    c.train.validate_every_epochs = 1

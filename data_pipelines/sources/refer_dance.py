@@ -1,0 +1,72 @@
+"""Refer-Dance (Du et al., iKUN, CVPR 2024): DanceTrack (Sun et al., CVPR 2022) with phrases.
+
+    ROOT/expression/dancetrack0001/PHRASE.json                which tracks a phrase means, by frame
+    ROOT/seqmap.txt                                           lines VIDEO+PHRASE of the test videos
+and the videos, either DanceTrack as it publishes them (here or under ROOT/DanceTrack/)
+    ROOT/{train,val}/dancetrack0001/{img1/00000001.jpg, gt/gt.txt}
+or as Refer-Dance does, with the images also directly in the video's folder
+    ROOT/DanceTrack/training/image_02/dancetrack0001/img1/00000001.jpg
+    ROOT/DanceTrack/labels_with_ids/image_02/dancetrack0001/00000001.txt
+
+40 videos with 39 phrases train, 25 with 17 others test. Frames count from 1 everywhere; boxes are in pixels of the
+images (the published gt_template is on a canvas of 1920 x 1080, whatever the images' size).
+"""
+
+from data_pipelines.sources import Source, annotations, referring
+from trackers import errors
+
+SPLITS = ("train", "test")
+# DanceTrack's validation videos, which are Refer-Dance's test videos, where there is no seqmap.txt.
+_TEST = tuple(
+    f"dancetrack{number:04d}"
+    for number in (4, 5, 7, 10, 14, 18, 19, 25, 26, 30, 34, 35, 41, 43, 47, 58, 63, 65, 73, 77, 79, 81, 90, 94, 97)
+)
+_LAYOUT = "Refer-Dance's expression/VIDEO/PHRASE.json, seqmap.txt and {train,val}/VIDEO/{img1/00000001.jpg,gt/gt.txt}"
+
+
+def open(root, split="train"):
+    """Refer-Dance at `root` -> Source of referring.Video: the split's videos that have phrases."""
+    if split not in SPLITS:
+        raise errors.InputError(f"refer_dance has no split {split!r}: use one of {', '.join(SPLITS)}")
+    path = annotations.folder(root, "refer_dance", _LAYOUT)
+    found = annotations.folder(path / "expression", "refer_dance", _LAYOUT).iterdir()
+    test = _test_videos(path)
+    names = sorted(child.name for child in found if child.is_dir() and (child.name in test) == (split == "test"))
+    if not names:
+        raise errors.InputError(f"refer_dance: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
+    return Source("refer_dance", names, lambda index: _load(path, names[index]))
+
+
+def _test_videos(path):
+    listing = path / "seqmap.txt"
+    if not listing.exists():
+        return set(_TEST)
+    return {line.partition("+")[0] for line in annotations.read_list(listing, "lines VIDEO+PHRASE")}
+
+
+def _load(path, name):
+    parents = [
+        place / part
+        for place in (path, path / "DanceTrack", path / "dancetrack")
+        for part in ("train", "val", "training/image_02")
+    ]
+    folder = next((parent / name for parent in parents if (parent / name).is_dir()), None)
+    if folder is None:
+        raise errors.InputError(f"video {name}: no folder of its images under {path}; expected {_LAYOUT}")
+    images = folder / "img1" if (folder / "img1").is_dir() else folder
+    files = referring.numbered(images)
+    if not files:
+        raise errors.InputError(f"video {name}: no images in {images}; expected {_LAYOUT}")
+    positions = {number: frame for frame, number in enumerate(files, 1)}
+    frames = annotations.Frames(images, list(files.values()))
+    phrases = referring.read_phrases(path / "expression" / name, positions)
+    return referring.Video(name, frames, _tracks(folder, frames, positions), phrases)
+
+
+def _tracks(folder, frames, positions):
+    if (folder / "gt" / "gt.txt").exists():
+        return referring.read_mot(folder / "gt" / "gt.txt", positions)
+    labels = folder.parents[2] / "labels_with_ids" / "image_02" / folder.name
+    if not labels.is_dir():
+        raise errors.InputError(f"{folder / 'gt' / 'gt.txt'} is missing: expected {_LAYOUT}")
+    return referring.read_label_folder(labels, positions, referring.read_image(frames[0]).shape[:2])

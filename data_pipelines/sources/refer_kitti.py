@@ -1,0 +1,45 @@
+"""Refer-KITTI (Wu et al., Referring Multi-Object Tracking, CVPR 2023) as published, also version 2:
+
+    ROOT/expression/0005/PHRASE.json                          which tracks a phrase means, by frame
+    ROOT/KITTI/labels_with_ids/image_02/0005/000000.txt       boxes of a frame: class id x y w h, in fractions
+    ROOT/KITTI/training/image_02/0005/000000.png              KITTI's tracking images, left color camera
+
+Images, label files and the frames in a phrase count from 0. The published gt.txt files pair a phrase with the boxes of
+the image after it; `referring.ground_truth` has both ways.
+"""
+
+from data_pipelines.sources import Source, annotations, referring
+from trackers import errors
+
+SPLITS = ("train", "test")
+# The published test videos; 0019 is in version 2 only.
+_TEST = ("0005", "0011", "0013", "0019")
+_LAYOUT = (
+    "Refer-KITTI's expression/VIDEO/PHRASE.json, KITTI/labels_with_ids/image_02/VIDEO/000000.txt and"
+    " KITTI/training/image_02/VIDEO/000000.png"
+)
+
+
+def open(root, split="train"):
+    """Refer-KITTI at `root` -> Source of referring.Video: the videos that have phrases, 15 to train on, 3 to test."""
+    if split not in SPLITS:
+        raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
+    path = annotations.folder(root, "refer_kitti", _LAYOUT)
+    found = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
+    names = sorted(child.name for child in found if child.is_dir() and (child.name in _TEST) == (split == "test"))
+    if not names:
+        raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
+    return Source("refer_kitti", names, lambda index: _load(path, names[index]))
+
+
+def _load(path, name):
+    images = path / "KITTI" / "training" / "image_02" / name
+    files = referring.numbered(images)
+    if not files:
+        raise errors.InputError(f"video {name}: no images in {images}; expected {_LAYOUT}")
+    positions = {number: frame for frame, number in enumerate(files, 1)}
+    frames = annotations.Frames(images, list(files.values()))
+    size = referring.read_image(frames[0]).shape[:2]
+    tracks = referring.read_label_folder(path / "KITTI" / "labels_with_ids" / "image_02" / name, positions, size)
+    phrases = referring.read_phrases(path / "expression" / name, positions)
+    return referring.Video(name, frames, tracks, phrases)

@@ -1,0 +1,134 @@
+"""Phrases -> token ids as CLIP's tokenizer makes them (Radford et al., ICML 2021), through the `tokenizers` library.
+
+The byte-pair encoding (Sennrich et al., ACL 2016) is that of a merges file in CLIP's format.
+
+Ids: 256 bytes, the same 256 at the end of a word, one for each merge, start, end. The end has the largest id, by which
+the text encoder finds it. Padding is 0, which is also the id of "!", as in CLIP.
+"""
+
+import gzip
+import html
+import unicodedata
+import zlib
+
+import numpy as np
+from etils import epath
+
+from trackers.errors import InputError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+# CLIP's file holds more merges than its 49408 ids have room for.
+LARGEST_VOCABULARY = 49408
+# What CLIP takes for one word before it merges: contractions, letters, single digits, runs of other signs.
+_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_QUOTES = str.maketrans(
+    {**dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
+)
+
+
+class Tokenizer:
+    """Token ids of phrases.
+
+    Args:
+      path: merges file, plain or gzip: a header line, then two symbols a line. CLIP's own is
+        bpe_simple_vocab_16e6.txt.gz in its repository.
+
+    Raises: InputError for a file that is missing or of another format, or where `tokenizers` is not installed.
+    """
+
+    def __init__(self, path):
+        merges = read_merges(path)
+        symbols = list(_byte_symbols())
+        symbols += [symbol + "</w>" for symbol in symbols]
+        symbols += [first + second for first, second in merges]
+        ids = {symbol: i for i, symbol in enumerate(symbols)}
+        for first, second in merges:
+            for part in (first, second):
+                if part not in ids:
+                    raise InputError(
+                        f"vocabulary {path}: the merge {first!r} {second!r} uses {part!r}, which no line makes"
+                    )
+        self.start, self.end = len(symbols), len(symbols) + 1
+        self._encode = _library_tokenizer(ids, merges).encode_batch
+
+    @property
+    def size(self):
+        """Number of ids, config.model.transformer.vocabulary."""
+        return self.end + 1
+
+    def __call__(self, phrases, length=77, truncate=False):
+        """Ids of phrases, padded with 0.
+
+        Args:
+          phrases: list of str.
+          length: ids of a row, start and end included.
+          truncate: cut a phrase that is too long; its row then ends with the end token.
+
+        Returns: (n, length) int32.
+
+        Raises: InputError naming the phrase that is too long.
+        """
+        rows = np.zeros((len(phrases), length), np.int32)
+        for row, phrase, encoded in zip(
+            rows, phrases, self._encode([clean(phrase) for phrase in phrases]), strict=True
+        ):
+            ids = [self.start, *encoded.ids, self.end]
+            if len(ids) > length:
+                if not truncate:
+                    shown = phrase if len(phrase) <= 60 else phrase[:57] + "..."
+                    raise InputError(
+                        f"the phrase {shown!r} has {len(ids)} tokens, the model takes {length}: shorten it"
+                    )
+                ids = [*ids[: length - 1], self.end]
+            row[: len(ids)] = ids
+        return rows
+
+
+def clean(phrase):
+    """Text as CLIP's program cleans it: HTML entities, composed characters, straight quotes, single spaces, lower case.
+
+    The program also repairs wrongly decoded text (ftfy); here such text stays as it is.
+    """
+    text = html.unescape(html.unescape(phrase))
+    text = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    return " ".join(text.split()).lower()
+
+
+def read_merges(path):
+    """[(first, second)] of a merges file, best first, at most as many as CLIP has ids for. Raises: InputError."""
+    path = epath.Path(path)
+    if not path.exists() or path.is_dir():
+        raise InputError(
+            f"vocabulary {path} does not exist: give bpe_simple_vocab_16e6.txt.gz of CLIP's repository, folder clip"
+        )
+    data = path.read_bytes()
+    try:
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise InputError(f"vocabulary {path} is damaged: {error}") from None
+    lines = text.splitlines()[1 : 1 + LARGEST_VOCABULARY - 2 * 256 - 2]
+    merges = [tuple(line.split()) for line in lines]
+    wrong = next((i for i, merge in enumerate(merges) if len(merge) != 2), None)
+    if wrong is not None or not merges:
+        where = "no merges" if wrong is None else f"line {wrong + 2} is {lines[wrong]!r}, not two symbols"
+        raise InputError(f"vocabulary {path} is not a merges file: {where}")
+    return merges
+
+
+def _byte_symbols():
+    """The 256 printable characters that stand for bytes, in the order of their ids (GPT-2's table)."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = 256 - len(printable)
+    return [chr(code) for code in (*printable, *range(256, 256 + others))]
+
+
+def _library_tokenizer(ids, merges):
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError("phrases need the package tokenizers: pip install tokenizers") from None
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=ids, merges=merges, end_of_word_suffix="</w>"))
+    split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(_WORD), behavior="removed", invert=True)
+    to_bytes = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, to_bytes])
+    return made

@@ -1,0 +1,126 @@
+"""HOTA: every recorded number of the official TrackEval, and what its definition demands."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.recipes import REFERENCE
+from trackers.evaluation import hota
+from trackers.tracking import mot_files
+
+SYNTHETIC = REFERENCE / "metrics"
+# Scores are recorded with 10 to 12 digits, mean counts likewise, relative.
+TOLERANCE = {"abs": 6e-11, "rel": 1e-11}
+COUNTS = {"HOTA_TP": "tp", "HOTA_FN": "fn", "HOTA_FP": "fp"}
+
+
+def _check(part, recorded):
+    values = part.values() | {name: getattr(part, field).mean() for name, field in COUNTS.items()}
+    for name, value in values.items():
+        assert value == pytest.approx(recorded[name], **TOLERANCE), name
+    for name in ("HOTA", "DetA", "AssA"):
+        if f"{name}_alpha" in recorded:
+            np.testing.assert_allclose(part.curves()[name], recorded[f"{name}_alpha"], atol=1e-10, rtol=0)
+
+
+def _check_all(parts, recorded):
+    for name, part in parts.items():
+        _check(part, recorded["seq"][name])
+    if set(parts) == set(recorded["seq"]):
+        _check(hota.combine(list(parts.values())), recorded["combined"])
+
+
+def _read(*parts):
+    return mot_files.read(SYNTHETIC.joinpath(*parts))
+
+
+@pytest.mark.parametrize("tracker", ["A", "B"])
+def test_recorded_values(tracker):
+    recorded = json.loads((SYNTHETIC / "hota.json").read_text())["synth"][tracker]
+    parts = {
+        name: hota.score(_read("mot", "synth_gt", f"{name}.txt"), _read("mot/trackers", tracker, "data", f"{name}.txt"))
+        for name in recorded["seq"]
+    }
+    _check_all(parts, recorded)
+
+
+def test_recorded_values_on_real_files(sequences, recorded_metrics):
+    """Whatever ground truth is at hand, with and without the preprocessing of MOT17."""
+    recorded = json.loads((recorded_metrics / "results.json").read_text())["mot"]
+    checked = 0
+    for section in ("mot_no_preproc", "mot17_mini_preproc", "mot17_mini_no_preproc"):
+        for tracker, record in recorded[section].items():
+            parts = {}
+            for name in record["seq"]:
+                truth = sequences / "mot" / name / "gt" / "gt.txt"
+                if truth.exists():
+                    found = recorded_metrics / "mot" / "trackers" / tracker / "data" / f"{name}.txt"
+                    pair = mot_files.read(truth), mot_files.read(found)
+                    if section == "mot17_mini_preproc":
+                        pair = hota.without_distractors(*pair)
+                    parts[name] = hota.score(*pair)
+            _check_all(parts, record)
+            checked += len(parts)
+    assert checked >= 8
+
+
+def test_ground_truth_scores_one():
+    truth = _read("mot", "synth_gt", "synth_m1.txt")
+    assert all(value == 1 for value in hota.score(truth, truth).values().values())
+    renamed = mot_files.from_rows(truth.frames, 1000 - truth.ids, truth.boxes)
+    assert all(value == 1 for value in hota.score(truth, renamed).values().values())
+
+
+def test_one_identity_in_two_pieces():
+    """Half the frames under another id: detection is perfect, association a half (c * c / n over the pieces)."""
+    frames, boxes = np.arange(1, 11), np.tile([10.0, 10.0, 20.0, 20.0], (10, 1))
+    truth = mot_files.from_rows(frames, np.ones(10), boxes)
+    found = mot_files.from_rows(frames, 1 + (frames > 5), boxes)
+    values = hota.score(truth, found).values()
+    assert values["DetA"] == 1 and values["AssA"] == pytest.approx(0.5) and values["AssPr"] == 1
+    assert values["HOTA"] == pytest.approx(np.sqrt(0.5))
+
+
+def test_nothing_meant_and_nothing_found():
+    """As TrackEval: HOTA 0 and LocA 1; in the pooled row empty ground truth still costs false positives."""
+    truth, nothing = _read("mot", "synth_gt", "synth_m1.txt"), mot_files.empty()
+    missed, wrong = hota.score(truth, nothing), hota.score(nothing, truth)
+    assert missed.values() == {name: float(name == "LocA") for name in hota.FIELDS} == wrong.values()
+    assert (missed.fn == len(truth)).all() and (wrong.fp == len(truth)).all()
+    perfect = hota.score(truth, truth)
+    assert hota.combine([perfect, wrong]).values()["DetPr"] == pytest.approx(0.5)
+    assert hota.score(nothing, nothing).values()["HOTA"] == 0
+
+
+def test_rows_marked_as_not_counting_are_ignored():
+    frames, boxes = np.arange(1, 5), np.tile([10.0, 10.0, 20.0, 20.0], (4, 1))
+    truth = mot_files.from_rows(frames, np.ones(4), boxes, confidence=[1, 1, 0, 0])
+    found = mot_files.from_rows(frames[:2], np.ones(2), boxes[:2])
+    assert hota.score(truth, found).values()["HOTA"] == 1
+
+
+def test_distractors():
+    """A box on a distractor is neither right nor wrong; one on a pedestrian and one on nothing stay."""
+    boxes = np.array([[10.0, 10, 20, 20], [60, 10, 20, 20]])
+    truth = mot_files.from_rows([1, 1], [1, 2], boxes, labels=[1, 8])
+    found = mot_files.from_rows([1] * 3, [5, 6, 7], np.concatenate([boxes, [[200.0, 200, 20, 20]]]))
+    truth, found = hota.without_distractors(truth, found)
+    assert truth.ids.tolist() == [1] and found.ids.tolist() == [5, 7]
+
+
+def test_equal_to_the_package_where_it_is_installed():
+    trackeval = pytest.importorskip("trackeval", reason="trackeval is not needed, only compared with")
+    truth, found = _read("mot", "synth_gt", "synth_m1.txt"), _read("mot/trackers/B/data/synth_m1.txt")
+    ids = [np.unique(tracks.ids, return_inverse=True)[1] for tracks in (truth, found)]
+    data = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
+    for frame in range(1, int(max(truth.frames.max(), found.frames.max())) + 1):
+        rows, columns = truth.frames == frame, found.frames == frame
+        data["gt_ids"].append(ids[0][rows])
+        data["tracker_ids"].append(ids[1][columns])
+        data["similarity_scores"].append(hota.box_iou(truth.boxes[rows], found.boxes[columns]))
+    data |= {"num_gt_dets": len(truth), "num_tracker_dets": len(found)}
+    data |= {"num_gt_ids": len(set(ids[0])), "num_tracker_ids": len(set(ids[1]))}
+    theirs = trackeval.metrics.HOTA().eval_sequence(data)
+    for name, curve in hota.score(truth, found).curves().items():
+        np.testing.assert_allclose(curve, theirs[name], atol=1e-12, rtol=0)

@@ -1,0 +1,195 @@
+"""track.py and eval.py with words, and smoothing of tracks, as users call them, on a small synthetic set."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import trackers
+from configs import ikun, neural_kalman
+from data_pipelines import wording
+from data_pipelines.sources import referring, synthetic_referring
+from trackers.errors import InputError, UsageError
+from trackers.evaluation import referring as phrase_results
+from trackers.tracking import frames, mot_files
+from trackers.training import checkpoints
+
+pytest.importorskip("tokenizers")
+ROOT = Path(__file__).resolve().parents[1]
+IKUN = "--config=configs/ikun.py:tiny"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set") / "words"
+    size = synthetic_referring.ReferringSetConfig(train_videos=1, test_videos=2, length=10, height=64, width=96)
+    synthetic_referring.write_set(folder, size, 0)
+    return folder
+
+
+def _checkpoint(tmp_path_factory, config):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model = trackers.build(config.model)
+    checkpoints.save_variables(folder, trackers.init(model, jax.random.key(0)), config.model)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return _checkpoint(tmp_path_factory, ikun.get_config("tiny"))
+
+
+def _run(program, *arguments):
+    command = [sys.executable, program, *(str(a) for a in arguments)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def _error(result, code):
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert len(lines) == 1 and lines[0] == result.stderr.splitlines()[-1]
+    return lines[0]
+
+
+def _test_folder(dataset):
+    """(folder of one test video, its name)."""
+    name = sorted(folder.name for folder in (dataset / "val").iterdir())[0]
+    return dataset / "val" / name, name
+
+
+def test_track(checkpoint, dataset, tmp_path):
+    video, _ = _test_folder(dataset)
+    truth = video / "gt" / "gt.txt"
+    result = _run(
+        "track.py", IKUN, f"--checkpoint={checkpoint}", f"--images={video / 'img1'}", f"--tracks={truth}",
+        "--phrases=person moving left;person with red shirt", "--config.tracking.threshold=-2.0", f"--out={tmp_path}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    out = tmp_path / "img1"
+    assert (tmp_path / "seqmap.txt").read_text().splitlines() == [
+        "img1+person-moving-left",
+        "img1+person-with-red-shirt",
+    ]
+    tracks = mot_files.read(truth)
+    kept = mot_files.read(out / "person-moving-left" / "predict.txt")
+    # Below the least cosine everything is meant; what is drawn is as long as the video.
+    assert len(kept) == len(tracks)
+    assert len(list(frames.Video(out / "person-moving-left" / "tracked.mp4"))) == 10
+    with np.load(out / "similarity.npz") as written:
+        assert written["similarity"].shape == (len(tracks), 2) and np.abs(written["similarity"]).max() <= 1 + 1e-6
+    assert "2 phrases encoded" in result.stdout
+
+
+def test_evaluate(checkpoint, dataset, tmp_path):
+    run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
+    run += [f"--config.data.vocabulary={dataset / 'merges.txt'}", "--tracks=truth", "--config.tracking.threshold=-2.0"]
+    result = _run("eval.py", *run)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "results.json").read_text())
+    pairs = (tmp_path / "seqmap.txt").read_text().splitlines()
+    assert sorted(written["phrases"]) == sorted(pairs)
+    # All true boxes for every phrase: all that is meant is found, where it is.
+    assert written["combined"]["DetRe"] == 1 and 0 < written["combined"]["DetPr"] < 1
+    assert written["combined"] == phrase_results.score(tmp_path).combined
+    # The ground truth is that of the set's own writer.
+    for pair in pairs[:5]:
+        video, phrase = pair.split("+")
+        ours, theirs = (
+            mot_files.read(root / video / phrase / "gt.txt") for root in (tmp_path, dataset / "gt_template")
+        )
+        keys = [sorted(zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)) for tracks in (ours, theirs)]
+        assert keys[0] == keys[1]
+    again = _run("eval.py", *run, "--convention=published")
+    assert again.returncode == 0 and again.stdout.count("is finished in") == 2, again.stderr
+
+
+def test_unknown_video(checkpoint, dataset, tmp_path):
+    run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
+    result = _run("eval.py", *run, "--tracks=truth", "--sequences=dancetrack9999")
+    assert "has no 'dancetrack9999'" in _error(result, 2)
+
+
+def test_missing_weights(dataset, tmp_path):
+    video, _ = _test_folder(dataset)
+    run = [f"--images={video / 'img1'}", f"--tracks={video / 'gt' / 'gt.txt'}", f"--out={tmp_path}"]
+    result = _run("track.py", IKUN, "--checkpoint=absent.pth", *run, "--phrases=person")
+    assert "checkpoint absent.pth does not exist" in _error(result, 1)
+
+
+def test_smooth(tmp_path_factory, dataset, tmp_path):
+    folder = _checkpoint(tmp_path_factory, neural_kalman.get_config("tiny"))
+    video, _ = _test_folder(dataset)
+    run = ["--config=configs/neural_kalman.py:tiny", f"--checkpoint={folder}", f"--out={tmp_path}"]
+    result = _run("track.py", *run, f"--tracks={video / 'gt' / 'gt.txt'}")
+    assert result.returncode == 0, result.stderr
+    given, smoothed = mot_files.read(video / "gt" / "gt.txt"), mot_files.read(tmp_path / "tracks.txt")
+    assert smoothed.frames.tolist() == given.frames.tolist()
+
+
+def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
+    config = ikun.get_config("tiny")
+    assert wording.tokens(config, ["person moving left"]).shape == (1, 16)
+    with pytest.raises(InputError, match="has 42 tokens, the model takes 16: shorten it"):
+        wording.tokens(config, ["person " * 40])
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.vocabulary = str(tmp_path / "absent")
+    with pytest.raises(InputError, match="absent does not exist"):
+        wording.tokens(config, ["person"])
+    with config.unlocked():
+        config.data.vocabulary, config.model.transformer.vocabulary = str(dataset / "merges.txt"), 99
+    with pytest.raises(InputError, match="model.transformer.vocabulary is 99"):
+        wording.tokens(config, ["person"])
+    with pytest.raises(InputError, match="config.data.vocabulary is not set"):
+        wording.tokens(ikun.get_config("none"), ["person"])
+
+
+def test_benchmarks_and_tracks_that_are_not_there(dataset, tmp_path):
+    config = ikun.get_config("tiny")
+    for spec in ("lasot:/data", "refer_kitti", "synthetic_referring:/data"):
+        with pytest.raises(UsageError, match="for tracking with words it is refer_kitti:FOLDER"):
+            wording.open_benchmark(config, spec)
+    with pytest.raises(InputError, match="no tracks of video v: expected"):
+        wording.read_tracks(tmp_path, "v")
+
+
+def test_tracks_of_a_tracker(dataset, tmp_path):
+    """One file a video, a MOT folder, or cars and pedestrians apart, counted from 0."""
+    video, name = _test_folder(dataset)
+    whole = wording.read_tracks(dataset / "val", name)
+    mot_files.write(tmp_path / f"{name}.txt", whole)
+    assert len(wording.read_tracks(tmp_path, name)) == len(whole) > 0
+    for kind, rows in (("car", whole.ids % 2 == 0), ("pedestrian", whole.ids % 2 == 1)):
+        mot_files.write(tmp_path / "v" / kind / "predict.txt", mot_files.renumber(whole.select(rows), -1))
+    apart = wording.read_tracks(tmp_path, "v", first_frame=0)
+    assert len(apart) == len(whole) and apart.frames.min() == whole.frames.min() == 1
+
+
+def test_frequencies_and_calibration(dataset, tmp_path):
+    """Shares of meant boxes; a phrase of the training set gets its own share (tau is large), others what is near."""
+    config = ikun.get_config("tiny").copy_and_resolve_references()
+    _, videos = wording.open_benchmark(config, f"refer_dance:{dataset}", "train")
+    shares = wording.frequencies(videos)
+    assert sum(shares.values()) == pytest.approx(1) and len(shares) > 1
+    small = {"vocabulary": 596, "length": 16, "width": 32, "depth": 2, "heads": 2}
+    with config.unlocked():
+        config.calibration.model.update({"transformer": small, "features": 32, "scan_layers": False})
+    model = trackers.build(config.calibration.model)
+    checkpoints.save_variables(tmp_path, trackers.init(model, jax.random.key(0)), config.calibration.model)
+    known = max(shares, key=shares.get)
+    shift = wording.calibration_shift(config, tmp_path, videos, [known, "person moving left"])
+    assert shift.shape == (2,) and np.isfinite(shift).all()
+    low, high = (8 * edge(shares.values()) - 0.1 for edge in (min, max))
+    assert (low - 1e-9 <= shift).all() and (shift <= high + 1e-9).all()
+
+
+def test_a_users_phrase_is_read_as_the_data_sets_are():
+    assert wording.sentence("  light color vehicles in the left ") == "light-color car in the left"
+    assert wording.sentence("two persons") == referring.convert("two-persons") == "two pedestrian"

@@ -1,0 +1,32 @@
+"""Scores results of tracking with words that lie on disk, ours or others':
+
+    python -m trackers.evaluation --results FOLDER [--seqmap FILE] [--out FOLDER]
+
+FOLDER holds VIDEO/PHRASE/{gt,predict}.txt. Prints the paper's row and a row a phrase; --out gets results.json and
+table.md.
+"""
+
+from absl import flags
+from etils import epath
+
+from trackers import errors
+from trackers.evaluation import referring
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    del argv
+    scores = referring.score(FLAGS.results, FLAGS.seqmap)
+    text = referring.report(epath.Path(FLAGS.results).name, scores)
+    if FLAGS.out:
+        referring.write_report(FLAGS.out, text, scores)
+    print(text)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("results", None, "Folder of VIDEO/PHRASE/{gt,predict}.txt.")
+    flags.DEFINE_string("seqmap", None, "File of lines VIDEO+PHRASE to score; default FOLDER/seqmap.txt, else all.")
+    flags.DEFINE_string("out", None, "Folder for results.json and table.md; none: printed only.")
+    flags.mark_flags_as_required(["results"])
+    errors.run(main)

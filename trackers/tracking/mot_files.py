@@ -1,0 +1,152 @@
+"""Tracks as MOTChallenge text files: one box a line, frame,id,x,y,w,h,confidence,class,visibility.
+
+The columns after h may be absent. Frames and boxes are kept as written: frames usually count from 1, x and y are of the
+top left corner in pixels, and confidence 0 marks a row of ground truth that does not count.
+"""
+
+import dataclasses
+
+import numpy as np
+from etils import epath
+
+from trackers.errors import InputError
+
+# A frame number or an id beyond this is damage: it would not survive the way through float64.
+_LARGEST = 2**53
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracks:
+    """Boxes of any tracker, or of the ground truth, sorted by frame. n rows.
+
+    frames, ids: (n,) int64. boxes: (n, 4) float64 x, y, w, h in pixels. confidence: (n,) float64, 1 where not given.
+    labels: (n,) int64 class numbers, 1 where not given.
+    """
+
+    frames: np.ndarray
+    ids: np.ndarray
+    boxes: np.ndarray
+    confidence: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.frames)
+
+    def select(self, rows):
+        """The rows of a mask or an index array, in their order."""
+        return Tracks(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+    def with_boxes(self, boxes):
+        """The same tracks with other boxes (n, 4)."""
+        return dataclasses.replace(self, boxes=np.asarray(boxes, np.float64))
+
+
+def from_rows(frames, ids, boxes, confidence=None, labels=None, source="tracks"):
+    """Tracks from columns, sorted by frame (rows of a frame keep their order).
+
+    Raises: InputError naming `source` where an id occurs twice in a frame, or a number is not finite or not whole.
+    """
+    count = len(frames)
+    boxes = np.asarray(boxes, np.float64).reshape(count, 4)
+    confidence = np.ones(count) if confidence is None else np.asarray(confidence, np.float64)
+    labels = np.ones(count) if labels is None else np.asarray(labels)
+    whole = {}
+    for name, column in (("frame", frames), ("id", ids), ("class", labels)):
+        column = np.asarray(column, np.float64)
+        bad = ~np.isfinite(column) | (column != np.floor(column)) | (np.abs(column) > _LARGEST)
+        if bad.any():
+            raise InputError(
+                f"{source}: row {int(np.argmax(bad)) + 1} has {name} {column[bad][0]:g}: give whole numbers"
+            )
+        whole[name] = column.astype(np.int64)
+    bad = ~np.isfinite(boxes).all(axis=1)
+    if bad.any():
+        raise InputError(f"{source}: row {int(np.argmax(bad)) + 1} has a box that is not finite")
+    order = np.argsort(whole["frame"], kind="stable")
+    tracks = Tracks(whole["frame"], whole["id"], boxes, confidence, whole["class"]).select(order)
+    keys, counts = np.unique(np.stack([tracks.frames, tracks.ids]), axis=1, return_counts=True)
+    if (counts > 1).any():
+        frame, number = keys[:, np.argmax(counts > 1)]
+        raise InputError(f"{source}: id {number} is twice in frame {frame}; an object has one box a frame")
+    return tracks
+
+
+def empty():
+    """Tracks without a row."""
+    return from_rows(np.zeros(0), np.zeros(0), np.zeros((0, 4)))
+
+
+def read(path):
+    """Tracks of a file; columns separated by commas or white space, empty lines skipped, an empty file has no rows.
+
+    Raises: InputError naming the file, and the line where there is one, for what cannot be read.
+    """
+    path = epath.Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        remedy = "give a text file of lines frame,id,x,y,w,h,..."
+        raise InputError(f"tracks {path} cannot be read: {remedy}") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        cells = line.replace(",", " ").split()
+        if not cells:
+            continue
+        try:
+            values = [float(cell) for cell in cells[:8]]
+        except ValueError:
+            raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
+        if len(values) < 6:
+            raise InputError(f"{path} line {number}: {len(values)} columns, frame,id,x,y,w,h are needed")
+        rows.append(values + [1.0] * (8 - len(values)))
+    table = np.array(rows, np.float64).reshape(len(rows), 8)
+    return from_rows(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7], source=path)
+
+
+def write(path, tracks):
+    """Writes a result file, frame,id,x,y,w,h,confidence,-1,-1,-1 with two decimals; folders are made."""
+    _write(path, tracks, "-1,-1,-1")
+
+
+def write_truth(path, tracks):
+    """Writes a ground-truth file as TrackEval wants it: frame,id,x,y,w,h,1,1,1, all of the one class."""
+    _write(path, dataclasses.replace(tracks, confidence=np.ones(len(tracks))), "1,1")
+
+
+def _write(path, tracks, rest):
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for frame, number, box, confidence in zip(tracks.frames, tracks.ids, tracks.boxes, tracks.confidence, strict=True):
+        numbers = ",".join(f"{value:.2f}" for value in box)
+        lines.append(f"{frame},{number},{numbers},{confidence:g},{rest}\n")
+    path.write_text("".join(lines))
+
+
+def merge(parts):
+    """Tracks of several files of one video (cars and pedestrians, say) as one; the ids of each part are moved above
+    the largest of those before it, as iKUN's program does."""
+    offset, moved = 0, []
+    for part in parts:
+        moved.append(dataclasses.replace(part, ids=part.ids + offset))
+        offset = max(offset, int(moved[-1].ids.max(initial=offset)))
+    columns = [np.concatenate([getattr(part, f.name) for part in moved]) for f in dataclasses.fields(Tracks)]
+    return from_rows(*columns)
+
+
+def renumber(tracks, shift):
+    """The same tracks with `shift` added to every frame number."""
+    return dataclasses.replace(tracks, frames=tracks.frames + shift)
+
+
+def pieces(frames):
+    """Where one track runs without a missing frame.
+
+    Args: frames: (n,) int, ascending, no two equal. Returns: [slice] of the runs of consecutive numbers, in order.
+    """
+    frames = np.asarray(frames)
+    if not len(frames):
+        return []
+    breaks = np.flatnonzero(np.diff(frames) != 1) + 1
+    edges = [0, *breaks.tolist(), len(frames)]
+    return [slice(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
