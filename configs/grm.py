@@ -8,8 +8,9 @@ b256         Paper: LaSOT AUC 69.9, TrackingNet AUC 84.0, NfS30 65.6, UAV123 70.
 b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4 with the one-shot protocol. Result here: not yet run.
 l320         Paper: LaSOT AUC 71.4, TrackingNet AUC 84.4, UAV123 72.2, AVisT 55.1. Result here: not yet run.
 tiny         For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
-demo         The main job: `make demo`, 8:30 on 2 CPU cores. Result: validation IoU 0.56 (0.31 with the wrong template); AO 51.3, 49.6 and 47.7 on procedural sequences of seeds 1, 4 and 5 (static box 17.4, 14.9,
-             17.1), 19.3 on eight real ones (static box 17.1).
+demo         The main job: `make demo`, 8:30 on 2 CPU cores. Result: validation IoU 0.56 (0.31 with the wrong template);
+             AO 51.3, 49.6 and 47.7 on procedural sequences of seeds 1, 4 and 5 (static box 17.4, 14.9, 17.1), 19.3 on
+             eight real ones (static box 17.1).
 """
 
 import ml_collections
