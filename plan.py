@@ -44,13 +44,14 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
     program, shapes = train.assemble(config, mesh), loader.shapes(config)
     inputs = steps.abstract_inputs(program, shapes, batch, mesh)
     state = program.target
+    at_once = batch / (mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate)
     known = {
         "name": name, "topology": topology.name, "chip": topology.chip, "mesh": dict(mesh.shape), "batch": batch,
         "parameters": steps.parameters(program), "params": steps.bytes_on_each(state.params),
         "optimizer": steps.bytes_on_each(state.opt_state), "average": steps.bytes_on_each(state.ema),
         "rest": steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])),
-        "saved": steps.saved_for_backward(program, shapes, batch / (mesh.shape["data"] * mesh.shape["fsdp"])),
-        "model_flops": model_flops(config, mesh, program, inputs),
+        "saved": steps.saved_for_backward(program, shapes, at_once),
+        "model_flops": train.model_flops(config, mesh, program, inputs),
         "steps": schedules.total_steps(config),
     }  # fmt: skip
     shared = steps.flops(program, inputs) / mesh.size
@@ -73,19 +74,6 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
         rows = steps.synthetic_batch(shapes, batch)
         known["measured"] = min(steps.measure(program, compiled, rows, mesh, repeats=3))
     return reports.Plan(**known)
-
-
-def model_flops(config, mesh, program, inputs):
-    """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
-
-    Args: config: whole config. program, inputs: of it on mesh (train.assemble, steps.abstract_inputs).
-    """
-    if config.model.get("remat", "none") != "none":
-        config = config.copy_and_resolve_references()
-        config.model.remat = "none"
-        program = train.assemble(config, mesh)
-        inputs = (program.target, *inputs[1:])
-    return steps.flops(program, inputs)
 
 
 def find_batch(plan_of, start, shards, say=print):

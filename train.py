@@ -6,7 +6,6 @@ that was stopped, at any moment and on any number of devices, and takes the very
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import math
 import time
@@ -23,12 +22,26 @@ from ml_collections import config_flags
 import trackers
 from data_pipelines import loader
 from trackers import errors, objectives
-from trackers.training import checkpoints, freezing, initial, metrics, processes, schedules, sharding, state
+from trackers.planning import chips, steps
+from trackers.training import (
+    accumulation,
+    checkpoints,
+    freezing,
+    initial,
+    metrics,
+    processes,
+    schedules,
+    sharding,
+    state,
+    tracing,
+)
 
 RNG_NAMES = ("gumbel", "dropout", "droppath")
 
 
-def train_step(train_state, batch, key, frozen=None, *, objective, optimizer, ema_decay=0.0, epoch_steps=1, fixed=()):
+def train_step(
+    train_state, batch, key, frozen=None, *, objective, optimizer, ema_decay=0.0, epoch_steps=1, fixed=(), accumulate=1
+):
     """One step of training, pure.
 
     Args:
@@ -41,19 +54,22 @@ def train_step(train_state, batch, key, frozen=None, *, objective, optimizer, em
       ema_decay: of the moving average; read only where the state keeps one.
       epoch_steps: steps of an epoch.
       fixed: patterns of the parameters that are not trained (config.train.frozen).
+      accumulate: parts that the batch is taken in, one after another (accumulation.py).
 
-    Returns: (TrainState, metrics): the objective's () float32 scalars, "grad_norm" before clipping, and "bad_leaf" ()
-      int32, the first leaf (in tree order) with a non-finite gradient, -1 for none.
+    Returns: (TrainState, metrics): the objective's () float32 scalars, the norms "grad_norm" (before clipping),
+      "update_norm" and "param_norm" (after the step), and "bad_leaf" () int32, the first leaf (in tree order) with a
+      non-finite gradient, -1 for none.
     """
     keys = jax.random.split(jax.random.fold_in(key, train_state.step), len(RNG_NAMES))
     rngs = {name: keys[i] for i, name in enumerate(RNG_NAMES)}
     given = objectives.given(objective, epoch=train_state.step // epoch_steps + 1, frozen=frozen)
 
-    def loss(params):
-        params = freezing.stop(params, fixed)
-        return objective(params, train_state.batch_stats, batch, rngs=rngs, train=True, **given)
+    def loss(params, batch_stats, batch, rngs):
+        return objective(freezing.stop(params, fixed), batch_stats, batch, rngs=rngs, train=True, **given)
 
-    (_, (scalars, batch_stats)), grads = jax.value_and_grad(loss, has_aux=True)(train_state.params)
+    summed = getattr(objective, "reduction", "mean") == "sum"
+    taken = train_state.params, train_state.batch_stats, batch, rngs
+    grads, scalars, batch_stats = accumulation.gradients(loss, *taken, accumulate, summed)
     squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
     bad = ~jnp.isfinite(squares)
     updates, opt_state = optimizer.update(grads, train_state.opt_state, train_state.params)
@@ -64,8 +80,9 @@ def train_step(train_state, batch, key, frozen=None, *, objective, optimizer, em
     train_state = train_state.replace(
         step=train_state.step + 1, params=params, opt_state=opt_state, batch_stats=batch_stats, ema=ema
     )
+    norms = {"update_norm": optax.global_norm(updates), "param_norm": optax.global_norm(params)}
     bad_leaf = jnp.where(bad.any(), jnp.argmax(bad), -1)
-    return train_state, {**scalars, "grad_norm": jnp.sqrt(squares.sum()), "bad_leaf": bad_leaf}
+    return train_state, {**scalars, **norms, "grad_norm": jnp.sqrt(squares.sum()), "bad_leaf": bad_leaf}
 
 
 def eval_step(variables, batch, epoch=1, frozen=None, *, objective):
@@ -120,12 +137,14 @@ def assemble(config, mesh):
     target = placed(lambda key: create(trackers.init(model, key)))
     frozen = {} if teacher is None else placed(lambda key: trackers.init(teacher, key))
     sharding.check_sharded(target.params, mesh, config.mesh.max_unsharded)
+    sharding.check_parts(mesh, config.train.batch_size, config.accumulate)
     settings = {"objective": objective, "optimizer": optimizer, "ema_decay": config.train.ema_decay}
     settings |= {"epoch_steps": schedules.steps_per_epoch(config), "fixed": tuple(config.train.get("frozen", ()))}
+    settings["accumulate"] = config.accumulate
     where = lambda tree: jax.tree.map(lambda leaf: leaf.sharding, tree)  # noqa: E731
     whole = sharding.replicated(mesh)
     take_step = jax.jit(
-        functools.partial(train_step, **settings),
+        sharding.under(mesh, functools.partial(train_step, **settings)),
         in_shardings=(where(target), sharding.batch_sharding(mesh), whole, where(frozen)),
         out_shardings=(where(target), whole),
         donate_argnums=0,
@@ -174,12 +193,17 @@ def validate(evaluate, variables, config, rows, mesh, *given, summary=objectives
     return {f"validation/{name}": value for name, value in summary(mean.take()).items()}
 
 
-def batch_hash(batch):
-    """SHA-1 of this process's rows of a batch (hex)."""
-    digest = hashlib.sha1()
-    for name in sorted(batch):
-        digest.update(name.encode() + batch[name].tobytes())
-    return digest.hexdigest()
+def model_flops(config, mesh, program, inputs):
+    """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
+
+    Args: config: whole config. program, inputs: of it on mesh (assemble, steps.abstract_inputs).
+    """
+    if config.model.get("remat", "none") != "none":
+        config = config.copy_and_resolve_references()
+        config.model.remat = "none"
+        program = assemble(config, mesh)
+        inputs = (program.target, *inputs[1:])
+    return steps.flops(program, inputs)
 
 
 def train(config, workdir, max_steps=None):
@@ -192,6 +216,7 @@ def train(config, workdir, max_steps=None):
 
     Raises: InputError, UsageError for what is wrong with config, data, checkpoints, or a loss that is not finite.
     """
+    trace = tracing.Trace(config.profile, workdir)
     primary = jax.process_index() == 0
     say = functools.partial(print, flush=True) if primary else lambda *_: None
 
@@ -205,6 +230,10 @@ def train(config, workdir, max_steps=None):
     init_key, _ = jax.random.split(jax.random.key(config.seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
     say(sharding.describe(program.target.params, mesh))
+    chip, pair_flops = chips.published(mesh.devices.flat[0]), 0.0
+    if chip is not None:
+        inputs = steps.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
+        pair_flops = model_flops(config, mesh, program, inputs) / config.train.batch_size
 
     batch_size, epoch = config.train.batch_size, schedules.steps_per_epoch(config)
     total = schedules.total_steps(config)
@@ -213,7 +242,9 @@ def train(config, workdir, max_steps=None):
     whole = sharding.replicated(mesh)
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(config.seed))[1], out_shardings=whole)()
-    evaluate = jax.jit(functools.partial(eval_step, objective=program.objective), out_shardings=whole)
+    evaluate = sharding.under(mesh, functools.partial(eval_step, objective=program.objective))
+    evaluate = jax.jit(evaluate, out_shardings=whole)
+    batch_hash = metrics.BatchHash(mesh) if config.train.debug_batch_hash else None
 
     checkpoints.claim_workdir(workdir, config)
     with checkpoints.Checkpoints(workdir, config, config.train.keep_checkpoints) as saved:
@@ -228,6 +259,7 @@ def train(config, workdir, max_steps=None):
         late, mean, latest, began = metrics.Late(), metrics.Mean(), {}, time.monotonic()
         with (
             processes.Preemption() as preemption,
+            trace,
             metrics.Writer(workdir, start, primary) as writer,
             metrics.Progress(last * batch_size, start * batch_size, primary) as progress,
         ):
@@ -249,8 +281,8 @@ def train(config, workdir, max_steps=None):
                 if step % config.train.log_every_steps == 0 or step == last:
                     rate = progress.rate()
                     latest.update(mean.take(), learning_rate=float(learning_rate(step - 1)), epoch=step / epoch)
-                    if rate:
-                        latest.update(pairs_per_second=rate, pairs_per_second_per_device=rate / mesh.size)
+                    latest.update(examples_seen=step * batch_size, **metrics.memory(jax.local_devices()[0]))
+                    latest.update(metrics.throughput(rate, mesh.size, pair_flops, chip and chip.flops))
                     writer.write(step, latest)
                     progress.report(step, latest, rate)
 
@@ -269,11 +301,13 @@ def train(config, workdir, max_steps=None):
             validation, validated = {}, -1
             for step in range(start + 1, last + 1):
                 batch = next(data)
-                if config.train.debug_batch_hash:
+                if batch_hash is not None:
                     writer.write(step, {"batch_hash": batch_hash(batch)})
                 placed = sharding.put_batch(batch, mesh)
+                trace.before(step)
                 with jax.transfer_guard("disallow"):
                     train_state, scalars = program.take_step(train_state, placed, step_key, frozen)
+                trace.after(step, scalars)
                 record(late.push(step, scalars))
                 leaving = preemption.reached(step)
                 if leaving or step == last or step % config.train.checkpoint_every_steps == 0:

@@ -1,28 +1,32 @@
-"""Does distillation help at tiny size, on procedural video? Trains everything and prints validation IoU.
+"""Does distillation help at tiny size, on procedural video? Trains everything and prints a table of validation IoU.
 
-    python -m benchmarks.distillation --workdir DIR [--seeds 3] [--teacher_steps 2000] [--steps 1000]
+    python -m benchmarks.distillation --workdir DIR [--seeds 3] [--teacher_steps 2000] [--steps 2500]
 
-Per seed: a MixViT teacher; a four-layer student alone and one taught by it (stage 1), at equal steps; then two layers
-left of the taught one, by fading the others (half of the steps) and going on, beside two layers that start as its first
-two (Tea-fir). Validation pairs are the same for all. What is finished in DIR is not trained again.
+Per seed: a MixViT teacher; a four-layer student alone and one taught by it (stage 1), from the same first weights, on
+the same pairs, for as many steps; then two layers left of the taught one, by fading the others (half of the steps) and
+going on, beside two layers that start as its first two (Tea-fir), again for as many steps. All runs of a seed have the
+same validation pairs; "wrong template" is the IoU when every search crop is shown with its neighbor's template. A run
+in DIR that was stopped goes on where it stood, and what is finished is not trained again.
 """
 
 import json
 import statistics
 from pathlib import Path
 
+import jax
 from absl import flags
 
 import train
 from configs import mixformer_v2, mixvit
 from trackers import errors
+from trackers.evaluation import tables
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
-flags.DEFINE_integer("seeds", 1, "How often everything is trained.")
-flags.DEFINE_integer("teacher_steps", 2000, "Steps of the teacher.")
-flags.DEFINE_integer("steps", 1000, "Steps of each student of stage 1.")
-flags.DEFINE_integer("prune_steps", 500, "Steps of each student of stage 2, fading included.")
+flags.DEFINE_integer("seeds", 1, "How often everything is trained.", lower_bound=1)
+flags.DEFINE_integer("teacher_steps", 2000, "Steps of the teacher.", lower_bound=40)
+flags.DEFINE_integer("steps", 2500, "Steps of each student of stage 1.", lower_bound=40)
+flags.DEFINE_integer("prune_steps", 1000, "Steps of each student of stage 2, fading included.", lower_bound=80)
 
 _ROWS = (
     ("teacher (MixViT)", "teacher"),
@@ -31,33 +35,37 @@ _ROWS = (
     ("2 layers, Tea-fir", "fir2"),
     ("2 layers, pruned", "depth2"),
 )
+_METRICS = ("iou", "wrong_template_iou")
 
 
 def main(argv):
     del argv
-    results = {name: [] for _, name in _ROWS}
-    for seed in range(FLAGS.seeds):
-        for name, value in _one(Path(FLAGS.workdir) / f"seed{seed}", seed).items():
-            results[name].append(value)
-    print(f"{'':22s}{'validation IoU':>16s}{'spread':>10s}  each seed")
+    # The runs of all seeds compile the same programs.
+    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.workdir).resolve() / "compiled"))
+    seeds = [_one(Path(FLAGS.workdir) / f"seed{seed}", seed) for seed in range(FLAGS.seeds)]
+    rows = []
     for label, name in _ROWS:
-        values = results[name]
-        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-        each = " ".join(f"{value:.3f}" for value in values)
-        print(f"{label:22s}{statistics.mean(values):16.3f}{spread:10.3f}  {each}")
+        overlaps, wrong = ([found[name][metric] for found in seeds] for metric in _METRICS)
+        spread = f"{statistics.stdev(overlaps):.3f}" if len(overlaps) > 1 else ""
+        each = " ".join(f"{value:.3f}" for value in overlaps)
+        rows.append([label, f"{statistics.mean(overlaps):.3f}", spread, each, f"{statistics.mean(wrong):.3f}"])
+    print(tables.markdown(["", "validation IoU", "spread", "each seed", "wrong template"], rows))
 
 
 def _one(folder, seed):
-    """{run: validation IoU} of one seed."""
-    run = lambda name, config, steps: _run(folder / name, config, seed, steps)  # noqa: E731
+    """{run: {metric: value}} of one seed."""
+
+    def run(name, config, steps):
+        return _run(folder / name, config, seed, steps)
+
+    teacher, taught, pruned = (folder / name for name in ("teacher", "stage1", "prune"))
     found = {"teacher": run("teacher", _teacher(), FLAGS.teacher_steps)}
     for name in ("alone", "stage1"):
-        found[name] = run(name, _stage(name, teacher=folder / "teacher"), FLAGS.steps)
-    stage1 = {"teacher": folder / "stage1", "init": folder / "stage1"}
-    found["fir2"] = run("fir2", _stage("fir2", **stage1), FLAGS.prune_steps)
-    run("prune", _stage("prune", **stage1), FLAGS.prune_steps // 2)
-    rest = _stage("depth2", teacher=folder / "stage1", init=folder / "prune")
-    found["depth2"] = run("depth2", rest, FLAGS.prune_steps - FLAGS.prune_steps // 2)
+        found[name] = run(name, _stage(name, teacher, teacher), FLAGS.steps)
+    found["fir2"] = run("fir2", _stage("fir2", taught, taught), FLAGS.prune_steps)
+    fading = FLAGS.prune_steps // 2
+    run("prune", _stage("prune", taught, taught), fading)
+    found["depth2"] = run("depth2", _stage("depth2", taught, pruned), FLAGS.prune_steps - fading)
     return found
 
 
@@ -67,30 +75,31 @@ def _teacher():
     with config.unlocked():
         config.model = student.teacher.model
         config.data, config.tracking, config.train = student.data, student.tracking, student.train
+        # It starts from random weights: matching is found on flat colors.
+        config.train.encoder_multiplier = 1.0
+        config.data.synthetic.detail_steps = FLAGS.teacher_steps // 3
     return config
 
 
-def _stage(name, teacher, init=None):
+def _stage(name, teacher, init):
     config = mixformer_v2.get_config(f"tiny_{name}")
-    config.teacher.checkpoint = str(teacher)
-    if init is not None:
-        config.init.checkpoint = str(init)
+    config.teacher.checkpoint, config.init.checkpoint = str(teacher), str(init)
     return config
 
 
 def _run(workdir, config, seed, steps):
-    """Trains for `steps` steps, the schedules fitted to them, and returns the validation IoU at their end."""
+    """Trains for `steps` steps, the schedules fitted to them; returns {metric: value} of the last validation."""
     with config.unlocked(), config.ignore_type():
         config.seed = seed
         epoch = max(1, steps // config.train.total_epochs)
         config.data.pairs_per_epoch = epoch * config.train.batch_size
         config.train.total_epochs = steps / epoch
         config.train.validate_every_epochs = 0
-        config.data.synthetic.detail_steps = min(config.data.synthetic.detail_steps, steps // 2)
     if code := train.train(config, str(workdir)):
         raise SystemExit(code)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [line["validation/iou"] for line in lines if "validation/iou" in line][-1]
+    last = [line for line in lines if "validation/iou" in line][-1]
+    return {metric: last[f"validation/{metric}"] for metric in _METRICS}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """GRM's division executed as a mask against three separate attentions (paper: "Speedup by Attention Masking").
 
-    python benchmarks/masking.py [--width 768] [--heads 12] [--template 64] [--search 256] [--batch 8] [--share 0.5]
+    python -m benchmarks.masking [--width 768] [--heads 12] [--template 64] [--search 256] [--batch 8] [--share 0.5]
 
 Separate attentions have sizes that differ from sample to sample: they cannot be batched, and under jit every new count
 of tokens would be compiled again. So the separate form runs sample by sample, op by op, as the authors' does; a second

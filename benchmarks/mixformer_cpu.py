@@ -5,17 +5,21 @@
 network: the forward pass alone, as the field counts; once in full (templates and search) and once with the templates'
 keys and values kept, which is what tracking does. end to end: a frame of 640 x 480 in memory to a box in pixels: crop,
 normalization, network, mapping back (no image decoding). PyTorch, where it can be imported, runs eagerly in inference
-mode with the same weights on the same threads; its network is written here as plainly as a user would. Rows take turns.
+mode with the same weights on the same threads; its network is written here as plainly as a user would, and it crops
+with OpenCV, as the authors' trackers do. Rows take turns.
 "core ms" is processor time of all threads, which other work on the machine distorts less than the clock, though threads
 that wait busily count; "fastest" is the one best frame. Random weights: speed does not depend on them.
 """
 
 import argparse
+import math
 import os
 import statistics
 import time
 
 ROUNDS = 5
+# The frame of the end-to-end rows (height, width), and the box in it, x,y,w,h in pixels.
+FRAME, BOX = (480, 640, 3), (200, 150, 90, 60)
 
 
 def arguments():
@@ -32,6 +36,19 @@ def milliseconds(run):
     clock, cores = time.perf_counter(), time.process_time()
     run()
     return 1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores)
+
+
+def multiply_adds(config):
+    """What a frame costs with and without the templates' keys and values kept, in words."""
+    import trackers
+    from trackers.evaluation import cost
+
+    count = cost.of_tracker(trackers.build(config.model))
+    giga = {part: f"{count[part] / 1e9:.3f} G" for part in ("whole", "search", "template")}
+    return (
+        f"multiply-adds of a frame: {giga['whole']} in full, {giga['search']} with the templates kept"
+        f" ({giga['template']} when one changes); {count['parameters'] / 1e6:.1f} M parameters"
+    )
 
 
 def jax_rows(config):
@@ -52,9 +69,8 @@ def jax_rows(config):
     locate = jax.jit(lambda cache, s: model.apply(variables, cache, s, method="locate"))
     cache = jax.jit(lambda t: model.apply(variables, t, box, method="encode_template"))(template)
     tracker = single_object.Tracker(model, {**config.tracking, "update_interval": 0})
-    frame = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    start = np.array([200, 150, 90, 60], np.float32)
-    state = tracker.init(variables, frame, start)
+    frame = np.random.default_rng(0).integers(0, 256, FRAME, np.uint8)
+    state = tracker.init(variables, frame, np.float32(BOX))
     rows = {
         "JAX, network, full": lambda: jax.block_until_ready(full(template, search)),
         "JAX, network, templates kept": lambda: jax.block_until_ready(locate(cache, search)),
@@ -64,15 +80,34 @@ def jax_rows(config):
     return rows, convert.from_variables(variables, config.model), inputs, full(template, search).box
 
 
-def torch_rows(weights, inputs, sizes, threads):
+def cropped(frame, box, factor, size):
+    """A crop around a box x,y,w,h as the field's trackers cut it: (size,size,3) uint8, its left and top, its scale."""
+    import cv2
+
+    x, y, w, h = box
+    side = math.ceil(math.sqrt(w * h) * factor)
+    left, top = round(x + (w - side) / 2), round(y + (h - side) / 2)
+    inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
+    height, width = frame.shape[:2]
+    borders = max(-top, 0), max(top + side - height, 0), max(-left, 0), max(left + side - width, 0)
+    whole = cv2.copyMakeBorder(inside, *borders, cv2.BORDER_CONSTANT)
+    return cv2.resize(whole, (size, size)), left, top, size / side
+
+
+def torch_rows(weights, inputs, sizes, factor, threads):
     """The same in eager PyTorch: {row: function}, and the box of the full forward (1,4) cx,cy,w,h."""
+    import numpy as np
     import torch
     from torch.nn import functional
+
+    from trackers.ops.crops import IMAGENET_MEAN, IMAGENET_STD
 
     torch.set_num_threads(threads)
     weights = {key: torch.from_numpy(value.copy()) for key, value in weights.items()}
     heads, depth, patch = sizes
-    linear = lambda x, name: functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])  # noqa: E731
+
+    def linear(x, name):
+        return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     def norm(x, name, eps):
         return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
@@ -116,13 +151,13 @@ def torch_rows(weights, inputs, sizes, threads):
     def templates():
         return embed(template, "pos_embed_t").flatten(0, 1)[None]
 
-    def rest():
-        return torch.cat([embed(search, "pos_embed_s"), extra], dim=1)
+    def rest(images):
+        return torch.cat([embed(images, "pos_embed_s"), extra], dim=1)
 
     @torch.inference_mode()
     def full():
         own = templates()
-        x = torch.cat([own, rest()], dim=1)
+        x = torch.cat([own, rest(search)], dim=1)
         for i in range(depth):
             x, _ = block(i, x, own.shape[1])
         return heads_of(x[:, -4:])
@@ -138,13 +173,28 @@ def torch_rows(weights, inputs, sizes, threads):
     memory = keep()
 
     @torch.inference_mode()
-    def cached():
-        x = rest()
+    def cached(images=search):
+        x = rest(images)
         for i in range(depth):
             x, _ = block(i, x, 0, memory[i])
         return heads_of(x[:, -4:])
 
-    return {"PyTorch eager, network, full": full, "PyTorch eager, network, templates kept": cached}, full()[0].numpy()
+    frame, size = np.random.default_rng(0).integers(0, 256, FRAME, np.uint8), search.shape[-1]
+    mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+
+    @torch.inference_mode()
+    def end_to_end():
+        crop, left, top, scale = cropped(frame, BOX, factor, size)
+        images = torch.from_numpy(crop).permute(2, 0, 1)[None].float().sub(mean).div(deviation)
+        cx, cy, w, h = (cached(images)[0][0] * (size / scale)).tolist()
+        return left + cx - w / 2, top + cy - h / 2, w, h
+
+    rows = {
+        "PyTorch eager, network, full": full,
+        "PyTorch eager, network, templates kept": cached,
+        "PyTorch eager, end to end, templates kept": end_to_end,
+    }
+    return rows, full()[0].numpy()
 
 
 def main():
@@ -162,7 +212,7 @@ def main():
     rows, weights, inputs, box = jax_rows(config)
     try:
         sizes = config.model.heads, config.model.depth, config.model.patch_size
-        others, other_box = torch_rows(weights, inputs, sizes, args.threads)
+        others, other_box = torch_rows(weights, inputs, sizes, config.tracking.search_factor, args.threads)
         print(f"largest difference of the boxes, JAX and PyTorch: {np.abs(box - other_box).max():.1e}")
         rows |= others
     except ImportError:
@@ -173,7 +223,8 @@ def main():
     for _ in range(ROUNDS):
         for name, run in rows.items():
             times[name] += [milliseconds(run) for _ in range(max(1, args.frames // ROUNDS))]
-    print(f"MixFormerV2 {args.variant}, batch 1, {args.threads} cores, JAX in {args.dtype}, PyTorch in float32\n")
+    print(f"MixFormerV2 {args.variant}, batch 1, {args.threads} cores, JAX in {args.dtype}, PyTorch in float32")
+    print(f"{multiply_adds(config)}\n")
     print("| what | ms | frames/s | fastest ms | core ms |\n|---|---|---|---|---|")
     for name, found in times.items():
         clock, cores = zip(*found, strict=True)

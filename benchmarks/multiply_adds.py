@@ -1,6 +1,6 @@
 """Multiply-adds and parameters of trackers, template and search counted apart, read off the program itself.
 
-    python benchmarks/multiply_adds.py configs/grm.py:b256 configs/grm.py:l320 [...]
+    python -m benchmarks.multiply_adds configs/grm.py:b256 configs/grm.py:l320 [...]
 
 template: once a target. search: every frame, with the template's keys and values cached where no template token looks
 at a search token. whole: one full forward, what papers call FLOPs. Counted are matrix products and convolutions, one
@@ -18,9 +18,14 @@ HEADS = ["config", "template G", "search G", "whole G", "parameters M"]
 
 
 def get_config(name):
-    """The config that FILE.py:VARIANT names."""
+    """The config that FILE.py:VARIANT names.
+
+    Raises: OSError for a file that is not there, ValueError for one that is no Python file, or another variant.
+    """
     path, _, variant = name.partition(":")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None:
+        raise ValueError(f"{path}: give a config file, e.g. configs/grm.py:b256")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(*[variant] if variant else [])

@@ -20,6 +20,7 @@ import plan
 import train
 from benchmarks import multiply_adds
 from data_pipelines import loader
+from trackers import errors
 from trackers.evaluation import tables
 from trackers.planning import chips, steps, topologies
 from trackers.training import sharding
@@ -28,18 +29,29 @@ HEADS = ["config", "batch", "mesh", "step ms", "range", "pairs/s/chip", "model T
 
 
 def changed(config, settings):
-    """The config with "key.key=value" settings, values as Python writes them or plain words."""
+    """The config with "key.key=value" settings, values as Python writes them or plain words.
+
+    Raises: UsageError for a key that the config does not have, or a value of another type than it has there.
+    """
     config = config.copy_and_resolve_references()
     for item in settings:
         key, _, value = item.partition("=")
         with contextlib.suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value)
-        config.update_from_flattened_dict({key: value})
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (AttributeError, KeyError):
+            raise errors.UsageError(f"--set {item}: the config has no setting {key}") from None
+        except TypeError:
+            raise errors.UsageError(f"--set {item}: {value!r} is not of the type that {key} has") from None
     return config
 
 
 def measure(config, topology, mesh_text, batch, repeats):
-    """(seconds of each step, model FLOPs of a step on all chips, mesh)."""
+    """(seconds of each step, model FLOPs of a step on all chips, mesh).
+
+    Raises: UsageError for a mesh or batch that does not divide over the devices.
+    """
     with config.unlocked():
         config.train.batch_size = batch
         config.mesh.update(plan.mesh_sizes(mesh_text))
@@ -49,7 +61,7 @@ def measure(config, topology, mesh_text, batch, repeats):
     inputs = steps.abstract_inputs(program, shapes, batch, mesh)
     compiled = program.take_step.lower(*inputs).compile()
     seconds = steps.measure(program, compiled, steps.synthetic_batch(shapes, batch), mesh, repeats)
-    return seconds, plan.model_flops(config, mesh, program, inputs), mesh
+    return seconds, train.model_flops(config, mesh, program, inputs), mesh
 
 
 def main():
@@ -61,6 +73,14 @@ def main():
     parser.add_argument("--devices", type=int, default=0, help="virtual devices on a CPU; 0 = what is here")
     parser.add_argument("--repeats", type=int, default=10)
     args = parser.parse_args()
+    try:
+        report(args)
+    except (OSError, ValueError) as error:
+        parser.error(" ".join(str(error).split()))
+
+
+def report(args):
+    """Measures and prints what the command line asks for; ValueError for what is wrong with it."""
     platform = "cpu" if args.devices else jax.default_backend()
     topology = topologies.find(f"{platform}:{args.devices}" if args.devices else platform)
     config = changed(multiply_adds.get_config(args.config), args.set)
@@ -69,15 +89,19 @@ def main():
     rows = []
     for batch in args.batch or [config.train.batch_size]:
         seconds, flops, mesh = measure(config, topology, args.mesh, batch, args.repeats)
-        median = statistics.median(seconds)
-        rate = flops / median / mesh.size
-        axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1) or "1"
-        name = " ".join([args.config.removeprefix("configs/"), *args.set])
-        ms = [f"{1e3 * median:.1f}", f"{1e3 * min(seconds):.1f}-{1e3 * max(seconds):.1f}"]
-        shares = [f"{100 * rate / flops:.1f}" for flops in (chip.flops, real.flops)]
-        rows.append([name, str(batch), axes, *ms, f"{batch / median / mesh.size:.1f}", f"{rate / 1e12:.3f}", *shares])
+        rows.append(_row(" ".join([args.config, *args.set]), batch, mesh, seconds, flops, (chip.flops, real.flops)))
     print(f"{topology.devices[0].device_kind} x {mesh.size}; peak: {chip.source}; here {real.source}")
     print(tables.markdown(HEADS, rows))
+
+
+def _row(name, batch, mesh, seconds, flops, peaks):
+    median = statistics.median(seconds)
+    rate = flops / median / mesh.size
+    axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1) or "1"
+    ms = [f"{1e3 * median:.1f}", f"{1e3 * min(seconds):.1f}-{1e3 * max(seconds):.1f}"]
+    shares = [f"{100 * rate / peak:.1f}" for peak in peaks]
+    rates = [f"{batch / median / mesh.size:.1f}", f"{rate / 1e12:.3f}"]
+    return [name.removeprefix("configs/"), str(batch), axes, *ms, *rates, *shares]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ b     MixViT-B with the pyramid corner head: MixFormerV2's teacher. The program 
       --config.data.lasot=DIR --config.data.got10k=DIR --config.data.coco=DIR --config.data.trackingnet=DIR
       Result here: not yet run (no data sets and no accelerator were at hand).
 l     MixViT-L, templates of 192 and search crops of 384 pixels, plain corner head. Result here: not yet run.
-tiny  For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
+tiny  For tests: the recorded test network, 64/32 pixels, 16 steps on procedural video, which show that the loop runs.
+      Result: validation IoU 0.006, nothing learned; the teacher of benchmarks/distillation.py does learn.
 The plain head is --config.model.head.kind=corner; the online tracker's score module --config.model.score_head=True.
 """
 
@@ -26,6 +27,10 @@ def base():
     c = ml_collections.ConfigDict()
     # The only seed: weights, data and noise all derive from it.
     c.seed = 0
+    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
+    c.accumulate = 1
+    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
+    c.profile = ""
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -133,6 +138,8 @@ def base():
     # Pairs in a step, over all devices.
     c.train.batch_size = 128
     c.train.total_epochs = 500
+    # The rate is for this many pairs in a step and in proportion for others; 0 = as it stands.
+    c.train.learning_rate_batch = 0
     c.train.learning_rate = 1e-4
     # The encoder learns at this multiple of the rate.
     c.train.encoder_multiplier = 0.1
@@ -146,6 +153,8 @@ def base():
     c.train.warmup_epochs = 0.0
     # Patterns of the parameters that are not trained.
     c.train.frozen = ()
+    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
+    c.train.moment_dtype = "float32"
     # Decay of the exponential moving average of the parameters; 0 = none.
     c.train.ema_decay = 0.0
     c.train.log_every_steps = 50

@@ -3,7 +3,9 @@
 mot    trained on ground-truth tracks, e.g. MOT17/train or DanceTrack/train: VIDEO/gt/gt.txt.
        Aims at no figure of the paper. Hardware: one CPU is enough.
        python train.py --config configs/neural_kalman.py:mot --workdir DIR --config.data.trajectories.mot=/data/train
-       Result here: not yet run.
+       Result here, with --config.train.total_epochs=6 (6 minutes on a busy CPU) on the tracks of two SportsMOT clips
+       and TUD-Stadtmitte: on 1280 windows of two other videos (a SportsMOT clip, TUD-Campus) IoU of the filtered box
+       0.877, of the predicted one 0.805; the plain filter 0.822 and 0.760, the simulated detections themselves 0.880.
 tiny   trained on made tracks, no data needed; a minute on two shared CPU cores.
        python train.py --config configs/neural_kalman.py:tiny --workdir DIR
        Result here: on 512 held-out windows IoU of the filtered box 0.909, of the predicted one 0.875; the plain filter
@@ -28,6 +30,10 @@ def get_config(variant="mot"):
     c = ml_collections.ConfigDict()
     # Everything random derives from this.
     c.seed = 0
+    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
+    c.accumulate = 1
+    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
+    c.profile = ""
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -72,6 +78,8 @@ def get_config(variant="mot"):
     # Windows in a step, over all devices.
     c.train.batch_size = 64
     c.train.total_epochs = 20
+    # The rate is for this many windows in a step and in proportion for others; 0 = as it stands.
+    c.train.learning_rate_batch = 0
     c.train.learning_rate = 3e-3
     # There is no encoder; the key belongs to every config.
     c.train.encoder_multiplier = 1.0
@@ -83,6 +91,8 @@ def get_config(variant="mot"):
     c.train.drop_epoch = 0
     c.train.drop_factor = 1.0
     c.train.warmup_epochs = 0.2
+    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
+    c.train.moment_dtype = "float32"
     # Decay of the exponential moving average of the parameters; 0 = none.
     c.train.ema_decay = 0.0
     c.train.log_every_steps = 50

@@ -49,6 +49,10 @@ def _b16():
     c = ml_collections.ConfigDict()
     # The only seed: weights, data and noise all derive from it.
     c.seed = 0
+    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
+    c.accumulate = 1
+    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
+    c.profile = ""
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -173,6 +177,8 @@ def _b16():
     # Pairs in a step, over all devices.
     c.train.batch_size = 256
     c.train.total_epochs = 500
+    # The rate is for this many pairs in a step and in proportion for others; 0 = as it stands.
+    c.train.learning_rate_batch = 0
     c.train.learning_rate = 1e-4
     # Encoder and box positions learn at this multiple of the rate.
     c.train.encoder_multiplier = 0.1
@@ -184,6 +190,8 @@ def _b16():
     c.train.drop_epoch = 400
     c.train.drop_factor = 0.1
     c.train.warmup_epochs = 0.0
+    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
+    c.train.moment_dtype = "float32"
     # Decay of the exponential moving average of the parameters; 0 = none.
     c.train.ema_decay = 0.0
     c.train.log_every_steps = 50

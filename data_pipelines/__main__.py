@@ -6,6 +6,7 @@
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
+                                       [--config configs/ikun.py:tiny]
 
 check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
        training; the first problem with its file. Exit code 1 where there is one.
@@ -13,9 +14,11 @@ sheet  a PNG of training examples as the network gets them: template above searc
        the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
 phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
-referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer.
+referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
+       data.synthetic_referring of the config says where one is given.
 """
 
+import dataclasses
 import functools
 import sys
 
@@ -209,11 +212,14 @@ def write_referring():
 
     if not FLAGS.out:
         raise errors.UsageError("referring: give --out=FOLDER")
-    settings = synthetic_referring.ReferringSetConfig(
-        train_videos=FLAGS.train_videos, test_videos=FLAGS.test_videos, length=FLAGS.length
-    )
+    settings = synthetic_referring.ReferringSetConfig()
+    if FLAGS.config is not None:
+        settings = settings.from_config(FLAGS.config)
+    names = ("train_videos", "test_videos", "length")
+    given = {name: FLAGS[name].value for name in names if FLAGS.config is None or FLAGS[name].present}
+    settings = dataclasses.replace(settings, **given)
     synthetic_referring.write_set(FLAGS.out, settings, FLAGS.seed)
-    print(f"{FLAGS.train_videos} + {FLAGS.test_videos} videos of {FLAGS.length} frames in {FLAGS.out}")
+    print(f"{settings.train_videos} + {settings.test_videos} videos of {settings.length} frames in {FLAGS.out}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class ClipConfig:
     # Share of clips whose phrase holds; the others then get a phrase that means others, as often as it does, so that
     # words alone do not give the answer away. 0 = the program: every phrase of the video alike, so that few hold.
     positive_share: float = 0.0
+    # Phrases that are asked about a clip, drawn one by one; 1 = the program.
+    phrases_per_clip: int = 1
     # Token ids of a phrase.
     context_length: int = 77
 
@@ -53,8 +55,15 @@ class ClipConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise errors.UsageError(f"config.data.{name} {(low, high)}: give 0 < smallest <= largest")
+        if self.phrases_per_clip < 1:
+            raise errors.UsageError(f"config.data.phrases_per_clip {self.phrases_per_clip}: give 1 or more")
         if not 0 <= self.positive_share <= 1:
             raise errors.UsageError(f"config.data.positive_share {self.positive_share}: give 0 to 1")
+
+    @property
+    def asked(self):
+        """Leading shape of a clip's tokens and target: () for one phrase, (Q,) for more."""
+        return () if self.phrases_per_clip == 1 else (self.phrases_per_clip,)
 
     @property
     def span(self):
@@ -192,7 +201,8 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
       split: "train", or "validation": another stream, middle frames, no random crops.
 
     Returns: dict: local (T, local_size, local_size, 3) uint8 RGB, global (T, global_size, global_size, 3) uint8,
-      tokens (context_length,) int32, target () float32, 1 where the phrase means the object in the drawn frame, else 0.
+      tokens (context_length,) int32, target () float32, 1 where the phrase means the object in the drawn frame, else 0;
+      with Q > 1 phrases_per_clip (Q, context_length) and (Q,).
     Raises: InputError naming the file for anything wrong on disk.
     """
     rng = sampling.generator(seed, step, row, split)
@@ -200,7 +210,8 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
     identity = group[int(rng.integers(len(group)))]
     chosen = draw_frames(len(identity.frames), config, rng, split)
     asked = int(rng.choice(chosen)) if split == "train" else int(chosen[len(chosen) // 2])
-    phrase = draw_phrase(identity.holds[asked], identity.frequency, config, rng)
+    holds = identity.holds[asked]
+    phrases = [draw_phrase(holds, identity.frequency, config, rng) for _ in range(config.phrases_per_clip)]
 
     def view(image, size):
         image = squares.pad(image)
@@ -217,8 +228,8 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
     return {
         "local": np.stack(local),
         "global": np.stack(whole),
-        "tokens": tokens[identity.texts[phrase]],
-        "target": np.float32(identity.holds[asked, phrase]),
+        "tokens": np.stack([tokens[identity.texts[k]] for k in phrases]).reshape(*config.asked, -1),
+        "target": holds[phrases].astype(np.float32).reshape(config.asked),
     }
 
 
@@ -228,6 +239,6 @@ def shapes(config):
     return {
         "local": ((t, local, local, 3), np.uint8),
         "global": ((t, whole, whole, 3), np.uint8),
-        "tokens": ((config.context_length,), np.int32),
-        "target": ((), np.float32),
+        "tokens": ((*config.asked, config.context_length), np.int32),
+        "target": (config.asked, np.float32),
     }

@@ -68,18 +68,23 @@ def draw_clips(batch, texts):
 
     b, t, small = batch["local"].shape[:3]
     large = batch["global"].shape[2]
-    width, height = t * (large + _GAP), _LINE + small + large + 3 * _GAP
+    length = batch["tokens"].shape[-1]
+    tokens, targets = batch["tokens"].reshape(b, -1, length), batch["target"].reshape(b, -1)
+    head = _LINE * tokens.shape[1]
+    width, height = t * (large + _GAP), head + small + large + 3 * _GAP
     columns = max(1, min(b, 1600 // width))
     picture = np.full((-(-b // columns) * height + _GAP, columns * width + _GAP, 3), 255, np.uint8)
     for i in range(b):
         top, left = i // columns * height + _GAP, i % columns * width + _GAP
-        meant = batch["target"][i] > 0
-        text, color = texts[tuple(batch["tokens"][i].tolist())], _MEANT_COLOR if meant else _OTHER_COLOR
-        strip = np.full((_LINE, width - _GAP, 3), 255, np.uint8)
-        cv2.putText(strip, text, (0, _LINE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.33, color, 1, cv2.LINE_AA)
-        picture[top : top + _LINE, left : left + width - _GAP] = strip
+        strip = np.full((head, width - _GAP, 3), 255, np.uint8)
+        for k, (ids, target) in enumerate(zip(tokens[i].tolist(), targets[i], strict=True), 1):
+            color = _MEANT_COLOR if target > 0 else _OTHER_COLOR
+            cv2.putText(
+                strip, texts[tuple(ids)], (0, k * _LINE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.33, color, 1, cv2.LINE_AA
+            )
+        picture[top : top + head, left : left + width - _GAP] = strip
         for j in range(t):
-            x, y = left + j * (large + _GAP), top + _LINE
+            x, y = left + j * (large + _GAP), top + head
             picture[y : y + small, x : x + small] = batch["local"][i, j]
             y += small + _GAP
             picture[y : y + large, x : x + large] = batch["global"][i, j]

@@ -12,7 +12,7 @@ from trackers import convert
 from trackers.convert import clip
 from trackers.errors import InputError
 from trackers.models import stacking
-from trackers.training import freezing, sharding
+from trackers.training import checkpoints, freezing, sharding
 
 TINY = {
     "name": "ikun",
@@ -75,6 +75,28 @@ def test_another_design_does_not_load():
     for other in ("none", "cascade_attention"):
         with pytest.raises(InputError, match="unexpected: .*fusion_conv1"):
             convert.to_variables(state, TINY | {"fusion": other})
+
+
+def test_two_designs_with_the_same_keys_are_told_apart_by_what_was_trained():
+    """Published files of both have all keys of cross correlation; text-first modulation never runs its second half."""
+    config = TINY | {"fusion": "cross_correlation"}
+    _, state = published(config)
+    first, second = (f"fusion_conv{i}.1.num_batches_tracked" for i in (1, 2))
+    other = TINY | {"fusion": "text_first_modulation"}
+    for counts, refused, trained in (((7, 7), other, "cross_correlation"), ((7, 0), config, "text_first_modulation")):
+        state |= {name: np.array(count) for name, count in zip((first, second), counts, strict=True)}
+        with pytest.raises(InputError, match=f"was trained as {trained} .*configs/ikun.py:{trained}"):
+            convert.to_variables(state, refused)
+        convert.to_variables(state, TINY | {"fusion": trained})
+    # Nothing was trained: nothing to tell by.
+    convert.to_variables(state | {first: np.array(0)}, config)
+
+
+def test_our_checkpoint_of_another_design_names_what_differs(tmp_path):
+    variables, _ = published(TINY | {"fusion": "cross_correlation"})
+    checkpoints.save_variables(tmp_path, variables, TINY)
+    with pytest.raises(InputError, match="of another model or size; unexpected: .*knowledge/mix/kernel"):
+        checkpoints.load_variables(tmp_path, TINY | {"fusion": "text_first_modulation"})
 
 
 def test_clip_alone_fills_the_encoders():

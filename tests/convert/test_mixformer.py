@@ -7,6 +7,7 @@ import pytest
 import trackers
 from tests.recipes import load, weights
 from trackers import convert, errors
+from trackers.models import stacking
 from trackers.models.tokens import sincos_positions
 
 V2 = {
@@ -92,3 +93,24 @@ def test_a_plain_transformer_fills_the_layers_and_the_tables_stay_sine_cosine(co
 def test_learned_tables_are_resized_from_a_plain_transformer():
     variables = convert.to_variables(plain_vit(), V2 | {"position": "learned"})
     assert variables["params"]["encoder"]["position_template"].shape == (4, 96)
+
+
+@pytest.mark.parametrize("config", [V2 | {"score_head": False}, VIT | {"scan_layers": True}])
+def test_mae_weights_start_the_encoder_and_nothing_else(config):
+    """As in the program, which leaves out their positions: the tables of the tracker's own crops are computed."""
+    mae = {
+        key.removeprefix("backbone."): array
+        for key, array in published("mixformerv2_tiny").items()
+        if "patch_embed" in key or "blocks" in key
+    }
+    mae |= {"cls_token": np.ones((1, 1, 96), np.float32), "pos_embed": np.ones((1, 197, 96), np.float32)}
+    mae |= {"norm.weight": np.ones(96, np.float32), "norm.bias": np.zeros(96, np.float32)}
+    mae["mask_token"] = np.ones((1, 1, 96), np.float32)
+    key = jax.random.key(3)
+    started = stacking.flatten(convert.to_variables(mae, config, key))
+    drawn = stacking.flatten(trackers.init(trackers.build(config), key))
+    assert started.keys() == drawn.keys()
+    np.testing.assert_array_equal(started["params/encoder/block_2/mlp/fc1/bias"], mae["blocks.2.mlp.fc1.bias"])
+    for name, leaf in started.items():
+        if "/encoder/" not in name or "position" in name:
+            np.testing.assert_allclose(leaf, drawn[name], atol=1e-6, err_msg=name)

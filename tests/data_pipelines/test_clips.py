@@ -110,6 +110,26 @@ def test_clip_fields(group, tokens):
     assert {name: (value[0], np.dtype(value[1]).name) for name, value in clips.shapes(CONFIG).items()} == shapes
 
 
+def test_several_phrases_of_a_clip(group, tokens):
+    """The first one is that of a clip with one phrase, the images too; every target is that of its own phrase."""
+    config = dataclasses.replace(CONFIG, phrases_per_clip=5)
+    truth = {}
+    for step in range(40):
+        made, alone = (
+            make(group, tokens, step, config=config, split="validation"),
+            make(group, tokens, step, split="validation"),
+        )
+        assert (made["tokens"].shape, made["target"].shape) == ((5, 77), (5,))
+        assert {name: (v.shape, v.dtype) for name, v in made.items()} == clips.shapes(config)
+        np.testing.assert_array_equal(made["local"], alone["local"])
+        np.testing.assert_array_equal(made["tokens"][0], alone["tokens"])
+        assert made["target"][0] == alone["target"]
+        for ids, target in zip(made["tokens"], made["target"], strict=True):
+            truth.setdefault((step, int(ids[0])), target.item())
+            assert truth[step, int(ids[0])] == target
+    assert set(truth.values()) == {0.0, 1.0}
+
+
 def test_clip_is_a_function_of_seed_split_step_and_row(group, tokens):
     one = make(group, tokens, 3, 1)
     for name, value in make(group, tokens, 3, 1).items():
@@ -159,6 +179,7 @@ def test_identities_are_drawn_by_ratio(group, tokens):
         ({"crop_ratio": (1.0, 0.8)}, "crop_ratio"),
         ({"crop_area": (0.0, 1.0)}, "crop_area"),
         ({"positive_share": 1.5}, "positive_share 1.5: give 0 to 1"),
+        ({"phrases_per_clip": 0}, "phrases_per_clip 0: give 1 or more"),
     ],
 )
 def test_wrong_settings(fields, message):

@@ -116,8 +116,12 @@ def test_check_of_a_referring_set(tmp_path):
 
 def test_referring_set_is_written_and_its_phrases_drawn(tmp_path):
     sizes = ["--train_videos=1", "--test_videos=1", "--length=10"]
-    done = run("referring", "--out", tmp_path / "set", *sizes)
+    config = ["--config=configs/ikun.py:tiny"]
+    config += [f"--config.data.synthetic_referring.{name}=64" for name in ("height", "width")]
+    done = run("referring", "--out", tmp_path / "set", *sizes, *config)
     assert done.returncode == 0 and done.stdout.startswith("1 + 1 videos of 10 frames in "), done.stderr
+    name = "synthetic0002"
+    assert cv2.imread(str(tmp_path / "set" / "val" / name / "img1" / "00000010.jpg")).shape == (64, 64, 3)
     done = run("phrases", "--source", f"refer_dance:{tmp_path / 'set'}", "--out", tmp_path / "tail.png")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "refer_dance: 39 phrases to train, 17 to test, 9 of them new\n"

@@ -33,3 +33,7 @@ def test_clips_are_drawn_with_their_phrases():
     assert (picture[4 + 14 + 24, 4] == 90).all() and (picture[0] == 255).all()
     green, red = (picture[4:18, x : x + 40].reshape(-1, 3).min(axis=0) for x in (4, 4 + 88))
     assert green[1] > green[0] and red[0] > red[1]
+    several = {**batch, "tokens": np.arange(6).reshape(3, 2, 1), "target": np.tile([1.0, 0.0], (3, 1))}
+    taller = phrases.draw_clips(several, {(i,): "AAA" for i in range(6)})
+    assert taller.shape == (picture.shape[0] + 14, *picture.shape[1:])
+    assert (taller[4 + 28, 4] == 50).all()

@@ -195,7 +195,10 @@ def test_batch_permutes_jit_equals_eager_and_vmap_equals_batch():
     expected = apply(model)(variables, templates, search)
     close(apply(model)(variables, templates[::-1], search[::-1]).box, expected.box[::-1], 1e-6)
     close(model.apply(variables, templates, None, search).box, expected.box, 1e-6)
-    one = lambda t, s: model.apply(variables, t[None], None, s[None]).box[0]  # noqa: E731
+
+    def one(t, s):
+        return model.apply(variables, t[None], None, s[None]).box[0]
+
     close(jax.jit(jax.vmap(one))(templates, search), expected.box, 1e-6)
 
 
@@ -212,9 +215,11 @@ def test_drop_path_draws_once_for_templates_and_search_and_alike_where_layers_ar
     model, variables = network(drop_path=0.5)
     other = trackers.build(SMALL | {"drop_path": 0.5, "remat": "full"})
     templates, search = inputs(batch=8)
-    run = lambda m: jax.jit(lambda t, s: m.apply(  # noqa: E731
-        variables, t, None, s, train=True, features=True, rngs={"droppath": jax.random.key(3)}
-    ))(templates, search)  # fmt: skip
+    options = {"train": True, "features": True, "rngs": {"droppath": jax.random.key(3)}}
+
+    def run(m):
+        return jax.jit(lambda t, s: m.apply(variables, t, None, s, **options))(templates, search)
+
     one, two = run(model), run(other)
     close(one.box, two.box, 1e-6)
     # Samples for which both branches of the last layer were dropped: all tokens pass it unchanged.

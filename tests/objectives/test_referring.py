@@ -47,6 +47,16 @@ def test_rows_without_weight_do_not_count():
         np.testing.assert_allclose(similarity_loss(scores, target, reduction=reduction, weight=weight), kept, rtol=1e-6)
 
 
+def test_several_phrases_of_a_clip_count_as_rows(tiny):
+    _, model, _ = tiny
+    objective = objectives.build({"name": "referring"}, model)
+    scores, target = jnp.linspace(-1, 1, 6), jnp.array([1.0, 0, 1, 0, 0, 1])
+    weight = jnp.array([1.0, 0.0])
+    together = objective.loss(scores.reshape(2, 3), target.reshape(2, 3), weight)
+    apart = objective.loss(scores, target, jnp.repeat(weight, 3))
+    assert jax.tree.all(jax.tree.map(np.allclose, together, apart))
+
+
 @pytest.fixture(scope="module")
 def tiny():
     config = ikun.get_config("tiny")

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -46,3 +51,34 @@ def test_without_libtpu_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
     with pytest.raises(InputError, match="requirements-plan.txt"):
         topologies.find("v5e:4x4")
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(code, **environ):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "TPU_", "TF_", "ALLOW_"))}
+    environ = kept | {"PYTHONPATH": str(ROOT), **environ}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_plans_may_run_side_by_side():
+    """libtpu locks a file against a second process on the same chips; the second plan starts while the first runs."""
+    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    find = "from trackers.planning import topologies; print(len(topologies.find('v5e:2x4').devices), flush=True)"
+    first = start(f"{find}; input()", JAX_PLATFORMS="cpu")
+    try:
+        assert first.stdout.readline().strip() == "8"
+        assert start(find, JAX_PLATFORMS="cpu").communicate(timeout=120)[0].strip() == "8"
+    finally:
+        first.communicate("\n", timeout=60)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_other_programs_do_not_load_an_installed_tpu_compiler():
+    """So they start as fast as without it."""
+    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    code = "import trackers, jax; jax.devices(); print('libtpu.so' in open('/proc/self/maps').read())"
+    assert start(code).communicate(timeout=120)[0].strip() == "False"

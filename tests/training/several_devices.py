@@ -1,100 +1,103 @@
-"""Run by test_devices.py with eight virtual devices: trains the tiny network on several meshes, prints JSON."""
+"""Run by test_devices.py with eight virtual devices: trains a network of each family named on several meshes and prints
+what came out as JSON. python -m tests.training.several_devices FOLDER MESH,... FAMILY,...
+"""
 
+import dataclasses
 import functools
 import json
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-import trackers
 import train
-from configs import grm
 from tests.training import support
+from trackers.objectives import forward
 from trackers.training import checkpoints, sharding, state
 
-MESHES = ((1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2))
-STEPS = 5
+STEPS = 20
 
 
-def main(folder):
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """GRM's objective that also tells what chance has decided: "division" (B,L,Nx), and "dropped" (B,L), whether a
+    layer left all tokens of a sample as they were."""
+
+    objective: object
+
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
+        model = self.objective.model
+        prediction, batch_stats = forward.predict(model, params, batch_stats, batch, rngs, train, features=True)
+        loss, metrics = self.objective.loss(prediction, batch["search_box"])
+        layers = prediction.features["layers"]
+        same = jnp.all(layers[:, 1:] == layers[:, :-1], axis=(2, 3))
+        return loss, ({**metrics, "division": prediction.division, "dropped": same}, batch_stats)
+
+
+def main(folder, meshes, families):
     assert jax.device_count() == 8
-    config = support.small_config(clip_norm=1.0)
+    print(json.dumps({family: _trained(folder / family, family, meshes) for family in families}))
+
+
+def _trained(folder, family, meshes):
+    config = support.family_config(family)
     model, objective, optimizer = support.parts(config)
+    objective = Observed(objective) if family in ("small", "grm") else objective
     variables = jax.tree.map(np.array, support.filled(model))
-    result = {"losses": {}, "placements": {}}
-    for shape in MESHES:
-        devices = jax.devices()[: shape[0] * shape[1] * shape[2]]
-        mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
-        placement = sharding.shardings(support.abstract_state(config, mesh), mesh)
-        now = jax.device_put(state.create(variables, optimizer), placement)
-        step = jax.jit(
-            functools.partial(train.train_step, objective=objective, optimizer=optimizer),
-            in_shardings=(placement, sharding.batch_sharding(mesh), sharding.replicated(mesh)),
-            out_shardings=(placement, sharding.replicated(mesh)),
-            donate_argnums=0,
-        )
+    found = {"losses": {}, "statistics": {}, "draws": {}}
+    for name in meshes:
+        mesh = _mesh(name)
+        now, step, frozen = _start(config, objective, optimizer, variables, mesh)
         key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-        losses = []
+        losses, draws = [], []
         for i in range(STEPS):
             batch = sharding.put_batch(support.batch(config, i, range(8)), mesh)
-            now, scalars = step(now, batch, key)
+            now, scalars = step(now, batch, key, frozen)
             losses.append(float(scalars["loss"]))
-        result["losses"][str(shape)] = losses
-        if shape == (1, 8, 1):
-            with checkpoints.Checkpoints(folder, config) as saved:
-                saved.save(now, STEPS)
-            former = now
-    # A checkpoint of the fsdp mesh on the mesh of all three axes.
-    with checkpoints.Checkpoints(folder, config) as saved:
-        again = saved.restore(support.abstract_state(config, mesh))
-    result["restored_differs_in"] = support.leaves_equal(again, former)
-    result["restored_placed"] = all(
-        jax.tree.leaves(jax.tree.map(lambda leaf, wanted: leaf.sharding == wanted, again, placement))
-    )
-    result["distilled"] = {str(shape): _distilled(shape) for shape in (MESHES[0], MESHES[3])}
-    result["placements"] = {str(shape): _placements(shape) for shape in MESHES[1:]}
-    print(json.dumps(result))
+            if "division" in scalars:
+                draws.append([np.asarray(scalars[draw]).astype(int).tolist() for draw in ("division", "dropped")])
+            if i == 0:
+                stats = jax.tree.leaves(jax.device_get(now.batch_stats))
+                found["statistics"][name] = [leaf.ravel().tolist() for leaf in stats]
+        found["losses"][name], found["draws"][name] = losses, draws
+    return found | _moved(folder, config, now)
 
 
-def _distilled(shape):
-    """Losses of two steps with a teacher, whose variables are placed on the mesh like the student's."""
-    config = support.distilled_config(clip_norm=1.0)
-    model, objective, optimizer = support.parts(config)
-    variables = jax.tree.map(np.array, support.filled(model))
-    devices = jax.devices()[: shape[0] * shape[1] * shape[2]]
-    mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), devices)
+def _mesh(name):
+    shape = [int(size) for size in name.split("x")]
+    return sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)), jax.devices()[: np.prod(shape)])
+
+
+def _start(config, objective, optimizer, variables, mesh):
+    """(state, jitted step, the teacher's variables) of a config on a mesh."""
     now = state.create(variables, optimizer)
-    placement, of_teacher = sharding.shardings(now, mesh), sharding.shardings(variables, mesh)
-    frozen = jax.device_put(jax.tree.map(lambda leaf: 0.9 * leaf, variables), of_teacher)
+    of_state, of_teacher = sharding.shardings(now, mesh), sharding.shardings(variables, mesh)
+    teacher = config.get("teacher") is not None
+    frozen = jax.device_put(jax.tree.map(lambda leaf: 0.9 * leaf, variables), of_teacher) if teacher else {}
+    fixed = tuple(config.train.get("frozen", ()))
+    step = functools.partial(train.train_step, objective=objective, optimizer=optimizer, fixed=fixed)
+    whole = sharding.replicated(mesh)
     step = jax.jit(
-        functools.partial(train.train_step, objective=objective, optimizer=optimizer, fixed=config.train.frozen),
-        in_shardings=(placement, sharding.batch_sharding(mesh), sharding.replicated(mesh), of_teacher),
-        out_shardings=(placement, sharding.replicated(mesh)),
+        sharding.under(mesh, step),
+        in_shardings=(of_state, sharding.batch_sharding(mesh), whole, of_teacher if teacher else whole),
+        out_shardings=(of_state, whole),
+        donate_argnums=0,
     )
-    now, losses = jax.device_put(now, placement), []
-    key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
-    for i in range(2):
-        batch = sharding.put_batch(support.batch(config, i, range(8)), mesh)
-        now, scalars = step(now, batch, key, frozen)
-        losses.append(float(scalars["loss"]))
-    return losses
+    return jax.device_put(now, of_state), step, frozen
 
 
-def _placements(shape):
-    """{name: [spec, shape of the piece on a device]} of the published network, from shapes alone."""
-    mesh = sharding.make_mesh(dict(zip(sharding.AXES, shape, strict=True)))
-    model = trackers.build(grm.get_config("b256").model)
-    params = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))["params"]
-    sharding.check_sharded(params, mesh, 0.02)
-    pieces = jax.tree.map(lambda leaf, placed: placed.shard_shape(leaf.shape), params, sharding.shardings(params, mesh))
-    is_shape = lambda node: isinstance(node, tuple)  # noqa: E731
-    return {
-        state.path_name(path): list(piece)
-        for path, piece in jax.tree_util.tree_leaves_with_path(pieces, is_leaf=is_shape)
-    }
+def _moved(folder, config, now):
+    """Saves the state and restores it on another mesh."""
+    target = support.abstract_state(config, _mesh("1x8x1"))
+    with checkpoints.Checkpoints(folder, config) as saved:
+        saved.save(now, STEPS)
+        saved.wait()
+        again = saved.restore(target)
+    placed = jax.tree.map(lambda leaf, wanted: leaf.sharding == wanted.sharding, again, target)
+    return {"restored_differs_in": support.leaves_equal(again, now), "restored_placed": all(jax.tree.leaves(placed))}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *(argument.split(",") for argument in sys.argv[2:]))

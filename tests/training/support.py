@@ -1,5 +1,9 @@
 """A network and pairs small enough that a test trains in seconds."""
 
+import importlib
+import os
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +11,20 @@ from ml_collections import ConfigDict
 
 import trackers
 from configs import grm
+from data_pipelines import loader
 from trackers import objectives
+from trackers.planning import steps
 from trackers.training import schedules, sharding, state
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environ(devices=1, **more):
+    """Environment of a program that computes on `devices` virtual CPU devices and does not compile for long."""
+    return {
+        **os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **more,
+    }  # fmt: skip
 
 
 def small_config(**train):
@@ -26,7 +42,10 @@ def small_config(**train):
 
 
 def batch(config, step, rows, split="train", seed=0):
-    """Noise images with boxes: a pure function of (seed, step, row), as loaders promise."""
+    """Noise images with boxes: a pure function of (seed, step, row), as loaders promise. Of iKUN all rows are made."""
+    if config.model.name == "ikun":
+        made = steps.synthetic_batch(loader.shapes(config), len(rows), seed=step)
+        return {name: values[list(rows)] for name, values in made.items()}
     generators = [np.random.default_rng([seed, step, row, split == "train"]) for row in rows]
     templates = config.model.get("templates", 1)
     sizes = {"template": (templates, config.model.template_size), "search": (config.model.search_size,)}
@@ -68,6 +87,43 @@ def distilled_config(**train):
         config.model, config.objective = ConfigDict(MIXFORMER), ConfigDict(DISTILLATION)
         config.teacher = ConfigDict({"model": config.model.to_dict() | {"drop_path": 0.0}, "checkpoint": ""})
         config.train.frozen = (r"encoder/block_(0|2)/",)
+    return config
+
+
+def family_config(family):
+    """The tiny config of a family (small_config for "small", distilled_config for "distilled"), whose heads divide in
+    two, with drop-path where there is such a thing."""
+    if family in ("small", "distilled"):
+        config = {"small": small_config, "distilled": distilled_config}[family](clip_norm=1.0)
+    else:
+        config = importlib.import_module(f"configs.{family}").get_config("tiny")
+    with config.unlocked():
+        config.train.update({"batch_size": 8, "clip_norm": 1.0, "learning_rate": 1e-3})
+        config.data.ratio = ConfigDict({"synthetic_referring" if family == "ikun" else "synthetic": 1.0})
+        if family == "ikun":
+            config.model.update({"local_size": 32, "global_size": 64})
+        else:
+            config.model.update({"heads": 2 if config.model.width == 32 else 4, "drop_path": 0.5})
+    return config
+
+
+def mixformer_config(**train):
+    """small_config with a MixFormerV2 of two stacked layers: nothing in it compiles for long or looks at the batch."""
+    config = small_config(**train)
+    with config.unlocked():
+        config.model = ConfigDict(MIXFORMER | {"depth": 2})
+        config.objective = ConfigDict({"name": "corners"})
+    return config
+
+
+def process_config(folder):
+    """A run on folders of frames, for a mesh with two axes in use."""
+    config = mixformer_config(debug_batch_hash=True, checkpoint_every_steps=2, learning_rate=1e-3)
+    with config.unlocked():
+        config.model.drop_path = 0.5
+        config.data.ratio = ConfigDict({"frames": 1.0})
+        config.data.update({"frames": str(folder), "threads": 1, "prefetch_batches": 1})
+        config.mesh.update({"data": -1, "fsdp": 2, "max_unsharded": 1.0})
     return config
 
 

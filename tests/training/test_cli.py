@@ -1,23 +1,21 @@
 """python train.py as a user runs it: wrong input is one line and an exit code, and SIGTERM from outside is obeyed."""
 
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.training import support
 from trackers.training import checkpoints
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRON = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+# A network that compiles in a moment.
+SMALL = ["width=32", "depth=1", "heads=2", "patch_size=8", "template_size=16", "search_size=32", "head.channels=8"]
 
 
 def _run(*arguments):
     command = [sys.executable, "train.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRON, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=support.ROOT, env=support.environ(), capture_output=True, text=True, timeout=300)
 
 
 def _refused(done, code, *named):
@@ -37,6 +35,8 @@ def _refused(done, code, *named):
         (["--wrokdir=x"], ["wrokdir"]),
         (["--config.mesh.fsdp=3"], ["fsdp=3", "devices"]),
         (["--config.train.schedule=linear"], ["linear", "step or cosine"]),
+        (["--config.accumulate=3"], ["accumulate=3", "multiple of 3"]),
+        (["--config.profile=4"], ["'4'", "FIRST:LAST"]),
     ],
 )
 def test_wrong_usage(tmp_path, arguments, named):
@@ -67,7 +67,9 @@ def test_workdir_of_another_config_and_checkpoint_of_another_model(tmp_path):
 def test_sigterm_from_outside_exits_143_with_a_checkpoint(tmp_path):
     command = [sys.executable, "train.py", "--config=configs/grm.py:tiny", f"--workdir={tmp_path}"]
     command += ["--config.train.total_epochs=1000", "--config.train.validate_every_epochs=0"]
-    with subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, text=True) as running:
+    command += [f"--config.model.{setting}" for setting in SMALL]
+    pipes = {"env": support.environ(), "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=support.ROOT, text=True, **pipes) as running:
         for line in running.stdout:
             if line.startswith("step 2 "):
                 running.send_signal(signal.SIGTERM)

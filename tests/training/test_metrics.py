@@ -1,8 +1,14 @@
+import hashlib
 import json
+import types
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 
-from trackers.training import metrics
+from trackers.errors import InputError
+from trackers.training import metrics, sharding
 
 
 def _lines(folder):
@@ -72,3 +78,38 @@ def test_progress_bar_on_a_terminal(monkeypatch, capsys):
     shown = capsys.readouterr()
     assert "a line" in shown.out + shown.err
     assert "loss=1.250" in shown.err and "50%" in shown.err
+
+
+def test_throughput():
+    assert metrics.throughput(0.0, 4) == {}
+    assert metrics.throughput(100.0, 4) == {"pairs_per_second": 100.0, "pairs_per_second_per_chip": 25.0}
+    known = metrics.throughput(100.0, 4, pair_flops=2e12, peak=200e12)
+    assert known["model_tflops_per_chip"] == pytest.approx(50.0) and known["mfu"] == pytest.approx(0.25)
+
+
+def test_memory():
+    stats = {"bytes_in_use": 2**30, "peak_bytes_in_use": 3 * 2**30, "bytes_limit": 2**34}
+    chip = types.SimpleNamespace(platform="tpu", memory_stats=lambda: stats)
+    assert metrics.memory(chip) == {"memory_gib": 1.0, "memory_peak_gib": 3.0}
+    silent = types.SimpleNamespace(platform="tpu", memory_stats=lambda: None)
+    for device in (silent, jax.devices()[0]):
+        assert 0.05 < metrics.memory(device)["host_memory_peak_gib"] < 1000
+
+
+def test_hash_of_a_batch_is_that_of_its_rows():
+    mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    batch = {"b": np.arange(6, dtype=np.int32).reshape(3, 2), "a": np.ones((3, 1), np.uint8)}
+    rows = [hashlib.sha1(batch["a"][i].tobytes() + batch["b"][i].tobytes()).digest() for i in range(3)]
+    take = metrics.BatchHash(mesh)
+    assert take(batch) == hashlib.sha1(b"".join(rows)).hexdigest()
+    assert take({**batch, "b": batch["b"][::-1]}) != take(batch)
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with metrics.Writer(tmp_path) as writer:
+        monkeypatch.setattr(type(writer._path), "open", full)
+        with pytest.raises(InputError, match="metrics.jsonl cannot be written .No space left on device"):
+            writer.write(1, {"loss": 1.0})

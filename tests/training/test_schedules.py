@@ -73,3 +73,20 @@ def test_adamw_equals_hand_computed_steps():
         step = (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
         values -= 0.01 * factors * (step + 0.3 * values)
         np.testing.assert_allclose(jax.tree.leaves(params), values, rtol=2e-6)
+
+
+def test_rate_in_proportion_to_the_batch():
+    config = grm.get_config("b256")
+    config.train.batch_size, config.train.learning_rate_batch = 512, 128
+    np.testing.assert_allclose(schedules.learning_rate(config)(0), 4 * 4e-4, rtol=1e-6)
+    config.train.learning_rate_batch = 0
+    np.testing.assert_allclose(schedules.learning_rate(config)(0), 4e-4, rtol=1e-6)
+
+
+def test_first_moments_in_half_the_memory():
+    params = jax.tree.map(jnp.float32, PARAMS)
+    opt_state = schedules.optimizer(small_config(moment_dtype="bfloat16")).init(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(optax.tree.get(opt_state, "mu"))} == {jnp.dtype(jnp.bfloat16)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(optax.tree.get(opt_state, "nu"))} == {jnp.dtype(jnp.float32)}
+    with pytest.raises(UsageError, match="moment_dtype is 'float16'"):
+        schedules.optimizer(small_config(moment_dtype="float16"))

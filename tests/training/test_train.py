@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import os
+import resource
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ import trackers
 import train
 from tests.training import support
 from trackers.errors import InputError
+from trackers.planning import chips
 from trackers.training import checkpoints, sharding, state
 
 pytestmark = pytest.mark.usefixtures("compile_once")
@@ -37,10 +40,14 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uninterrupted(config, tmp_path_factory):
-    """(workdir, what it printed) of a run of 6 steps."""
+    """(workdir, what it printed) of a run of 6 steps on a chip whose peak is known, the last two traced."""
     workdir, printed = tmp_path_factory.mktemp("uninterrupted"), io.StringIO()
+    config = config.copy_and_resolve_references()
+    config.profile = "5:6"
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(train.loader, "batches", support.batches)
+        chip = chips.Chip("chip", "cpu", flops=1e12, memory=1e9, bandwidth=1e9, link=1e9, ring="full", source="made up")
+        patch.setattr(train.chips, "published", lambda device: chip)
         assert train.train(config, str(workdir), max_steps=6) == 0
     return workdir, printed.getvalue().splitlines()
 
@@ -67,6 +74,14 @@ def test_a_run_leaves_its_files_and_a_table(config, uninterrupted):
     assert _lines(workdir).keys() == set(range(1, 7))
     assert np.isfinite([list(_lines(workdir, name).values()) for name in ("iou", "grad_norm", "learning_rate")]).all()
     assert _lines(workdir, "learning_rate")[1] == pytest.approx(1e-2 / 4)
+    for name in ("update_norm", "param_norm", "giou", "l1", "focal", "division_share/layer_2", "host_memory_peak_gib"):
+        assert len(_lines(workdir, name)) == 6 and min(_lines(workdir, name).values()) > 0
+    assert _lines(workdir, "examples_seen")[6] == 48
+    speed = _lines(workdir, "pairs_per_second_per_chip")
+    flops = [1e12 * achieved / speed[step] for step, achieved in _lines(workdir, "mfu").items()]
+    np.testing.assert_allclose(flops, 1e12 * _lines(workdir, "model_tflops_per_chip")[6] / speed[6], rtol=1e-6)
+    assert 1e6 < flops[0] < 1e9
+    assert list(workdir.glob("events.out.tfevents.*")) and list(workdir.glob("plugins/profile/*/*.xplane.pb"))
     wrong = _lines(workdir, "validation/wrong_template_iou")
     assert wrong.keys() == {6} and 0 <= wrong[6] <= 1
     header, values = printed[-2:]
@@ -118,6 +133,32 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
         train.train(config, str(tmp_path), max_steps=6)
     assert _steps(tmp_path) == ["2"]
     assert max(_lines(tmp_path)) == 3
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(config, uninterrupted, tmp_path, monkeypatch):
+    """Real failing writes: no file may grow beyond 16 KiB from the fourth step on."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling(*args, **kwargs):
+        for i, batch in enumerate(support.batches(*args, **kwargs)):
+            if i == 3:
+                while "2" not in _steps(tmp_path):
+                    time.sleep(0.01)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, former[1]))
+            yield batch
+
+    config = config.copy_and_resolve_references()
+    config.train.checkpoint_every_steps = 2
+    monkeypatch.setattr(train.loader, "batches", filling)
+    try:
+        with pytest.raises(InputError, match=r"cannot be saved .* too large.*; that of step 2 is intact: make room"):
+            train.train(config, str(tmp_path), max_steps=6)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert _state(config, tmp_path).step == 2
+    monkeypatch.setattr(train.loader, "batches", support.batches)
+    assert train.train(config, str(tmp_path), max_steps=6) == 0
+    assert not support.leaves_equal(_state(config, tmp_path), _state(config, uninterrupted[0]))
 
 
 def test_a_run_starts_from_another_runs_weights(config, uninterrupted):

@@ -1,6 +1,7 @@
 """Published PyTorch checkpoints <-> Flax variables.
 
-A model's file in this folder (grm.py, ...) lists the names as data: RULES, UNUSED and position_grids(model).
+A model's file in this folder (grm.py, ...) lists the names as data: RULES, UNUSED and position_grids(model). Where keys
+and shapes do not tell models apart, its `check(state_dict, model)` does.
 """
 
 import functools
@@ -34,6 +35,8 @@ def to_variables(state_dict, config_model, rng=None):
     model = trackers.build(config_model)
     name = config_model["name"]
     published = _published(name)
+    if hasattr(published, "check"):
+        published.check(state_dict, model)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     targets = stacking.flatten(like)
     start = _start(state_dict, published, model)

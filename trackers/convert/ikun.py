@@ -1,7 +1,10 @@
 """iKUN's published checkpoints, and CLIP's RN50.pt as a start for its encoders."""
 
+import numpy as np
+
 from trackers.convert import clip
 from trackers.convert.layouts import LINEAR, LINEAR_OF_HEADS, ROWS, VECTOR, Layout, prefixed
+from trackers.errors import InputError
 
 # (C, E, k) <-> (E, k, C): the convolution of a text of one position.
 _KERNEL_OF_TEXT = Layout(lambda a, shape: a.transpose(1, 2, 0), lambda a: a.transpose(2, 0, 1))
@@ -37,6 +40,26 @@ RULES = (
 
 # The program builds a feed-forward layer and, for text-first modulation, a second convolution that it never uses.
 UNUSED = rf"clip\.({clip.UNUSED})|fusion_(ffn|conv2)\..*|.*\.num_batches_tracked"
+
+# Batches that the normalizations behind the two convolutions have seen.
+_SEEN_TEXT, _SEEN_MIX = (f"fusion_conv{i}.1.num_batches_tracked" for i in (1, 2))
+
+
+def check(state_dict, model):
+    """Files of cross correlation and of text-first modulation have the same keys; which one was trained shows in what
+    the second convolution has seen. Without these counters, or where nothing was trained, the config is believed.
+
+    Raises: InputError where the file is of the other design than `model`.
+    """
+    seen = [np.any(state_dict.get(name, 0)) for name in (_SEEN_TEXT, _SEEN_MIX)]
+    if model.fusion not in ("cross_correlation", "text_first_modulation") or not seen[0]:
+        return
+    trained = "cross_correlation" if seen[1] else "text_first_modulation"
+    if model.fusion != trained:
+        raise InputError(
+            f"the checkpoint was trained as {trained} (by its {_SEEN_MIX}), model.fusion is {model.fusion}: use"
+            f" --config=configs/ikun.py:{trained}"
+        )
 
 
 def start(state_dict):

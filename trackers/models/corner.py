@@ -57,7 +57,10 @@ class PyramidBranch(nn.Module):
     @nn.compact
     def __call__(self, features, train):
         whole, half, quarter, eighth = (self.channels >> i for i in range(4))
-        chain = lambda x, channels, name: ConvChain(channels, self.dtype, name=name)(x, train)  # noqa: E731
+
+        def chain(x, channels, name):
+            return ConvChain(channels, self.dtype, name=name)(x, train)
+
         low = chain(features, (whole, half), "low")
         middle = chain(upsampled(chain(features, (half,), "adjust1"), 2) + upsampled(low, 2), (quarter,), "middle")
         high = chain(upsampled(chain(features, (quarter,), "adjust2"), 4) + upsampled(middle, 2), (eighth,), "high")

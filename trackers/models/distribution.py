@@ -22,10 +22,13 @@ class EdgeMlp(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        norm = lambda name: nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name=name)  # noqa: E731
-        x = norm("norm1")(nn.Dense(x.shape[-1], dtype=self.dtype, name="fc1")(x))
+        x = _norm("norm1")(nn.Dense(x.shape[-1], dtype=self.dtype, name="fc1")(x))
         x = nn.relu(x).astype(self.dtype)
-        return norm("norm2")(nn.Dense(self.bins, dtype=self.dtype, name="fc2")(x))
+        return _norm("norm2")(nn.Dense(self.bins, dtype=self.dtype, name="fc2")(x))
+
+
+def _norm(name):
+    return nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name=name)
 
 
 class DistributionHead(nn.Module):

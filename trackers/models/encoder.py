@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from trackers.models import placement
 from trackers.models import relation as relations_of
 from trackers.models import tokens as token_grids
 
@@ -179,7 +180,7 @@ class Block(nn.Module):
         x = x + self._dropped(y, inputs, context)
         y = norm(name="norm2")(x).astype(self.dtype)
         y = Mlp(int(self.width * self.mlp_ratio), self.activation, self.dtype, name="mlp")(y)
-        x = x + self._dropped(y, inputs, context)
+        x = placement.split_batch(x + self._dropped(y, inputs, context))
         return x, LayerOutputs(divided, x if context.features else None, memory)
 
     def _dropped(self, branch, inputs, context):
@@ -206,7 +207,6 @@ class Encoder(nn.Module):
     drop_path: rate of the last layer; it rises linearly from 0 at the first.
     scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (REMAT_POLICIES).
     dtype: of the computation; parameters, LayerNorm, softmax and residual stream's statistics are float32.
-    constrain: optional function of activations (B,N,D), e.g. a sharding constraint, applied between blocks.
     """
 
     width: int
@@ -232,7 +232,6 @@ class Encoder(nn.Module):
     scan_layers: bool = False
     remat: str = "none"
     dtype: jnp.dtype = jnp.float32
-    constrain: callable = None
 
     def setup(self):
         if self.width % self.heads:
@@ -370,7 +369,7 @@ class Encoder(nn.Module):
         if branch_scale is not None and jnp.shape(branch_scale) != (self.depth,):
             raise ValueError(f"branch_scale must be ({self.depth},), one for each layer: {jnp.shape(branch_scale)}")
         rates = jnp.linspace(0.0, self.drop_path, self.depth)
-        x = self.norm_pre(tokens).astype(self.dtype) if self.pre_norm else tokens
+        x = placement.split_batch(self.norm_pre(tokens).astype(self.dtype) if self.pre_norm else tokens)
         layers, dividing = [], 0
         for first, last, relation in self._runs():
             n = last - first + 1
@@ -384,8 +383,6 @@ class Encoder(nn.Module):
             run_scale = None if branch_scale is None else jnp.asarray(branch_scale)[first : last + 1]
             inputs = LayerInputs(rates[first : last + 1], run_noise, run_memory, run_scale)
             context = Context(template_mask, tuple(lengths), tuple(present), relation, train, features, keep_memory)
-            if self.constrain is not None:
-                x = self.constrain(x)
             if first == last:
                 x, outputs = getattr(self, f"block_{first}")(x, jax.tree.map(lambda a: a[0], inputs), context)
                 layers.append(outputs)

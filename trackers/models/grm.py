@@ -41,7 +41,6 @@ class Model(nn.Module):
     scan_layers: bool = False
     remat: str = "none"
     dtype: str = "float32"
-    constrain: callable = None
 
     templates = 1
 
@@ -76,7 +75,6 @@ class Model(nn.Module):
             scan_layers=self.scan_layers,
             remat=self.remat,
             dtype=dtype,
-            constrain=self.constrain,
         )
         self.center_head = CenterHead(self.head.channels, self.head.score_prior, dtype, name="head")
 

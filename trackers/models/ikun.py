@@ -6,11 +6,13 @@ cosine of the clip's and the phrase's feature is the answer. Each crop, frame an
 or with `relate` only `fuse_related`, is paid for every pair of track and phrase.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.models import resnet, text
 from trackers.models.fusion import Fusion
+from trackers.models.heads import BatchNorm
 from trackers.models.tokens import as_pair
 
 NORMALIZE_TEXT = ("always", "eval", "never")
@@ -28,6 +30,8 @@ class Model(nn.Module):
       their maps (rows, columns); None = what the sizes give.
     normalize_text: when the sentence feature has unit length: "always"; "eval", as the program has it: raw in training,
       so that the two designs that take it in were trained on another scale than they are used with; "never".
+    standardize: batch-normalize both features before they are compared; not in the paper, for encoders from scratch.
+      Theirs point the same way whatever they are shown, and training stalls where all cosines are equal.
     """
 
     fusion: str = "cascade_attention"
@@ -47,6 +51,7 @@ class Model(nn.Module):
     gate: str = "fused"
     residual: str = "local"
     normalize_text: str = "always"
+    standardize: bool = False
     scan_layers: bool = False
     remat: str = "none"
     dtype: str = "float32"
@@ -79,6 +84,8 @@ class Model(nn.Module):
         self.visual_head = nn.Dense(self.width)
         self.text_hidden = nn.Dense(self.text_width)
         self.text_head = nn.Dense(self.width)
+        if self.standardize:
+            self.visual_norm, self.text_norm = BatchNorm(), BatchNorm()
 
     def encode_local(self, local, train=False):
         """Crops (B,T,Hl,Wl,3) float32, normalized with CLIP's mean and deviation -> maps (B,T,h,w,C)."""
@@ -92,6 +99,8 @@ class Model(nn.Module):
         """Token ids (B,N) int32 -> TextFeatures: tokens (B,L,E), sentence (B,D), unit length as normalize_text says."""
         encoded = self.text(tokens, train)
         sentence = self.text_head(nn.relu(self.text_hidden(encoded.sentence)))
+        if self.standardize:
+            sentence = self.text_norm(sentence, train)
         if self.normalize_text == "always" or (self.normalize_text == "eval" and not train):
             sentence = unit(sentence)
         return text.TextFeatures(encoded.tokens, sentence)
@@ -116,6 +125,8 @@ class Model(nn.Module):
         """The part of `fuse` that depends on the phrase: Related and TextFeatures -> (B,D), see `fuse`."""
         pooled = jnp.mean(self.fused_tokens(related, text, train).astype(jnp.float32), axis=(1, 2))
         visual = self.visual_head(pooled)
+        if self.standardize:
+            visual = self.visual_norm(visual, train)
         return visual if train else unit(visual)
 
     def fused_tokens(self, related, text, train=False):
@@ -127,14 +138,16 @@ class Model(nn.Module):
 
         Args:
           local: (B,T,Hl,Wl,3), global_: (B,T,Hg,Wg,3), float32, normalized with CLIP's mean and deviation.
-          tokens: (B,N) int32.
+          tokens: (B,N) int32, or (B,Q,N), Q phrases for each clip, which is encoded once.
           train: dropout, batch statistics (mutable "batch_stats").
 
-        Returns: (B,) float32 cosines.
+        Returns: (B,) float32 cosines, or (B,Q).
         """
-        features = self.encode_text(tokens, train)
-        local, global_ = self.encode_local(local, train), self.encode_global(global_, train)
-        return similarity(self.fuse(local, global_, features, train), features.sentence)
+        asked = tokens.shape[:-1]
+        features = self.encode_text(tokens.reshape(-1, tokens.shape[-1]), train)
+        related = self.relate(self.encode_local(local, train), self.encode_global(global_, train))
+        related = jax.tree.map(lambda x: jnp.repeat(x, len(features.sentence) // len(x), axis=0), related)
+        return similarity(self.fuse_related(related, features, train), features.sentence).reshape(asked)
 
     def example_inputs(self, batch=1):
         """Zero inputs of the model's own shapes, clips of one frame: (local, global_, tokens)."""

@@ -36,10 +36,7 @@ class MixedTracker(nn.Module):
     scan_layers: bool = False
     remat: str = "none"
     dtype: str = "float32"
-    constrain: callable = None
 
-    # Prediction.score is a logit; its sigmoid is the probability.
-    score_is_logit = True
     # Whether `locate` reads the templates' own tokens after the last layer, beside their keys and values.
     needs_template = False
     # Prediction.score is before the sigmoid, which the tracking loop applies.
@@ -72,7 +69,6 @@ class MixedTracker(nn.Module):
             scan_layers=self.scan_layers,
             remat=self.remat,
             dtype=jnp.dtype(self.dtype),
-            constrain=self.constrain,
         )
 
     def encode_template(self, template, template_box, branch_scale=None, joint=False):

@@ -10,6 +10,7 @@ import functools
 import jax.numpy as jnp
 from flax import linen as nn
 
+from trackers.models import placement
 from trackers.models.encoder import REMAT_POLICIES
 from trackers.models.heads import BatchNorm
 
@@ -50,7 +51,7 @@ class Bottleneck(nn.Module):
         if self.stride > 1 or x.shape[-1] != y.shape[-1]:
             x = conv(EXPANSION * self.channels, 1, name="shortcut_conv")(_pool(x, self.stride))
             x = BatchNorm(name="shortcut_norm")(x, train)
-        return nn.relu(x + y)
+        return placement.split_batch(nn.relu(x + y))
 
 
 class ResNet(nn.Module):

@@ -46,9 +46,9 @@ class CrossAttention(nn.Module):
     @nn.compact
     def __call__(self, x, memory):
         width = x.shape[-1]
-        split = lambda name: nn.DenseGeneral((self.heads, width // self.heads), dtype=self.dtype, name=name)  # noqa: E731
         x, memory = x.astype(self.dtype), memory.astype(self.dtype)
-        q, k, v = split("query")(x), split("key")(memory), split("value")(memory)
+        sources, features = {"query": x, "key": memory, "value": memory}, (self.heads, width // self.heads)
+        q, k, v = (nn.DenseGeneral(features, dtype=self.dtype, name=name)(y) for name, y in sources.items())
         x = jax.nn.dot_product_attention(q, k, v, scale=width**-0.5)
         return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, name="out")(x)
 

@@ -82,7 +82,6 @@ class Model(nn.Module):
     scan_layers: bool = False
     remat: str = "none"
     dtype: str = "float32"
-    constrain: callable = None
 
     templates = 1
 
@@ -165,7 +164,6 @@ class Model(nn.Module):
             scan_layers=self.scan_layers,
             remat=self.remat,
             dtype=dtype,
-            constrain=self.constrain,
         )
 
     def _hierarchical(self, dtype):

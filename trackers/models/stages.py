@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models import tokens
+from trackers.models import placement, tokens
 from trackers.models.encoder import REMAT_POLICIES, drop_path
 
 # Side of a patch of the first stage; each further stage halves the grid.
@@ -74,7 +74,8 @@ def drop_rates(stages, rate):
 
 def residual(module, x, branch, rate, train, drops):
     """x + branch, the branch dropped for some samples in training."""
-    return x + (drop_path(branch, rate, module.make_rng("droppath")) if train and drops else branch)
+    branch = drop_path(branch, rate, module.make_rng("droppath")) if train and drops else branch
+    return placement.split_batch(x + branch)
 
 
 @flax.struct.dataclass

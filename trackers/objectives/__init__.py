@@ -4,6 +4,8 @@ An objective is a function (params, batch_stats, batch, rngs=None, train=True) -
 pure, so that distillation or referring training are other objectives for the same loop. One that needs more names it in
 its attribute `inputs` and takes it by keyword: "epoch" () int32, counted from 1; "frozen", the teacher's variables.
 
+The loss is a mean over the batch; an objective whose loss is a sum has an attribute `reduction` = "sum".
+
 What validation adds to the metrics is `Validation` unless the objective has a `validation` of its own.
 """
 

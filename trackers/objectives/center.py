@@ -57,7 +57,11 @@ class Objective:
         }
         loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("giou", "l1", "focal"))
         if prediction.division_share is not None:
-            metrics["division_share"] = jnp.mean(prediction.division_share)
+            shares = jnp.mean(prediction.division_share, axis=0)
+            relations = self.model.division.layer_relations(self.model.depth)
+            layers = [i for i, kind in enumerate(relations, start=1) if kind == "learned"]
+            metrics |= {f"division_share/layer_{layer}": shares[i] for i, layer in enumerate(layers)}
+            metrics["division_share"] = jnp.mean(shares)
         elif self.entropy_weight or self.division_weight:
             raise ValueError("objective.entropy_weight and division_weight need a model that divides its search tokens")
         if self.entropy_weight:

@@ -66,7 +66,8 @@ class Objective:
         Args:
           params, batch_stats: the model's variables.
           batch: local uint8 (B,T,Hl,Wl,3), global uint8 (B,T,Hg,Wg,3), tokens int32 (B,N), target float32 (B,), 1 where
-            the phrase means the object of the clip; optionally weight float32 (B,), 0 for rows that do not count.
+            the phrase means the object of the clip; with Q phrases for each clip tokens (B,Q,N), target (B,Q);
+            optionally weight float32 (B,), 0 for rows that do not count.
           rngs: {"dropout"} key in training, others are not used.
 
         Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the updated statistics.
@@ -83,11 +84,13 @@ class Objective:
         return loss, (metrics, batch_stats)
 
     def loss(self, scores, target, weight=None):
-        """(loss, metrics) of similarities (B,) against targets (B,).
+        """(loss, metrics) of similarities (B,) or (B,Q) against targets of that shape; weight (B,) or None.
 
         The metrics are the loss and COUNTS (0 is the program's threshold in training), from whose means precision,
         recall and F1 follow over any number of batches.
         """
+        if weight is not None:
+            weight = jnp.broadcast_to(weight.reshape(-1, *[1] * (scores.ndim - 1)), scores.shape)
         found, meant = (scores >= 0).astype(jnp.float32), target
         metrics = {name: _mean(x, weight) for name, x in zip(COUNTS, (found * meant, found, meant), strict=True)}
         loss = similarity_loss(scores, target, self.gamma, self.positive_weight, self.reduction, weight)

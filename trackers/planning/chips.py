@@ -48,6 +48,11 @@ CHIPS = (
 )
 
 
+def published(device):
+    """The Chip of a jax device that the table knows, else None."""
+    return next((chip for chip in CHIPS if chip.kind == device.device_kind), None)
+
+
 def of_device(device, sharing=1):
     """The Chip of a jax device; what is not in the table is measured, where it can be (the device is here).
 
@@ -55,10 +60,7 @@ def of_device(device, sharing=1):
       device: a jax device, of a topology or present.
       sharing: devices that share one processor's cores and memory (virtual CPU devices).
     """
-    for chip in CHIPS:
-        if chip.kind == device.device_kind:
-            return chip
-    return measured(device, sharing)
+    return published(device) or measured(device, sharing)
 
 
 def measured(device, sharing=1):

@@ -32,6 +32,7 @@ def scaling(path, rows, per_chip, batch):
         panels[1, column].set_xlabel("Chips", color=_INK)
     ticks = sorted({row["chips"] for row in rows})
     panels[1, 0].set_xticks(ticks, [str(tick) for tick in ticks])
+    panels[1, 0].margins(y=0.12)
     panels[1, 0].set_ylim(0, None)
     panels[0, 0].set_ylabel("Predicted pairs/s", color=_INK)
     panels[1, 0].set_ylabel("Predicted MFU [%]", color=_INK)

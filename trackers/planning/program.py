@@ -371,10 +371,10 @@ def convolution_flops(instruction, image, kernel):
     for axis in sorted(set(labels[1]) - {"b", "f"}):
         size, extent = image.dims[labels[1].index(axis)], kernel.dims[labels[2].index(axis)]
         length = instruction.leaves[0].dims[labels[3].index(axis)]
-        at = lambda name, default, axis=axis: window[name][int(axis)] if name in window else default  # noqa: E731
-        low = at("pad", (0, 0))[0]
-        starts = np.arange(length)[:, None] * at("stride", 1) - low + np.arange(extent)[None] * at("rhs_dilate", 1)
-        dilation = at("lhs_dilate", 1)
+        along = {name: values[int(axis)] for name, values in window.items()}
+        low, stride = along.get("pad", (0, 0))[0], along.get("stride", 1)
+        starts = np.arange(length)[:, None] * stride - low + np.arange(extent)[None] * along.get("rhs_dilate", 1)
+        dilation = along.get("lhs_dilate", 1)
         valid = (starts >= 0) & (starts <= (size - 1) * dilation) & (starts % dilation == 0)
         products *= int(valid.sum())
     batches = re.search(r"batch_group_count=(\d+)", instruction.attrs)

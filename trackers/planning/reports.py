@@ -82,7 +82,9 @@ def _count(flops):
 
 
 def _memory(plan):
-    gib = lambda size: f"{_size(size):>12s}"  # noqa: E731
+    def gib(size):
+        return f"{_size(size):>12s}"
+
     lines = [
         "on each chip",
         f"  parameters          {gib(plan.params)}",
@@ -90,13 +92,14 @@ def _memory(plan):
         *([f"  moving average      {gib(plan.average)}"] if plan.average else []),
         f"  batch and others    {gib(plan.rest)}",
     ]
-    kept = f"{_size(plan.saved)} kept for the backward pass before the compiler's savings"
+    kept = f"  activations         {gib(plan.saved)}  kept for the backward pass before the compiler's savings,"
     if plan.lack:
-        lines.append(f"  temporaries          too many  ({kept})")
+        lines.append(f"{kept} among too many temporaries")
         over = plan.lack.needed - plan.lack.limit
         return lines + [f"DOES NOT FIT: {plan.lack}, {_size(over)} too much"]
     memory = plan.memory
-    lines.append(f"  temporaries         {gib(memory.temporaries)}  (activations and work space; {kept})")
+    lines.append(f"{kept} a part of:")
+    lines.append(f"  temporaries         {gib(memory.temporaries)}  as compiled: activations, gradients, work space")
     lines.append(f"  program, outputs    {gib(memory.code + memory.outputs)}")
     share = f"{memory.total / memory.limit:.1%} of {_size(memory.limit)}"
     verdict = "fits" if memory.fits else f"DOES NOT FIT, {_size(memory.total - memory.limit)} too much"
@@ -142,12 +145,13 @@ def _times(plan):
 def summary(plan):
     """What a sweep keeps of a plan: a dict of numbers and strings, for JSON. Times in seconds, memory in bytes."""
     kept = {"config": plan.name, "topology": plan.topology, "chip": plan.chip.name, "mesh": plan.mesh}
-    kept |= {"chips": plan.chips, "batch": plan.batch, "limit": plan.chip.memory}
+    kept |= {"chips": plan.chips, "batch": plan.batch, "limit": plan.chip.memory, "compiled_in": plan.seconds}
     if plan.lack:
         return kept | {"memory": plan.lack.needed, "limit": plan.lack.limit, "fits": False}
     times = {name: getattr(plan.times, name) for name in ("compute", "memory", "links", "step", "compiler")}
     kept |= {"memory": plan.memory.total, "fits": plan.memory.fits, "times": times, "bound": plan.times.bound}
     kept |= {"rate": plan.rate, "mfu": plan.utilization(), "hours": plan.steps * plan.times.step / 3600}
+    kept["collectives"] = [[*key, *value] for key, value in sorted(plan.collectives.items())]
     return kept | {"compiler_mfu": plan.utilization(times["compiler"]) if times["compiler"] else None}
 
 

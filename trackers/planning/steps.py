@@ -92,8 +92,7 @@ def measure(program, compiled, batch, mesh, repeats=10):
 
     Args: program: train.Program. compiled: its step. batch: {name: numpy array} of all rows. mesh: the program's.
     """
-    placed = lambda tree: jax.jit(lambda: jax.tree.map(_start, tree), out_shardings=_where(tree))()  # noqa: E731
-    train_state, frozen = placed(program.target), placed(program.frozen)
+    train_state, frozen = _placed(program.target), _placed(program.frozen)
     rows = sharding.put_batch(batch, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     seconds = []
@@ -108,6 +107,11 @@ def measure(program, compiled, batch, mesh, repeats=10):
 def parameters(program):
     """Number of parameters of the model."""
     return sum(int(np.prod(leaf.shape)) for _, leaf in state.named_leaves(program.target.params))
+
+
+def _placed(tree):
+    """Arrays of the shapes and placements of `tree`."""
+    return jax.jit(lambda: jax.tree.map(_start, tree), out_shardings=_where(tree))()
 
 
 def _where(tree):

@@ -77,6 +77,8 @@ def _tpu_devices(name):
     # What it would otherwise complain not to find; a compiler without chips makes no use of it.
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # Its lock keeps two programs off the same chips; here there are none, and two plans may run side by side.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     try:
         import libtpu  # noqa: F401
     except ImportError:

@@ -7,6 +7,7 @@ and the run's config, so that a reader of the variables needs to know neither th
 import contextlib
 import dataclasses
 import json
+import logging
 
 import jax
 import numpy as np
@@ -72,6 +73,11 @@ def claim_workdir(workdir, config):
     _barrier("claim_workdir")
 
 
+def _not_raised_elsewhere(record):
+    """Filter of log records. Orbax's threads log at length what is raised to us afterwards."""
+    return not (record.exc_info and "orbax" in record.pathname)
+
+
 class Checkpoints:
     """Writes a run's checkpoints in the background and restores the newest usable one. A context manager.
 
@@ -91,23 +97,52 @@ class Checkpoints:
                 preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
             ),
         )
+        logging.getLogger("absl").addFilter(_not_raised_elsewhere)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._manager.close()
+    def __exit__(self, kind, *_):
+        try:
+            # A run that fails for another reason is not told about its last checkpoint instead.
+            with contextlib.suppress(Exception) if kind else self._failures_named():
+                self._manager.close()
+        finally:
+            logging.getLogger("absl").removeFilter(_not_raised_elsewhere)
 
     def save(self, state, step):
-        """Starts saving `state` after `step` steps, unless it is saved; returns when the state may be donated."""
+        """Starts saving `state` after `step` steps, unless it is saved; returns when the state may be donated.
+
+        Raises: InputError where this checkpoint, or the one before in the background, could not be written.
+        """
         if step in self._manager.all_steps():
             return
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
-        self._manager.save(step, args=ocp.args.Composite(config=ocp.args.JsonSave(self._config), **items), force=True)
+        args = ocp.args.Composite(config=ocp.args.JsonSave(self._config), **items)
+        with self._failures_named():
+            self._manager.save(step, args=args, force=True)
 
     def wait(self):
-        """Returns when everything started is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything started is on disk.
+
+        Raises: InputError where it could not be written.
+        """
+        with self._failures_named():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _failures_named(self):
+        try:
+            yield
+        except Exception as error:  # whatever a full or lost disk makes the storage layers raise
+            # Every array that was to be written has its own copy of the error, reported when it is forgotten.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+            kept = self._manager.latest_step()
+            intact = "no checkpoint was saved before" if kept is None else f"that of step {kept} is intact"
+            raise InputError(
+                f"a checkpoint cannot be saved in {self._folder} ({_reason(error, -160)}); {intact}: make room there "
+                "and give the same command again"
+            ) from None
 
     def restore(self, target, report=print):
         """The newest state that can be read, placed as `target` says, or None where there is no checkpoint.
@@ -271,9 +306,10 @@ def _check_leaves(stored, wanted, source):
     raise InputError(f"{source} is a checkpoint of another model or size; {'; '.join(lines)}")
 
 
-def _reason(error):
+def _reason(error, length=160):
+    """The first `length` characters of an error, or the last -`length`, in one line."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}"
+    return f"{type(error).__name__}: {text[:length] if length > 0 else text[length:]}"
 
 
 def _barrier(name):

@@ -74,7 +74,9 @@ def fit(source, like, layers=(), fresh=(), name="the checkpoint"):
 
 
 def _merged(base, changes):
-    """`base` with the values of `changes`, nested mappings merged."""
+    """`base` with the values of `changes`: nested mappings merged, or taken whole where it is another model's name."""
+    if "name" in changes:
+        return {**base, **changes}
     nested = {key: _merged(base.get(key, {}), value) for key, value in changes.items() if isinstance(value, dict)}
     return {**base, **changes, **nested}
 

@@ -1,11 +1,17 @@
 """What a run tells while it runs: numbers in files, and a line or a bar with rate and time left."""
 
+import hashlib
 import json
+import resource
 import sys
 import time
 
 import jax
+import numpy as np
 from etils import epath
+
+from trackers.errors import InputError
+from trackers.training import sharding
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -48,6 +54,55 @@ class Mean:
         return means
 
 
+def throughput(rate, count, pair_flops=0.0, peak=0.0):
+    """Speed of a run.
+
+    Args:
+      rate: pairs/s of the whole run. count: its chips.
+      pair_flops: model FLOPs of a pair, 0 = not known. peak: FLOP/s of a chip.
+
+    Returns: {"pairs_per_second", "pairs_per_second_per_chip", and where the FLOPs are known "model_tflops_per_chip",
+      "mfu" (0..1)}; {} where the rate is 0.
+    """
+    if not rate:
+        return {}
+    speed = {"pairs_per_second": rate, "pairs_per_second_per_chip": rate / count}
+    if pair_flops:
+        achieved = pair_flops * rate / count
+        speed |= {"model_tflops_per_chip": achieved / 1e12, "mfu": achieved / peak}
+    return speed
+
+
+def memory(device):
+    """{"memory_gib", "memory_peak_gib"} of a device that counts its memory, else {"host_memory_peak_gib"}, what this
+    process has had resident at most."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_in_use" in stats:
+        peak = stats.get("peak_bytes_in_use", stats["bytes_in_use"])
+        return {"memory_gib": stats["bytes_in_use"] / 2**30, "memory_peak_gib": peak / 2**30}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"host_memory_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}
+
+
+class BatchHash:
+    """SHA-1 (hex) of global batches, the same on any number of processes: each row is hashed where it was made.
+
+    Args: mesh: of the run. Call it on all processes with their own rows {name: numpy array}.
+    """
+
+    def __init__(self, mesh):
+        self._mesh = mesh
+        self._gather = jax.jit(lambda digests: digests, out_shardings=sharding.replicated(mesh))
+
+    def __call__(self, batch):
+        names = sorted(batch)
+        rows = zip(*(batch[name] for name in names), strict=True)
+        digests = [hashlib.sha1(b"".join(np.asarray(value).tobytes() for value in row)).digest() for row in rows]
+        digests = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
+        whole = self._gather(sharding.put_batch({"rows": digests}, self._mesh)["rows"])
+        return hashlib.sha1(np.asarray(whole).tobytes()).hexdigest()
+
+
 class Writer:
     """Writes numbers to WORKDIR/metrics.jsonl and, where tensorboardX is installed, to TensorBoard files beside it.
 
@@ -79,16 +134,25 @@ class Writer:
             self._board.close()
 
     def write(self, step, metrics):
-        """Writes {name: number or text} of one step."""
+        """Writes {name: number or text} of one step.
+
+        Raises: InputError where the disk takes no more.
+        """
         if not self._enabled:
             return
         line = json.dumps({"step": step, **metrics})
         self._lines.append(line)
-        if "://" in str(self._path):
-            self._rewrite()  # object stores cannot append
-        else:
-            with self._path.open("a") as file:
-                file.write(line + "\n")
+        try:
+            if "://" in str(self._path):
+                self._rewrite()  # object stores cannot append
+            else:
+                with self._path.open("a") as file:
+                    file.write(line + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{self._path} cannot be written ({error.strerror or error}): make room there and give the same command"
+                " again, it goes on from the last checkpoint"
+            ) from None
         if self._board is not None:
             for name, value in metrics.items():
                 if not isinstance(value, str):

@@ -27,18 +27,20 @@ def learning_rate(config):
     "step": the base rate, times `drop_factor` after `drop_epoch` epochs (GRM, Sec. 4.1: x0.1 at 240 of 300).
     "cosine": half a cosine from the base rate to 0 at the end of the run.
     Both rise linearly from 0 over `warmup_epochs`; the first step already takes 1/warm-up of the rate.
+    The base rate is `learning_rate`, times batch_size / learning_rate_batch where that is given.
 
     Raises: UsageError for another schedule name.
     """
     train, epoch = config.train, steps_per_epoch(config)
     total, warmup = total_steps(config), round(train.warmup_epochs * epoch)
     drop = round(train.drop_epoch * epoch)
+    base = train.learning_rate * (train.batch_size / train.learning_rate_batch if train.learning_rate_batch else 1)
     if train.schedule not in ("step", "cosine"):
         raise UsageError(f"config.train.schedule is {train.schedule!r}: choose step or cosine")
 
     def schedule(step):
         step = jnp.asarray(step, jnp.float32)
-        rate = jnp.float32(train.learning_rate)
+        rate = jnp.float32(base)
         if train.schedule == "step":
             rate = jnp.where(step >= drop, rate * train.drop_factor, rate)
         else:
@@ -82,12 +84,16 @@ def optimizer(config):
     parameter (biases and norms too, as the published programs do), one learning-rate factor for each group.
 
     Weight decay is scaled by the group's rate, as in PyTorch's AdamW. What config.train.frozen names (freezing.py) is
-    left as it is and does not count for the norm.
+    left as it is and does not count for the norm. First moments are kept in train.moment_dtype, all else in float32.
+
+    Raises: UsageError for another dtype.
     """
     train = config.train
+    if train.moment_dtype not in ("float32", "bfloat16"):
+        raise UsageError(f"config.train.moment_dtype is {train.moment_dtype!r}: choose float32 or bfloat16")
     adamw = optax.chain(
         optax.clip_by_global_norm(train.clip_norm) if train.clip_norm else optax.identity(),
-        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8, mu_dtype=train.moment_dtype),
         optax.add_decayed_weights(train.weight_decay),
         _scale_by_path(multiplier_rules(train)),
         optax.scale_by_learning_rate(learning_rate(config)),

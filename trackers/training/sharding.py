@@ -4,6 +4,7 @@ Mesh axes: "data" (batch only), "fsdp" (batch, and each large parameter split al
 and hidden units split, the batch not).
 """
 
+import functools
 import math
 import re
 
@@ -13,10 +14,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from trackers.errors import UsageError
+from trackers.models.placement import BATCH_AXES
 from trackers.training.state import named_leaves, path_name
 
 AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
 
 # (regex searched in the parameter's path, placement of its own axes); first match wins. The leading layer axis of
 # stacked layers (blocks_a_b) is not written here and never split. Moments and averages end in the same paths as their
@@ -99,6 +100,30 @@ def _rows_contiguous(mesh):
         if mine[-1] - mine[0] + 1 != len(mine):
             return False
     return True
+
+
+def under(mesh, function):
+    """`function`, to be jitted, with its activations placed on `mesh` where the models say so (models/placement.py)."""
+
+    @functools.wraps(function)
+    def placed(*args, **kwargs):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args, **kwargs)
+
+    return placed
+
+
+def check_parts(mesh, batch_size, parts):
+    """Refuses a batch that does not divide into `parts` parts for the mesh's batch shards (config.accumulate).
+
+    Raises: UsageError.
+    """
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    if parts < 1 or batch_size % (shards * parts):
+        raise UsageError(
+            f"config.train.batch_size {batch_size} does not divide into config.accumulate={parts} parts for {shards} "
+            f"batch shards: use a multiple of {shards * max(1, parts)}"
+        )
 
 
 def process_rows(mesh, batch_size, process=None):

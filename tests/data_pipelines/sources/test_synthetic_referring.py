@@ -1,8 +1,10 @@
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
 
+from configs import ikun
 from data_pipelines import sources
 from data_pipelines.sources import referring, synthetic_referring
 from data_pipelines.sources.synthetic_referring import cast, figures, motion, scene, vocabulary
@@ -149,6 +151,15 @@ def test_merges_prefer_what_is_frequent():
     merges = vocabulary.learn_merges(collections.Counter({"ab": 1, "cd": 5}))
     assert merges == [("c", "d</w>"), ("a", "b</w>")]
     assert vocabulary.learn_merges({"a": 3}) == []
+
+
+@pytest.mark.parametrize("variant", ikun.VARIANTS)
+def test_configs_name_every_field(variant):
+    config = ikun.get_config(variant)
+    read = synthetic_referring.ReferringSetConfig.from_config(config)
+    assert set(config.data.synthetic_referring) == {field.name for field in dataclasses.fields(read)}
+    if "tiny" not in variant:
+        assert read == synthetic_referring.ReferringSetConfig()
 
 
 def test_wrong_settings():

@@ -1,0 +1,54 @@
+"""A trace of some steps of a run, for XProf or TensorBoard's profile page (config.profile)."""
+
+import jax
+
+from trackers.errors import UsageError
+
+
+def steps(text):
+    """(first, last) of "FIRST:LAST", the numbers of the steps to be traced, both included; None where text is empty.
+
+    Raises: UsageError for anything else.
+    """
+    if not text:
+        return None
+    first, _, last = str(text).partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UsageError(f"config.profile {text!r}: write FIRST:LAST, two numbers of steps such as 10:14")
+    return int(first), int(last)
+
+
+class Trace:
+    """Traces the steps first..last of a run into WORKDIR/plugins/profile, every process its own. A context manager.
+
+    Args:
+      text: config.profile. workdir: of the run.
+
+    Raises: UsageError as `steps`.
+    """
+
+    def __init__(self, text, workdir):
+        self._steps, self._workdir, self._running = steps(text), str(workdir), False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def before(self, step):
+        """Call before a step starts; begins the trace if the step belongs to it."""
+        if self._steps and not self._running and self._steps[0] <= step <= self._steps[1]:
+            jax.profiler.start_trace(self._workdir)
+            self._running = True
+
+    def after(self, step, results):
+        """Call with a step that was started and what it computes; after the last one it waits for it and writes."""
+        if self._running and step == self._steps[1]:
+            jax.block_until_ready(results)
+            self._stop()
+
+    def _stop(self):
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
