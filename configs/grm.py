@@ -15,6 +15,8 @@ demo         The main job: `make demo`, 8:30 on 2 CPU cores. Result: validation 
 
 import ml_collections
 
+from configs import sections
+
 VARIANTS = ("b256", "b256_got10k", "l320", "tiny", "demo")
 
 
@@ -29,13 +31,7 @@ def get_config(variant="b256"):
 
 
 def _b256():
-    c = ml_collections.ConfigDict()
-    # The only seed: weights, data and noise all derive from it.
-    c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
-    c.accumulate = 1
-    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
-    c.profile = ""
+    c = sections.run()
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -87,10 +83,6 @@ def _b256():
     # Score that random weights give everywhere; the program's is 0.5.
     c.model.head.score_prior = 0.5
 
-    c.init = ml_collections.ConfigDict()
-    # Weights to start from: a published checkpoint (MAE, DeiT, GRM) or a workdir; empty = random.
-    c.init.checkpoint = ""
-
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "center"
@@ -116,75 +108,10 @@ def _b256():
     # Division threshold by benchmark (the program's test settings).
     c.tracking.thresholds = ml_collections.ConfigDict({"lasot": 0.4, "avist": 0.4, "uav": 0.55, "nfs": 0.6})
 
-    c.data = ml_collections.ConfigDict()
-    # How often each source is drawn from, relative to the others; 0 = unused.
-    c.data.ratio = ml_collections.ConfigDict(
-        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "synthetic": 0.0}
-    )
-    # Folders of the data sets in their published layouts.
-    c.data.lasot = ""
-    c.data.got10k = ""
-    c.data.trackingnet = ""
-    c.data.coco = ""
-    c.data.frames = ""
-    # Largest distance in frames between template and search frame.
-    c.data.max_gap = 200
-    # Jitter of the crops: centre (over the square root of the area), scale (log-normal).
-    c.data.search_center_jitter = 3.0
-    c.data.search_scale_jitter = 0.25
-    c.data.template_center_jitter = 0.0
-    c.data.template_scale_jitter = 0.0
-    # Augmentation: grey and flip jointly for the pair, brightness for each crop.
-    c.data.grey_probability = 0.05
-    c.data.flip_probability = 0.5
-    c.data.brightness = 0.2
-    # Further flip of each crop by itself; the program has 0.5 here, beside the joint flip.
-    c.data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch.
-    c.data.pairs_per_epoch = 60000
-    # Pairs of a validation.
-    c.data.validation_pairs = 10000
-    # Threads that decode and crop; batches made ahead.
-    c.data.threads = 8
-    c.data.prefetch_batches = 2
-    # Procedural video: data_pipelines/sources/synthetic says what there is to set.
-    c.data.synthetic = ml_collections.ConfigDict()
+    c.data = sections.pairs()
 
-    c.train = ml_collections.ConfigDict()
-    # Pairs in a step, over all devices.
-    c.train.batch_size = 128
-    c.train.total_epochs = 300
-    # The rate is for this many pairs in a step and in proportion for others; 0 = as it stands.
-    c.train.learning_rate_batch = 0
-    c.train.learning_rate = 4e-4
-    # The encoder without its division modules learns at this multiple of the rate.
-    c.train.encoder_multiplier = 0.1
-    c.train.weight_decay = 1e-4
-    # Largest norm of the gradient of all parameters.
-    c.train.clip_norm = 0.1
-    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
-    c.train.schedule = "step"
-    c.train.drop_epoch = 240
-    c.train.drop_factor = 0.1
-    c.train.warmup_epochs = 0.0
-    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
-    c.train.moment_dtype = "float32"
-    # Decay of the exponential moving average of the parameters; 0 = none.
-    c.train.ema_decay = 0.0
-    c.train.log_every_steps = 50
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 3
-    c.train.validate_every_epochs = 20
-    # Log a hash of every global batch (to compare resumed runs).
-    c.train.debug_batch_hash = False
-
-    c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
-    c.mesh.data = -1
-    c.mesh.fsdp = 1
-    c.mesh.tensor = 1
-    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
-    c.mesh.max_unsharded = 0.02
+    # Published schedule: 300 epochs of 60,000 pairs (paper, Sec. 4.1); the division modules learn at the full rate.
+    c.train.update({"batch_size": 128, "total_epochs": 300, "drop_epoch": 240, "learning_rate": 4e-4})
     return c
 
 
@@ -202,15 +129,11 @@ def _l320(c):
     c.train.batch_size = 80
 
 
-def _synthetic_only(c):
-    c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
-
-
 def _tiny(c):
     c.model.update({"width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64})
     c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
     c.model.head.channels = 32
-    _synthetic_only(c)
+    sections.only_synthetic(c)
     c.data.synthetic.update({"backgrounds": 8, "families": 4, "poses": 2})
     c.data.pairs_per_epoch = 64
     c.data.validation_pairs = 16
@@ -232,7 +155,7 @@ def _demo(c):
     c.model.head.channels = 64
     c.model.head.score_prior = 0.1
     c.model.update({"position": "sincos", "attention_init": "matched"})
-    _synthetic_only(c)
+    sections.only_synthetic(c)
     c.tracking.search_factor = 4.0
     c.tracking.size_update = 0.05
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.

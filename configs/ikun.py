@@ -26,6 +26,8 @@ Published weights were trained with model.normalize_text=eval; in evaluation tha
 
 import ml_collections
 
+from configs import sections
+
 VARIANTS = ("none", "cascade_attention", "cross_correlation", "text_first_modulation", "tiny")
 
 
@@ -42,13 +44,7 @@ def get_config(variant="cascade_attention"):
 
 
 def _full():
-    c = ml_collections.ConfigDict()
-    # The only seed: weights, data and noise all derive from it.
-    c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
-    c.accumulate = 1
-    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
-    c.profile = ""
+    c = sections.run()
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -93,10 +89,6 @@ def _full():
     c.model.remat = "none"
     # Compute dtype: float32 or bfloat16.
     c.model.dtype = "float32"
-
-    c.init = ml_collections.ConfigDict()
-    # Weights to start from: CLIP's RN50.pt, an iKUN checkpoint or a workdir; empty = random.
-    c.init.checkpoint = ""
 
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
@@ -169,43 +161,14 @@ def _full():
     # Standard deviation of the camera's noise in grey levels.
     c.data.synthetic_referring.noise = 3.0
 
-    c.train = ml_collections.ConfigDict()
-    # Clips in a step, over all devices.
-    c.train.batch_size = 8
-    c.train.total_epochs = 100
-    # The rate is for this many clips in a step and in proportion for others; 0 = as it stands.
-    c.train.learning_rate_batch = 0
-    c.train.learning_rate = 1e-5
+    c.train.update({"batch_size": 8, "total_epochs": 100, "learning_rate": 1e-5, "weight_decay": 1e-5})
     # Paths of the parameters that stay as they are: the text transformer but for its tables (program).
     c.train.frozen = (r"^text/encoder/(block|norm)", r"^text/projection")
-    # Multiple of the rate for parameters under encoder/; iKUN has none there.
+    # iKUN has no parameters under encoder/.
     c.train.encoder_multiplier = 1.0
-    c.train.weight_decay = 1e-5
-    # Largest norm of the gradient of all parameters; 0 = unlimited (program).
+    # Unlimited (program).
     c.train.clip_norm = 0.0
-    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
-    c.train.schedule = "cosine"
-    c.train.drop_epoch = 80
-    c.train.drop_factor = 0.1
-    c.train.warmup_epochs = 0.0
-    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
-    c.train.moment_dtype = "float32"
-    # Decay of the exponential moving average of the parameters; 0 = none.
-    c.train.ema_decay = 0.0
-    c.train.log_every_steps = 50
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 3
-    c.train.validate_every_epochs = 10
-    # Log a hash of every global batch (to compare resumed runs).
-    c.train.debug_batch_hash = False
-
-    c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
-    c.mesh.data = -1
-    c.mesh.fsdp = 1
-    c.mesh.tensor = 1
-    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
-    c.mesh.max_unsharded = 0.02
+    c.train.update({"schedule": "cosine", "drop_epoch": 80, "validate_every_epochs": 10})
     return c
 
 

@@ -12,6 +12,8 @@ The plain head is --config.model.head.kind=corner; the online tracker's score mo
 
 import ml_collections
 
+from configs import sections
+
 
 def get_config(variant="b"):
     """The whole config of a variant, a locked ConfigDict."""
@@ -24,13 +26,7 @@ def get_config(variant="b"):
 
 def base():
     """Variant b, unlocked: what the trackers with asymmetric mixed attention have in common."""
-    c = ml_collections.ConfigDict()
-    # The only seed: weights, data and noise all derive from it.
-    c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
-    c.accumulate = 1
-    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
-    c.profile = ""
+    c = sections.run()
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -68,10 +64,6 @@ def base():
     # Channels of the head's first convolution.
     c.model.head.channels = 384
 
-    c.init = ml_collections.ConfigDict()
-    # Weights to start from: a published checkpoint (MAE, or the tracker's own) or a workdir; empty = random.
-    c.init.checkpoint = ""
-
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "corners"
@@ -96,81 +88,15 @@ def base():
     # Other settings by benchmark.
     c.tracking.benchmarks = ml_collections.ConfigDict()
 
-    c.data = ml_collections.ConfigDict()
-    # How often each source is drawn from, relative to the others; 0 = unused.
-    c.data.ratio = ml_collections.ConfigDict(
-        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "synthetic": 0.0}
-    )
-    # Folders of the data sets in their published layouts.
-    c.data.lasot = ""
-    c.data.got10k = ""
-    c.data.trackingnet = ""
-    c.data.coco = ""
-    c.data.frames = ""
-    # Largest distance in frames between template and search frame.
-    c.data.max_gap = 200
+    c.data = sections.pairs()
+    c.data.search_center_jitter = 4.5
+    c.data.search_scale_jitter = 0.5
     # Which frames make a pair: causal, or trident (data_pipelines/sampling.py).
     c.data.sampling = "causal"
     # Share of the pairs whose search crop shows the target; below 1 for training a score.
     c.data.positive_probability = 1.0
-    # Jitter of the crops: center (over the square root of the area), scale (log-normal).
-    c.data.search_center_jitter = 4.5
-    c.data.search_scale_jitter = 0.5
-    c.data.template_center_jitter = 0.0
-    c.data.template_scale_jitter = 0.0
-    # Augmentation: grey and flip jointly for the pair, brightness for each crop.
-    c.data.grey_probability = 0.05
-    c.data.flip_probability = 0.5
-    c.data.brightness = 0.2
-    # Further flip of each crop by itself.
-    c.data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch.
-    c.data.pairs_per_epoch = 60000
-    # Pairs of a validation.
-    c.data.validation_pairs = 10000
-    # Threads that decode and crop; batches made ahead.
-    c.data.threads = 8
-    c.data.prefetch_batches = 2
-    # Procedural video: data_pipelines/sources/synthetic says what there is to set.
-    c.data.synthetic = ml_collections.ConfigDict()
 
-    c.train = ml_collections.ConfigDict()
-    # Pairs in a step, over all devices.
-    c.train.batch_size = 128
-    c.train.total_epochs = 500
-    # The rate is for this many pairs in a step and in proportion for others; 0 = as it stands.
-    c.train.learning_rate_batch = 0
-    c.train.learning_rate = 1e-4
-    # The encoder learns at this multiple of the rate.
-    c.train.encoder_multiplier = 0.1
-    c.train.weight_decay = 1e-4
-    # Largest norm of the gradient of all parameters.
-    c.train.clip_norm = 0.1
-    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
-    c.train.schedule = "step"
-    c.train.drop_epoch = 400
-    c.train.drop_factor = 0.1
-    c.train.warmup_epochs = 0.0
-    # Patterns of the parameters that are not trained.
-    c.train.frozen = ()
-    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
-    c.train.moment_dtype = "float32"
-    # Decay of the exponential moving average of the parameters; 0 = none.
-    c.train.ema_decay = 0.0
-    c.train.log_every_steps = 50
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 3
-    c.train.validate_every_epochs = 20
-    # Log a hash of every global batch (to compare resumed runs).
-    c.train.debug_batch_hash = False
-
-    c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
-    c.mesh.data = -1
-    c.mesh.fsdp = 1
-    c.mesh.tensor = 1
-    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
-    c.mesh.max_unsharded = 0.02
+    c.train.update({"total_epochs": 500, "drop_epoch": 400, "learning_rate": 1e-4})
     return c
 
 

@@ -14,6 +14,8 @@ tiny   trained on made tracks, no data needed; a minute on two shared CPU cores.
 
 import ml_collections
 
+from configs import sections
+
 VARIANTS = ("mot", "tiny")
 
 
@@ -27,13 +29,7 @@ def get_config(variant="mot"):
     """
     if variant not in VARIANTS:
         raise ValueError(f"configs/neural_kalman.py has no variant {variant!r}: use one of {', '.join(VARIANTS)}")
-    c = ml_collections.ConfigDict()
-    # Everything random derives from this.
-    c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
-    c.accumulate = 1
-    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
-    c.profile = ""
+    c = sections.run()
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -42,10 +38,6 @@ def get_config(variant="mot"):
     c.model.hidden = 32
     # Largest factor between the learned and the plain filter's variances, either way.
     c.model.largest_factor = 100.0
-
-    c.init = ml_collections.ConfigDict()
-    # A workdir to start from; "" for the plain filter.
-    c.init.checkpoint = ""
 
     c.tracking = ml_collections.ConfigDict()
     # Gaps of up to so many frames are filled with predicted boxes.
@@ -74,40 +66,10 @@ def get_config(variant="mot"):
     c.data.pairs_per_epoch = 6400
     c.data.validation_pairs = 512
 
-    c.train = ml_collections.ConfigDict()
-    # Windows in a step, over all devices.
-    c.train.batch_size = 64
-    c.train.total_epochs = 20
-    # The rate is for this many windows in a step and in proportion for others; 0 = as it stands.
-    c.train.learning_rate_batch = 0
-    c.train.learning_rate = 3e-3
-    # There is no encoder; the key belongs to every config.
-    c.train.encoder_multiplier = 1.0
-    c.train.weight_decay = 1e-4
-    # Largest norm of the gradient of all parameters.
-    c.train.clip_norm = 1.0
-    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
-    c.train.schedule = "cosine"
-    c.train.drop_epoch = 0
-    c.train.drop_factor = 1.0
-    c.train.warmup_epochs = 0.2
-    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
-    c.train.moment_dtype = "float32"
-    # Decay of the exponential moving average of the parameters; 0 = none.
-    c.train.ema_decay = 0.0
-    c.train.log_every_steps = 50
-    c.train.checkpoint_every_steps = 500
-    c.train.keep_checkpoints = 1
-    c.train.validate_every_epochs = 2
-    # Log a hash of every global batch (to compare resumed runs).
-    c.train.debug_batch_hash = False
-
-    c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
-    c.mesh.data = -1
-    c.mesh.fsdp = 1
-    c.mesh.tensor = 1
-    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1; the network is too small to be split.
+    c.train.update({"batch_size": 64, "total_epochs": 20, "learning_rate": 3e-3, "encoder_multiplier": 1.0})
+    c.train.update({"clip_norm": 1.0, "schedule": "cosine", "drop_epoch": 0, "drop_factor": 1.0, "warmup_epochs": 0.2})
+    c.train.update({"checkpoint_every_steps": 500, "keep_checkpoints": 1, "validate_every_epochs": 2})
+    # The network is too small to be split.
     c.mesh.max_unsharded = 1.0
     if variant == "tiny":
         c.train.batch_size = 32

@@ -35,6 +35,8 @@ tiny         For tests: the recorded test network, 96/80 pixels, a few steps on 
 
 import ml_collections
 
+from configs import sections
+
 
 def get_config(variant="b16"):
     """The whole config of a variant, a locked ConfigDict."""
@@ -46,13 +48,7 @@ def get_config(variant="b16"):
 
 
 def _b16():
-    c = ml_collections.ConfigDict()
-    # The only seed: weights, data and noise all derive from it.
-    c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
-    c.accumulate = 1
-    # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
-    c.profile = ""
+    c = sections.run()
 
     c.model = ml_collections.ConfigDict()
     # Module of trackers.models.
@@ -117,10 +113,6 @@ def _b16():
     # PVT: how far each stage shrinks the grid of keys and values.
     c.model.backbone.reductions = ()
 
-    c.init = ml_collections.ConfigDict()
-    # Weights to start from: a published checkpoint (CLIP, SimTrack) or a workdir; empty = random.
-    c.init.checkpoint = ""
-
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "corners"
@@ -139,75 +131,12 @@ def _b16():
     # The template box's corner is cut to whole pixels of the crop, as in the program; 0 = left as it is.
     c.tracking.template_box_step = 1.0
 
-    c.data = ml_collections.ConfigDict()
-    # How often each source is drawn from, relative to the others; 0 = unused.
-    c.data.ratio = ml_collections.ConfigDict(
-        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "synthetic": 0.0}
-    )
-    # Folders of the data sets in their published layouts.
-    c.data.lasot = ""
-    c.data.got10k = ""
-    c.data.trackingnet = ""
-    c.data.coco = ""
-    c.data.frames = ""
-    # Largest distance in frames between template and search frame.
-    c.data.max_gap = 200
-    # Jitter of the crops: centre (over the square root of the area), scale (log-normal).
+    c.data = sections.pairs()
     c.data.search_center_jitter = 3.5
     c.data.search_scale_jitter = 0.5
-    c.data.template_center_jitter = 0.0
-    c.data.template_scale_jitter = 0.0
-    # Augmentation: grey and flip jointly for the pair, brightness for each crop.
-    c.data.grey_probability = 0.05
-    c.data.flip_probability = 0.5
-    c.data.brightness = 0.2
-    # Further flip of each crop by itself.
-    c.data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch.
-    c.data.pairs_per_epoch = 60000
-    # Pairs of a validation.
-    c.data.validation_pairs = 10000
-    # Threads that decode and crop; batches made ahead.
-    c.data.threads = 8
-    c.data.prefetch_batches = 2
-    # Procedural video: data_pipelines/sources/synthetic says what there is to set.
-    c.data.synthetic = ml_collections.ConfigDict()
 
-    c.train = ml_collections.ConfigDict()
-    # Pairs in a step, over all devices.
-    c.train.batch_size = 256
-    c.train.total_epochs = 500
-    # The rate is for this many pairs in a step and in proportion for others; 0 = as it stands.
-    c.train.learning_rate_batch = 0
-    c.train.learning_rate = 1e-4
-    # Encoder and box positions learn at this multiple of the rate.
-    c.train.encoder_multiplier = 0.1
-    c.train.weight_decay = 1e-4
-    # Largest norm of the gradient of all parameters.
-    c.train.clip_norm = 0.1
-    # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
-    c.train.schedule = "step"
-    c.train.drop_epoch = 400
-    c.train.drop_factor = 0.1
-    c.train.warmup_epochs = 0.0
-    # Dtype of Adam's first moment: float32, or bfloat16 in half the memory.
-    c.train.moment_dtype = "float32"
-    # Decay of the exponential moving average of the parameters; 0 = none.
-    c.train.ema_decay = 0.0
-    c.train.log_every_steps = 50
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 3
-    c.train.validate_every_epochs = 20
-    # Log a hash of every global batch (to compare resumed runs).
-    c.train.debug_batch_hash = False
-
-    c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
-    c.mesh.data = -1
-    c.mesh.fsdp = 1
-    c.mesh.tensor = 1
-    # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
-    c.mesh.max_unsharded = 0.02
+    # Box positions learn at the encoder's rate.
+    c.train.update({"batch_size": 256, "total_epochs": 500, "drop_epoch": 400, "learning_rate": 1e-4})
     return c
 
 
@@ -290,15 +219,11 @@ def _timm(c):
     c.model.update({"activation": "gelu", "pre_norm": False, "patch_bias": True, "norm_eps": 1e-6})
 
 
-def _synthetic_only(c):
-    c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
-
-
 def _tiny(c):
     c.model.update({"width": 128, "depth": 3, "heads": 2, "template_size": 80, "search_size": 96, "foveal_size": 32})
     c.model.update({"dtype": "float32", "scan_layers": False})
     c.model.head.channels = 32
-    _synthetic_only(c)
+    sections.only_synthetic(c)
     c.data.synthetic.update({"backgrounds": 8, "families": 4, "poses": 2})
     c.data.pairs_per_epoch = 64
     c.data.validation_pairs = 16
@@ -338,7 +263,7 @@ def _demo(c):
     c.model.update({"foveal_size": 12, "dtype": "float32", "scan_layers": False})
     c.model.update({"position": "sincos", "attention_init": "matched"})
     c.model.head.channels = 64
-    _synthetic_only(c)
+    sections.only_synthetic(c)
     c.tracking.search_factor = 3.0
     c.tracking.size_update = 0.05
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
