@@ -175,9 +175,10 @@ def main(argv):
     if args.sweep:
         if not args.out:
             raise errors.UsageError("--sweep writes a table and a picture: say where with --out=FOLDER")
-        plan_of = lambda topology, sizes, batch: make_plan(  # noqa: E731
-            config, name, topologies.find(topology), sizes, batch, args.compare
-        )
+
+        def plan_of(topology, sizes, batch):
+            return make_plan(config, name, topologies.find(topology), sizes, batch, args.compare)
+
         sweep(plan_of, name, args.sweep, args.mesh, args.per_chip_batch, args.global_batch, args.out)
         return 0
     if not args.topology:
@@ -186,8 +187,11 @@ def main(argv):
     sizes = mesh_sizes(args.mesh) if args.mesh else {axis: config.mesh[axis] for axis in sharding.AXES}
     if args.find_batch:
         shape = sharding.mesh_shape(sizes, len(topology.devices))
-        plan_of = lambda batch: make_plan(config, name, topology, sizes, batch, False)  # noqa: E731
-        plan = find_batch(plan_of, max(1, args.per_chip_batch), shape[0] * shape[1])
+
+        def with_batch(batch):
+            return make_plan(config, name, topology, sizes, batch, False)
+
+        plan = find_batch(with_batch, max(1, args.per_chip_batch), shape[0] * shape[1])
     else:
         plan = make_plan(config, name, topology, sizes, args.global_batch, args.compare)
     print(reports.text(plan), flush=True)

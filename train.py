@@ -141,12 +141,12 @@ def assemble(config, mesh):
     settings = {"objective": objective, "optimizer": optimizer, "ema_decay": config.train.ema_decay}
     settings |= {"epoch_steps": schedules.steps_per_epoch(config), "fixed": tuple(config.train.get("frozen", ()))}
     settings["accumulate"] = config.accumulate
-    where = lambda tree: jax.tree.map(lambda leaf: leaf.sharding, tree)  # noqa: E731
+    places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, (target, frozen))
     whole = sharding.replicated(mesh)
     take_step = jax.jit(
         sharding.under(mesh, functools.partial(train_step, **settings)),
-        in_shardings=(where(target), sharding.batch_sharding(mesh), whole, where(frozen)),
-        out_shardings=(where(target), whole),
+        in_shardings=(places, sharding.batch_sharding(mesh), whole, frozen_places),
+        out_shardings=(places, whole),
         donate_argnums=0,
     )
     return Program(model, teacher, objective, optimizer, target, frozen, take_step)

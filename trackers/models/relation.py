@@ -6,6 +6,7 @@ splitting queries and keys; only a learned division is executed as a mask.
 """
 
 import dataclasses
+import functools
 
 import flax
 import jax
@@ -262,18 +263,18 @@ class DivisionModule(nn.Module):
     @nn.compact
     def __call__(self, template, search, template_mask, noise=None, train=False):
         config, choices = self.config, CHOICES[self.config.mode]
-        dense = lambda size, name: nn.Dense(size, dtype=self.dtype, name=name)  # noqa: E731
-        gelu = lambda x: nn.gelu(x, approximate=False)  # noqa: E731
+        dense = functools.partial(nn.Dense, dtype=self.dtype)
+        gelu = functools.partial(nn.gelu, approximate=False)
 
         target = _pool(template, template_mask, config.pool)
         if config.fusion == "early":
             x = jnp.concatenate([search, jnp.broadcast_to(target, search.shape)], axis=-1)
-            x = dense(config.hidden[0], "hidden1")(x)
+            x = dense(config.hidden[0], name="hidden1")(x)
         else:
-            x = dense(config.hidden[0], "local")(search)
-            x = x if target is None else x + dense(config.hidden[0], "target")(target)
-        x = gelu(dense(config.hidden[1], "hidden2")(gelu(x)))
-        logits = dense(len(choices), "logits")(x).astype(jnp.float32)
+            x = dense(config.hidden[0], name="local")(search)
+            x = x if target is None else x + dense(config.hidden[0], name="target")(target)
+        x = gelu(dense(config.hidden[1], name="hidden2")(gelu(x)))
+        logits = dense(len(choices), name="logits")(x).astype(jnp.float32)
         if config.smoothing:
             logits = _smooth(logits, self.grid, config.smoothing)
         log_probs = jax.nn.log_softmax(logits, axis=-1)
