@@ -101,6 +101,7 @@ def _reads_its_rows_only(said, batch_size=8):
         assert process["made"] <= process["reads"] <= 3 * process["made"]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(frames, single, tmp_path):
     said = _run(2, frames, tmp_path)
     assert [(process["processes"], process["devices"]) for process in said] == [(2, 4)] * 2
