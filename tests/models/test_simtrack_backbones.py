@@ -55,6 +55,7 @@ def drawn(model):
     return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", SMALL_OF)
 def test_gradients_reach_every_parameter_before_the_head(variant):
     """The head itself is compiled elsewhere, at some cost: here its inputs are asked for."""
