@@ -160,8 +160,12 @@ HEADS = ["config", "topology", "mesh", "chips", "pairs", "a chip", "GiB", "compu
 
 
 def table(rows):
-    """A markdown table of summaries, times in ms; one that does not fit says by how many GiB."""
-    return tables.markdown(HEADS, [_cells(row) for row in rows])
+    """A markdown table of summaries by chip, mesh and size; times in ms; one that does not fit says by how many GiB."""
+
+    def place(row):
+        return row["chip"], row["mesh"]["fsdp"], row["mesh"]["tensor"], row["chips"], -row["batch"]
+
+    return tables.markdown(HEADS, [_cells(row) for row in sorted(rows, key=place)])
 
 
 def _cells(row):
