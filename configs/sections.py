@@ -62,7 +62,7 @@ def pairs():
     data = ml_collections.ConfigDict()
     # How often each source is drawn from, relative to the others; 0 = unused.
     data.ratio = ml_collections.ConfigDict(
-        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "synthetic": 0.0}
+        {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "shards": 0.0, "synthetic": 0.0}
     )
     # Folders of the data sets in their published layouts.
     data.lasot = ""
@@ -70,6 +70,8 @@ def pairs():
     data.trackingnet = ""
     data.coco = ""
     data.frames = ""
+    # What `python -m data_pipelines shards` wrote of any of them, for pods.
+    data.shards = ""
     # Largest distance in frames between template and search frame.
     data.max_gap = 200
     # Jitter of the crops: center (over the square root of the area), scale (log-normal).

@@ -5,6 +5,7 @@
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
+    python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -14,6 +15,7 @@ sheet  a PNG of training examples as the network gets them: template above searc
        the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
 phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
+shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.shards; every image is checked.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
 """
@@ -33,10 +35,10 @@ from trackers import errors
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
-flags.DEFINE_string("source", None, "check, phrases: LAYOUT:FOLDER, such as lasot:/data/LaSOT; check: or --config.")
+flags.DEFINE_string("source", None, "check, phrases, shards: LAYOUT:FOLDER, as lasot:/data/LaSOT; check: or --config.")
 flags.DEFINE_string("split", "train", "check: split of the source; with --config and for a sheet train or validation.")
 flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
-flags.DEFINE_string("out", None, "sheet, phrases: PNG file to write; synthetic, referring: folder to write to.")
+flags.DEFINE_string("out", None, "sheet, phrases: PNG file to write; synthetic, referring, shards: folder to write to.")
 flags.DEFINE_integer("pairs", 16, "sheet: number of examples.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
 flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
@@ -54,6 +56,7 @@ def main(command, argv):
     del argv
     commands = {
         "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "referring": write_referring,
+        "shards": write_shards,
     }  # fmt: skip
     if command in ("help", "--help", "-h"):
         print(__doc__)
@@ -193,6 +196,17 @@ def synthetic():
         FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=how.detail, plainness=how.plainness
     )
     print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
+
+
+def write_shards():
+    """Writes a data set as a TFDS data set."""
+    from data_pipelines.builders import sequences
+
+    if not FLAGS.out:
+        raise errors.UsageError("shards: give --out=FOLDER")
+    layout, root = _split_source([name for name in loader.FILES if name != "shards"])
+    count, images = sequences.write(sources.open_source(layout, root, FLAGS.split), FLAGS.out, FLAGS.split)
+    print(f"{count} sequences, {images} images in {FLAGS.out}/{FLAGS.split}")
 
 
 def draw_phrases():

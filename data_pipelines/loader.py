@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines import clips, pairs, sampling, sources, trajectories
 from trackers import errors
 
-FILES = ("lasot", "got10k", "trackingnet", "coco", "frames")
+FILES = ("lasot", "got10k", "trackingnet", "coco", "frames", "shards")
 # Sources of clips with phrases, and which of them lie on disk.
 REFERRING = ("refer_kitti", "refer_dance", "synthetic_referring")
 REFERRING_FILES = REFERRING[:2]

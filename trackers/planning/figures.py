@@ -8,6 +8,10 @@ _COLORS = {"v5e": "#1f6fc4", "v4": "#e07b26", "v5p": "#2a9d72", "v6e": "#b04a8f"
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
 
 
+# Line and marker of a chip's first, second, ... way of sharding.
+_WAYS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
+
+
 def scaling(path, rows, per_chip, batch):
     """Four panels: weak scaling (`per_chip` rows on each chip) on the left, strong (`batch` rows in all) on the right;
     predicted pairs/s with the line of perfect scaling above, predicted MFU below.
@@ -59,8 +63,8 @@ def _panel(axis, series, value, perfect):
     for order, ((chip, label), rows) in enumerate(series.items()):
         chips, values = [row["chips"] for row in rows], [value(row) for row in rows]
         color = _COLORS.get(chip, _INK)
-        dashes = ("-", "--", "-.", ":")[sum(other == chip for other, _ in list(series)[:order]) % 4]
-        axis.plot(chips, values, dashes, marker="o", markersize=4, color=color, label=label, linewidth=1.8)
+        dashes, marker = _WAYS[sum(other == chip for other, _ in list(series)[:order]) % len(_WAYS)]
+        axis.plot(chips, values, dashes, marker=marker, markersize=5, color=color, label=label, linewidth=1.8)
         if perfect:
             ideal = [values[0] * count / chips[0] for count in chips]
             axis.plot(chips, ideal, color=color, linewidth=0.9, alpha=0.35)

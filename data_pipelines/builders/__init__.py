@@ -1,0 +1,1 @@
+"""Data sets written anew for pods: TFDS data sets of a few large files, which buckets serve fast."""

@@ -1,0 +1,69 @@
+"""What `python -m data_pipelines shards` wrote as a few large files (data_pipelines/builders/sequences.py)."""
+
+import dataclasses
+import functools
+import zipfile
+
+import numpy as np
+
+from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
+from data_pipelines.sources import Sequence, Source, annotations
+from trackers.errors import InputError
+
+_LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One image of a split, read when asked for; stands in for its path.
+
+    folder: of the split. index: of the record.
+    """
+
+    folder: str
+    index: int
+
+    @property
+    def name(self):
+        return f"record {self.index}"
+
+    def __str__(self):
+        return f"{self.folder} record {self.index}"
+
+    def read_bytes(self):
+        """The image file's bytes."""
+        return bytes(_records(self.folder)[self.index]["image"])
+
+
+@functools.lru_cache(maxsize=8)
+def _records(folder):
+    import tensorflow_datasets as tfds
+    from etils import epath
+
+    path = epath.Path(folder)
+    return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
+
+
+def open(root, split="train"):
+    """The sequences of ROOT/SPLIT -> Source, named as the data set that was written.
+
+    Raises: InputError where the split is not there, is unfinished, or its annotations are damaged.
+    """
+    folder = annotations.folder(root, "shards", _LAYOUT) / split
+    file = folder / ANNOTATIONS
+    if not file.exists():
+        raise InputError(f"shards: no {file}; expected {_LAYOUT}")
+    try:
+        with file.open("rb") as opened, np.load(opened) as read:
+            known = {name: read[name] for name in read.files}
+        parts = (("records", "frames"), ("boxes", "annotated"), ("visible", "annotated"))
+        records, boxes, visible = (np.split(known[what], np.cumsum(known[many])[:-1]) for what, many in parts)
+        names, name, is_video = known["names"].tolist(), str(known["source"]), bool(known["is_video"])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
+        raise InputError(f"shards: {file} is damaged: write the data set again") from None
+
+    def load(index):
+        frames = [Record(str(folder), number) for number in records[index].tolist()]
+        return Sequence(names[index], frames, boxes[index], visible[index])
+
+    return Source(name, names, load, is_video)
