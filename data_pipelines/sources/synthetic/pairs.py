@@ -320,18 +320,23 @@ def _numbers(key, scene, is_search, banks, config):
     return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
 
 
-def _render(numbers, banks, config, pixels, compose):
+def _noise(numbers, banks, config, pixels):
+    """Sensor noise of one crop, (3, pixels, pixels) float16."""
+    spot = numbers["spot"]
+    place = pick(spot[1:], config.background_size - pixels + 1)
+    return jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+
+
+def _render(numbers, texels, pixels, compose):
     """One crop (pixels, pixels, 3) uint8."""
     ticks = jnp.arange(pixels) + 0.5
     x, y = jnp.meshgrid(ticks, ticks)
-    spot = numbers["spot"]
-    place = pick(spot[1:], config.background_size - pixels + 1)
-    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
     at_x, at_y = x, y
     if "coarse" in numbers:
-        at_x, at_y = ((jnp.floor(v / numbers["coarse"]) + 0.5) * numbers["coarse"] for v in (x, y))
-    image = compose(banks["texels"], numbers["layers"], at_x, at_y)
-    return expose(image, numbers["camera"], noise.astype(jnp.float32), x, y)
+        coarse = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
+        at_x, at_y = jax.lax.optimization_barrier(tuple(jnp.meshgrid(coarse, coarse)))
+    image = compose(texels, numbers["layers"], at_x, at_y)
+    return expose(image, numbers["camera"], numbers["noise"].astype(jnp.float32), x, y)
 
 
 def _plan(key, banks, config):
@@ -353,13 +358,17 @@ def _plan(key, banks, config):
         return _numbers(key, seen if label else scene, is_search, banks, config)
 
     numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
-    return jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers), label
+    of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
+    # Here and not in `_render`: XLA would copy the bank for every turn of a loop that slices it.
+    of_template["noise"] = jax.vmap(lambda n: _noise(n, banks, config, config.template_size))(of_template)
+    of_search["noise"] = _noise(of_search, banks, config, config.search_size)
+    return of_template, of_search, label
 
 
-def _picture(plan, banks, config, compose):
+def _picture(plan, texels, config, compose):
     of_template, of_search, label = plan
     sides = config.template_size, config.search_size
-    template, search = (lambda n, side=side: _render(n, banks, config, side, compose) for side in sides)
+    template, search = (lambda n, side=side: _render(n, texels, side, compose) for side in sides)
     return {
         "template": jax.lax.map(template, of_template),
         "template_box": of_template["box"],
@@ -385,9 +394,9 @@ def pairs(keys, banks, config):
     # An accelerator draws all pairs at once; a CPU one by one, and of each layer only the part that is seen.
     return jax.lax.platform_dependent(
         plans,
-        banks,
-        cpu=lambda plans, banks: jax.lax.map(lambda plan: _picture(plan, banks, config, compose_by_tiles), plans),
-        default=lambda plans, banks: jax.vmap(lambda plan: _picture(plan, banks, config, compose))(plans),
+        banks["texels"],
+        cpu=lambda plans, texels: jax.lax.map(lambda plan: _picture(plan, texels, config, compose_by_tiles), plans),
+        default=lambda plans, texels: jax.vmap(lambda plan: _picture(plan, texels, config, compose))(plans),
     )
 
 
