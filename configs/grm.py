@@ -1,4 +1,5 @@
-"""GRM (CVPR 2023): configs/grm.py:VARIANT with VARIANT one of b256, b256_got10k, l320, tiny, demo.
+"""GRM (CVPR 2023): configs/grm.py:VARIANT with VARIANT one of b256, b256_got10k, l320, tiny, demo,
+pocket.
 
 b256         Paper: LaSOT AUC 69.9, TrackingNet AUC 84.0, NfS30 65.6, UAV123 70.2, AVisT 54.5; 8 RTX 3090, half a day.
              python train.py --config configs/grm.py:b256 --workdir DIR
@@ -17,7 +18,7 @@ import ml_collections
 
 from configs import sections
 
-VARIANTS = ("b256", "b256_got10k", "l320", "tiny", "demo")
+VARIANTS = ("b256", "b256_got10k", "l320", "tiny", "demo", "pocket")
 
 
 def get_config(variant="b256"):
@@ -26,7 +27,7 @@ def get_config(variant="b256"):
         raise ValueError(f"configs/grm.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
     config = _b256()
     if variant != "b256":
-        {"b256_got10k": _b256_got10k, "l320": _l320, "tiny": _tiny, "demo": _demo}[variant](config)
+        {"b256_got10k": _b256_got10k, "l320": _l320, "tiny": _tiny, "demo": _demo, "pocket": _pocket}[variant](config)
     return config.lock()
 
 
@@ -178,3 +179,27 @@ def _demo(c):
     c.train.checkpoint_every_steps = 1000
     c.train.keep_checkpoints = 1
     c.train.validate_every_epochs = 2
+
+
+def _pocket(c):
+    _demo(c)
+    c.model.update({"width": 160, "depth": 6, "heads": 5})
+    c.model.division.update({"layers": (4, 5, 6), "hidden": (160, 80)})
+    c.model.head.channels = 96
+    c.tracking.size_update = 0.2
+    c.data.synthetic.update({"photographic": True, "cutout_probability": 0.5, "clutter": 12, "plainness": 0.3})
+    c.data.synthetic.update({"backgrounds": 128, "families": 96, "renew_every_steps": 1000, "detail_steps": 2000})
+    c.data.synthetic.update({"background_scale": 1.0, "change": 0.8, "adjacent_probability": 0.3})
+    c.data.synthetic.update({"region_probability": 0.35, "region_candidates": 4})
+    c.data.synthetic.update({"distractors": 2, "distractor_probability": 0.6, "distractor_reach": 1.6})
+    c.data.synthetic.update({"look_alike_probability": 0.4, "occlusion_probability": 0.2})
+    c.data.synthetic.update({"jpeg_probability": 0.4, "low_resolution_probability": 0.25})
+    c.data.synthetic.update({"sensor_noise": 0.02, "haze": 0.25})
+    c.data.search_center_jitter = 2.5
+    c.data.pairs_per_epoch = 32000
+    c.train.batch_size = 32
+    c.train.total_epochs = 40
+    c.train.warmup_epochs = 0.5
+    c.train.ema_decay = 0.9995
+    c.train.checkpoint_every_steps = 500
+    c.train.keep_checkpoints = 100

@@ -43,10 +43,18 @@ class SyntheticConfig:
     plainness: float = 0.0
     # Steps over which the training banks rise from flat colors to `detail`; 0 = that from the start.
     detail_steps: int = 0
+    # Colors, contrast and clutter of photographs, instead of paler pictures of fewer hues.
+    photographic: bool = False
+    # Share of the textures that are cut from a background, in whole or in part.
+    cutout_probability: float = 0.0
+    # Sprites that lie about in every background.
+    clutter: int = 0
     # Size of the leaves of a background, relative to the target.
     background_scale: float = 1.0
     # Share of pairs whose target is a region of the background instead of a sprite.
     region_probability: float = 0.3
+    # Places looked at for a region target; the one with the most contrast within and around is taken.
+    region_candidates: int = 1
     # Other sprites in a view: how many at most, and the chance of each.
     distractors: int = 3
     distractor_probability: float = 0.45
@@ -60,6 +68,16 @@ class SyntheticConfig:
     border_probability: float = 0.35
     # Chance that both views are grey.
     grey_probability: float = 0.12
+    # Share of pairs whose pictures are compressed as JPEG is (their brightness).
+    jpeg_probability: float = 0.0
+    # Share of pairs whose video has fewer pixels than the crops.
+    low_resolution_probability: float = 0.0
+    # Largest deviation of the sensor's noise; brightness is 0 to 1.
+    sensor_noise: float = 0.04
+    # Largest share of the contrast that is lost to haze.
+    haze: float = 0.5
+    # Share of pairs whose views are as close as neighboring frames; the others are many frames apart.
+    adjacent_probability: float = 0.0
     # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
     change: float = 1.0
 

@@ -14,14 +14,18 @@ SMALLEST_CELL = 8
 PER_CELL = 2
 
 
-def palette(key, colors):
-    """Few colors that go together. Returns (colors, 3) RGB in 0..1: mostly dull, one hue family, some vivid."""
-    u, n = draws(key, (6, colors), (colors,))
+def palette(key, colors, photographic=False):
+    """Few colors that go together. Returns (colors, 3) RGB in 0..1: mostly dull, one hue family, some vivid.
+
+    photographic: many of them gray, the hue of the others less of one family.
+    """
+    u, n = draws(key, (7, colors), (colors,))
     # Light and matter favor orange-brown, green and blue; magenta and violet are rare in photographs.
     common = jnp.array([0.02, 0.08, 0.1, 0.13, 0.28, 0.33, 0.55, 0.6])
     first = common[pick(u[0, :2], common.shape[0])]
     hue = jnp.where(u[1] < 0.7, first[0], first[1]) + jnp.where(u[2] < 0.12, 0.3, 0.035) * n
-    saturation = jnp.where(u[3] < 0.2, 0.3 + 0.6 * u[4], 0.4 * u[4] ** 1.5)
+    dull = jnp.where(u[6] < 0.45, 0.08, 0.45) * u[4] if photographic else 0.4 * u[4] ** 1.5
+    saturation = jnp.where(u[3] < 0.2, 0.3 + 0.6 * u[4], dull)
     value = 0.04 + 0.92 * u[5]
     phase = 6.0 * (hue[:, None] + jnp.array([0.0, 4.0, 2.0]) / 6.0)
     ramp = jnp.clip(jnp.abs(jnp.mod(phase, 6.0) - 3.0) - 1.0, 0.0, 1.0)  # the three channels of a pure hue
@@ -53,10 +57,12 @@ def _leaves(key, octave, style, colors, clutter):
       (geometry: dict of (n,) arrays in units of the cell, attributes: (n, 10) for `_paint`).
     """
     n = octave.shape[0]
-    u, normal = draws(key, (20, n), (2, n))
+    u, normal = draws(key, (21, n), (2, n))
     angle = jnp.where(u[0] < style["manhattan"], jnp.round(2 * u[1]) * jnp.pi / 2 + style["tilt"], 2 * jnp.pi * u[1])
     radius = 0.2 + 0.62 * u[2]  # a rectangle's corner (1.2 radii) stays within the next cell
-    aspect = jnp.exp(-0.9 * jnp.abs(normal[0]))
+    # Thin ones: poles, wires, edges of things, markings.
+    thin = u[20] < style["thin"]
+    aspect = jnp.where(thin, 0.02 + 0.1 * jnp.abs(normal[0]), jnp.exp(-0.9 * jnp.abs(normal[0])))
     present = u[3] < style["density"][octave] * clutter
     kind = jnp.where(u[4] < style["round"], 0, jnp.where(u[4] < 0.93, 1, 2))
     geometry = {
@@ -87,10 +93,10 @@ def _leaves(key, octave, style, colors, clutter):
     return geometry, attributes
 
 
-def _style(key, octaves):
+def _style(key, octaves, photographic):
     """What one image is like: man-made or grown, cluttered or plain, which scales it has."""
-    u, _ = draws(key, (11,))
-    busy = u[0] ** 2  # photographs have much sky, road, wall and grass
+    u, _ = draws(key, (12,))
+    busy = u[0] ** (1.5 if photographic else 2)  # photographs have much sky, road, wall and grass
     scales = jnp.arange(octaves)
     return {
         "manhattan": jnp.where(u[1] < 0.4, 0.9, 0.1),
@@ -100,6 +106,7 @@ def _style(key, octaves):
         "round": 0.2 + 0.6 * u[4],
         "tone": 0.05 + 0.3 * u[5],
         "gradient": 0.2 + 0.5 * u[6],
+        "thin": 0.3 * u[11] ** 2 if photographic else 0.0,
         "grain": 0.04 + 0.4 * u[7] ** 3,
         "stripes": 0.02 + 0.2 * u[8] ** 2,
         "warp": jnp.where(u[1] < 0.4, 0.15, 1.0) * u[9],
@@ -107,13 +114,18 @@ def _style(key, octaves):
     }
 
 
-def background(key, size):
-    """One dead-leaves image, a torus. Returns (size, size, 3) float32 RGB in 0..1; size is a power of two >= 16."""
+def background(key, size, photographic=False):
+    """One dead-leaves image, a torus. Returns (size, size, 3) float32 RGB in 0..1; size is a power of two >= 16.
+
+    photographic: gray and vivid things side by side, thin ones, plain areas beside busy ones, and exposed so that the
+    picture has the contrast of a photograph; otherwise paler and of fewer hues, which is easier to learn from.
+    """
     keys = jax.random.split(key, 6)
     octaves = size.bit_length() - SMALLEST_CELL.bit_length()
-    style = _style(keys[0], octaves)
-    colors = palette(keys[1], 7)
-    clutter = jnp.clip(1.6 * jax.random.uniform(keys[2], (4, 4)) - 0.2, 0.0, 1.0)
+    style = _style(keys[0], octaves, photographic)
+    colors = palette(keys[1], 7, photographic)
+    spread, start = (2.2, 0.7) if photographic else (1.6, 0.2)
+    clutter = jnp.clip(spread * jax.random.uniform(keys[2], (4, 4)) - start, 0.0, 1.0)
     grids = [(octave, 1 << octave, PER_CELL if octave > 1 else 1) for octave in range(octaves)]  # octave, cells, leaves
     octave_of = jnp.concatenate([jnp.full(cells * cells * k, octave) for octave, cells, k in grids])
     amount = jnp.concatenate(
@@ -127,9 +139,9 @@ def background(key, size):
         state = _scatter(state, leaves)
         first += cells * cells * k
     _, index, local_x, local_y = state
-    noise = fractal_noise(keys[4], size, (0.9, 0.9, 1.3, 2.2, 2.2, 1.7))
+    noise = fractal_noise(keys[4], size, (0.4 if photographic else 0.9, 0.9, 1.3, 2.2, 2.2, 1.7))
     image = _paint(attributes[index], local_x, local_y, noise)
-    return _finish(image, style, noise, keys[5])
+    return _finish(image, style, noise, keys[5], photographic)
 
 
 def _expand(clutter, cells, k):
@@ -177,7 +189,7 @@ def _paint(leaf, x, y, noise):
     return leaf[..., :3] * jnp.maximum(light, 0.05)[..., None]
 
 
-def _finish(image, style, noise, key):
+def _finish(image, style, noise, key, photographic):
     """Wavy outlines, illumination with cast shadows, defocus."""
     size = image.shape[0]
     u, _ = draws(key, (6,))
@@ -194,7 +206,12 @@ def _finish(image, style, noise, key):
     shadow = jnp.where((u[3] < 0.4) & (noise[5] > 0.6), 0.45 + 0.4 * u[4], 1.0)
     image = jnp.clip(image * (jnp.exp(field) * shadow)[..., None], 0.0, 1.0)
     mean = image.mean((0, 1))
-    image = mean + style["contrast"] * (image - mean)
+    if photographic:
+        # Exposed as a camera does: the range of tones is used, and what is beyond it is lost.
+        gain = (0.4 * style["contrast"] - 0.06) / (image.mean(-1).std() + 0.01)
+        image = jnp.clip(0.5 * (mean + 0.45) + jnp.clip(gain, 0.4, 2.5) * (image - mean), 0.0, 1.0)
+    else:
+        image = mean + style["contrast"] * (image - mean)
     sigma = 0.35 + 0.25 * u[5] + 12.0 * jnp.maximum(u[5] - 0.85, 0.0) * u[0]
     return blur_torus(image, sigma)
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from data_pipelines.sources.synthetic import leaves, sprites
 from data_pipelines.sources.synthetic.detail import faded, flattened
 from data_pipelines.sources.synthetic.draws import draws, pick
-from data_pipelines.sources.synthetic.render import compose, expose, pack
+from data_pipelines.sources.synthetic.render import compose, compose_by_tiles, expose, pack, unpack
 
 NOISES = 8
+INTEREST_CELL = 8  # side in texels of what has one number of banks["interest"]
 
 
 def make_banks(key, config, detail=1.0):
@@ -21,16 +22,16 @@ def make_banks(key, config, detail=1.0):
       dict of arrays: "texels" uint32, all backgrounds (packed RGB), then all sprites (packed RGBA), pose after pose;
       "supports" (4 * families, poses, DIRECTIONS) and "cells" (4 * families, poses, 2): see sprites.draw; "noise"
       (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse; "change" () strength of the changes
-      between views, relative to config.change. Sprites 4f..4f+3 are a family: shape a
-      or b (bit 0) in texture a or b (bit 1).
+      between views, relative to config.change; "interest" (backgrounds, S / 8, S / 8) how much can be told from the
+      surroundings at a place. Sprites 4f..4f+3 are a family: shape a or b (bit 0) in texture a or b (bit 1).
     """
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 6)
     size, cell = config.background_size, config.sprite_size
     details = detail * (1 - config.plainness * jax.random.uniform(keys[4], (config.backgrounds + config.families,)))
 
     def background(args):
         k, detail = args
-        return pack(faded(leaves.background(k, size), detail))
+        return pack(faded(leaves.background(k, size, config.photographic), detail))
 
     backgrounds = jax.lax.map(
         background, (jax.random.split(keys[0], config.backgrounds), details[: config.backgrounds])
@@ -41,19 +42,28 @@ def make_banks(key, config, detail=1.0):
         k, detail = args
         parts = jax.random.split(k, 3)
         shapes = jax.vmap(sprites.shape)(jax.random.split(parts[0]))
-        textures = jax.vmap(sprites.texture)(jax.random.split(parts[1]))
+        textures = jax.vmap(lambda k: sprites.texture(k, config.photographic))(jax.random.split(parts[1]))
+        patches = jax.vmap(lambda k: _patch(k, backgrounds, cell))(jax.random.split(jax.random.fold_in(k, 0)))
+        # From a sprite all of whose colors are the patch's to one that it hardly shows on.
+        rare = textures["cutout"] / max(config.cutout_probability, 1e-6)
+        textures["cutout"] = jnp.where(rare < 1, jnp.clip(1.5 - 1.4 * rare, 0.0, 1.0), 0.0)
         u, poses = draws(parts[2], (7,), (2, config.poses, sprites.PARTS, 3))
         number, colors = pick(u[0], grain.shape[0]), u[1:].reshape(2, 3)
 
         def member(i):
             chosen = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
-            rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell))(poses[i % 2])
+            patch = patches[i // 2] if config.cutout_probability else None
+            rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell, patch))(poses[i % 2])
             return pack(flattened(rgba, colors[i // 2], detail)), support, half
 
         return jax.lax.map(member, jnp.arange(4))
 
     drawn = jax.lax.map(family, (jax.random.split(keys[2], config.families), details[config.backgrounds :]))
     drawn = [v.reshape(-1, *v.shape[2:]) for v in drawn]
+    if config.clutter:
+        cells = drawn[0].reshape(-1, cell, cell)
+        strewn = jax.random.split(keys[5], config.backgrounds)
+        backgrounds = jax.lax.map(lambda args: _strew(*args, cells, config.clutter), (strewn, backgrounds))
     slopes = jnp.tile(jnp.array([0.0, 0.0, 0.4, 0.8]), NOISES * 3 // 4)
     noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)
     return {
@@ -62,7 +72,61 @@ def make_banks(key, config, detail=1.0):
         "cells": drawn[2],
         "noise": noise.astype(jnp.float16),
         "change": jnp.float32(0.2 + 0.8 * detail),
+        "interest": jax.lax.map(_interest, backgrounds),
     }
+
+
+def _patch(key, backgrounds, cell):
+    """A square (cell, cell, 3), 0..1, of one of the packed backgrounds (n, S, S)."""
+    u, _ = draws(key, (3,))
+    room = backgrounds.shape[1] - cell + 1
+    start = pick(u[0], backgrounds.shape[0]), pick(u[1], room), pick(u[2], room)
+    return unpack(jax.lax.dynamic_slice(backgrounds, start, (1, cell, cell))[0], 3)
+
+
+def _strew(key, background, cells, count):
+    """A packed background (S, S) with `count` things on it, the first ones at half the size.
+
+    cells: (sprites, C, C) packed RGBA.
+    """
+    u, n = draws(key, (4, count), (4, count))
+    chosen = pick(u[0], cells.shape[0])
+    tints = jnp.exp(0.15 * n[0] + 0.06 * n[1:]).T
+    mirrored = u[3] < 0.5
+
+    def lay(image, thing, small):
+        number, at, tint, mirror = thing
+        rgba = unpack(cells[number], 4)
+        rgba = jnp.where(mirror, rgba[:, ::-1], rgba)
+        color, alpha = rgba[..., :3] * rgba[..., 3:] * tint, rgba[..., 3:]
+        side = cells.shape[1] // (2 if small else 1)
+        if small:
+            color, alpha = (v.reshape(side, 2, side, 2, -1).mean((1, 3)) for v in (color, alpha))
+        start = (*pick(at, image.shape[0] - side + 1), 0)
+        under = jax.lax.dynamic_slice(image, start, (side, side, 3))
+        return jax.lax.dynamic_update_slice(image, under * (1 - alpha) + color, start), None
+
+    things, far = (chosen, u[1:3].T, tints, mirrored), count // 2
+    image = unpack(background, 3)
+    image, _ = jax.lax.scan(lambda i, t: lay(i, t, True), image, jax.tree.map(lambda v: v[:far], things))
+    image, _ = jax.lax.scan(lambda i, t: lay(i, t, False), image, jax.tree.map(lambda v: v[far:], things))
+    return pack(image)
+
+
+def _interest(background):
+    """Contrast within and around each place of a packed background (S, S), a torus. Returns (S / 8, S / 8) float32."""
+    grey = unpack(background, 3) @ jnp.array([0.299, 0.587, 0.114])
+    cells = grey.shape[0] // INTEREST_CELL
+    blocks = grey.reshape(cells, INTEREST_CELL, cells, INTEREST_CELL)
+
+    def around(field, reach):
+        for axis in (0, 1):
+            field = sum(jnp.roll(field, k, axis) for k in range(-reach, reach + 1)) / (2 * reach + 1)
+        return field
+
+    mean, square = blocks.mean((1, 3)), (blocks**2).mean((1, 3))
+    within = jnp.sqrt(jnp.maximum(around(square, 1) - around(mean, 1) ** 2, 0.0))
+    return within + jnp.abs(around(mean, 1) - around(mean, 3))
 
 
 def _rotation(angle):
@@ -72,16 +136,31 @@ def _rotation(angle):
 def _scene(key, banks, config):
     """What template and search views share: dict of numbers."""
     total, others = 4 * config.families, config.distractors + 1
-    u, n = draws(key, (13 + 3 * others,), (8,))
-    picks = u[13:].reshape(3, others)
+    u, n = draws(key, (15 + 3 * others,), (8,))
+    picks = u[15:].reshape(3, others)
     target = pick(u[0], total)
     # A look-alike differs from the target in shape, in texture or in both: never in neither.
     relative = (target // 4) * 4 + (target % 4 ^ (1 + pick(picks[1], 3)))
     stranger = pick(picks[0], total)
     region = u[1] < config.region_probability
+    background = pick(u[2], config.backgrounds)
+    at = u[3:5]
+    if config.region_candidates > 1:
+        # Of a region in the middle of a plain wall there is nothing to find.
+        more = draws(jax.random.fold_in(key, 0), (config.region_candidates - 1, 2))[0]
+        places = jnp.concatenate([at[None], more])
+        column, row = pick(places, banks["interest"].shape[-1]).T
+        at = jnp.where(region, places[jnp.argmax(banks["interest"][background, row, column])], at)
+    adjacent = u[13] < config.adjacent_probability
+    (jpeg, strength, coarse, resolution), _ = draws(jax.random.fold_in(key, 1), (4,))
     return {
-        "background": pick(u[2], config.backgrounds),
-        "at": u[3:5] * config.background_size,
+        "jpeg": jnp.where(jpeg < config.jpeg_probability, 0.1 + 1.4 * strength**2, 0.0),
+        # Pixels of the video to a unit, where these are fewer than those of the crops.
+        "resolution": jnp.where(
+            coarse < config.low_resolution_probability, config.unit_pixels * (0.3 + 0.6 * resolution), 1e6
+        ),
+        "background": background,
+        "at": at * config.background_size,
         "pixels": config.unit_pixels / config.background_scale * jnp.exp(0.3 * n[0] + 0.3),  # to the unit
         "spin": 0.12 * n[1] + jnp.where(u[5] < 0.06, 2 * jnp.pi * u[6], 0.0),
         "mirror": jnp.where(u[7] < 0.5, -1.0, 1.0),
@@ -91,11 +170,14 @@ def _scene(key, banks, config):
         "others": jnp.where(picks[2] < config.look_alike_probability, relative, stranger),
         "size": jnp.exp(0.25 * n[3]),
         "light": 0.1 * n[4:7] + 0.06 * n[7],
-        "noise": 0.003 + 0.04 * u[8] ** 4,
+        "noise": 0.003 + config.sensor_noise * u[8] ** 4,
         "softness": 0.25 + 1.0 * u[9] ** 4,
-        "haze": 0.5 * u[11] ** 1.5,
+        "haze": config.haze * u[11] ** 1.5,
         "grey": (u[10] < config.grey_probability).astype(jnp.float32),
-        "change": config.change * banks["change"] * (0.35 + 1.1 * u[12]),  # how far apart in time the views are
+        "adjacent": adjacent,
+        "pose": u[14],
+        # How far apart in time the views are.
+        "change": config.change * banks["change"] * jnp.where(adjacent, 0.05 + 0.25 * u[12], 0.35 + 1.1 * u[12]),
     }
 
 
@@ -114,7 +196,7 @@ def _view(key, scene, banks, config, is_search):
         @ jnp.array([[1.0, change * 0.1 * n[3]], [0.0, 1.0]])
         @ jnp.diag(jnp.stack([stretch * scene["mirror"], 1.0 / stretch]))
     )
-    pose = pick(u[1], config.poses)
+    pose = pick(jnp.where(scene["adjacent"], scene["pose"], u[1]), config.poses)
     box = sprites.extent(banks["supports"][scene["target"], pose], shape)
     half = jnp.stack([jnp.sqrt(scene["aspect"]), 1.0 / jnp.sqrt(scene["aspect"])])
     oval = jnp.sqrt((shape**2) @ half**2)  # a region's box is that of the ellipse in it
@@ -127,7 +209,7 @@ def _view(key, scene, banks, config, is_search):
     region_ground = into * scene["pixels"] / jnp.sqrt(4.0)
     zoom = jnp.exp(change * 0.25 * n[4])
     free_ground = _rotation(change * 0.08 * n[5]) * scene["pixels"] * zoom
-    shift = jnp.where(u[2] < 0.25, 100.0, 1.5) * change * n[6:8] * is_search
+    shift = jnp.where((u[2] < 0.25) & ~scene["adjacent"], 100.0, 1.5) * change * n[6:8] * is_search
     at = scene["at"] + jnp.where(scene["region"], 0.0, shift * scene["pixels"])
 
     # The others: scattered around the target; the last one partly over it.
@@ -190,6 +272,8 @@ def _view(key, scene, banks, config, is_search):
         "grey": scene["grey"],
         "frame": jnp.where(cut, side * ends, side * 100.0),
     }
+    if config.jpeg_probability:
+        camera["jpeg"] = scene["jpeg"]
     return layers, camera, size
 
 
@@ -225,29 +309,38 @@ def _numbers(key, scene, is_search, banks, config):
     center, side = _window(keys[1], size, is_search, config)
     pixels = jnp.where(is_search, config.search_size, config.template_size)
     layers, camera = to_pixels(layers, camera, center - side / 2, side / pixels)
+    coarse = {}
+    if config.low_resolution_probability:
+        # Pixels of the crop to one of the video. What lies between them is interpolated: smooth.
+        factor = jnp.clip(pixels / side / scene["resolution"], 1.0, 4.0)
+        camera["blur"] = jnp.clip(jnp.hypot(camera["blur"], 0.45 * (factor - 1)), 0.25, 2.0)
+        camera["noise"] = camera["noise"] / factor
+        coarse = {"coarse": factor}
     box = jnp.concatenate([(-center - size / 2) / side + 0.5, size / side])
-    return {"layers": layers, "camera": camera, "box": box, "spot": draws(keys[2], (3,))[0]}
+    return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
 
 
-def _render(numbers, banks, config, pixels):
+def _noise(numbers, banks, config, pixels):
+    """Sensor noise of one crop, (3, pixels, pixels) float16."""
+    spot = numbers["spot"]
+    place = pick(spot[1:], config.background_size - pixels + 1)
+    return jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+
+
+def _render(numbers, texels, pixels, compose):
     """One crop (pixels, pixels, 3) uint8."""
     ticks = jnp.arange(pixels) + 0.5
     x, y = jnp.meshgrid(ticks, ticks)
-    spot = numbers["spot"]
-    place = pick(spot[1:], config.background_size - pixels + 1)
-    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
-    image = compose(banks["texels"], numbers["layers"], x, y)
-    return expose(image, numbers["camera"], noise.astype(jnp.float32), x, y)
+    at_x, at_y = x, y
+    if "coarse" in numbers:
+        coarse = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
+        at_x, at_y = jax.lax.optimization_barrier(tuple(jnp.meshgrid(coarse, coarse)))
+    image = compose(texels, numbers["layers"], at_x, at_y)
+    return expose(image, numbers["camera"], numbers["noise"].astype(jnp.float32), x, y)
 
 
-def pair(key, banks, config):
-    """One training pair, as a pure function of the key; for jit and vmap.
-
-    Returns:
-      dict: "template" (K, Hz, Wz, 3) uint8 RGB, "template_box" (K, 4) float32, "search" (Hx, Wx, 3) uint8, "search_box"
-      (4,) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts included; with
-      positive_probability below 1 also "label" () float32, 0 where the search view is of another scene.
-    """
+def _plan(key, banks, config):
+    """All numbers of a pair: (of the template crops, with a leading axis, of the search crop, dict of the label)."""
     keys = jax.random.split(key)
     scene = searched = _scene(keys[0], banks, config)
     views, label = config.templates + 1, {}
@@ -266,10 +359,47 @@ def pair(key, banks, config):
 
     numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
     of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
+    # Here and not in `_render`: XLA would copy the bank for every turn of a loop that slices it.
+    of_template["noise"] = jax.vmap(lambda n: _noise(n, banks, config, config.template_size))(of_template)
+    of_search["noise"] = _noise(of_search, banks, config, config.search_size)
+    return of_template, of_search, label
+
+
+def _picture(plan, texels, config, compose):
+    of_template, of_search, label = plan
+    sides = config.template_size, config.search_size
+    template, search = (lambda n, side=side: _render(n, texels, side, compose) for side in sides)
     return {
-        "template": jax.vmap(lambda n: _render(n, banks, config, config.template_size))(of_template),
+        "template": jax.lax.map(template, of_template),
         "template_box": of_template["box"],
-        "search": _render(of_search, banks, config, config.search_size),
+        "search": search(of_search),
         "search_box": of_search["box"],
         **label,
     }
+
+
+def pairs(keys, banks, config):
+    """Training pairs, each a pure function of its key; for jit.
+
+    Args:
+      keys: (n,) keys.
+
+    Returns:
+      dict: "template" (n, K, Hz, Wz, 3) uint8 RGB, "template_box" (n, K, 4) float32, "search" (n, Hx, Wx, 3) uint8,
+      "search_box" (n, 4) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts
+      included; with positive_probability below 1 also "label" (n,) float32, 0 where the search view is of another
+      scene.
+    """
+    plans = jax.vmap(lambda key: _plan(key, banks, config))(keys)
+    # An accelerator draws all pairs at once; a CPU one by one, and of each layer only the part that is seen.
+    return jax.lax.platform_dependent(
+        plans,
+        banks["texels"],
+        cpu=lambda plans, texels: jax.lax.map(lambda plan: _picture(plan, texels, config, compose_by_tiles), plans),
+        default=lambda plans, texels: jax.vmap(lambda plan: _picture(plan, texels, config, compose))(plans),
+    )
+
+
+def pair(key, banks, config):
+    """One training pair: `pairs` of one key, without the leading axis."""
+    return jax.tree.map(lambda v: v[0], pairs(key[None], banks, config))

@@ -4,16 +4,41 @@ Points are in whatever coordinates the maps of layers and camera take; pixels ar
 Pictures are sampled by inverse maps, straight at the resolution asked for, and kept channels first until the end.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 BLUR_REACH = 3
+BLOCK = 8
+TILE = 16  # rows of a tile
+MARGIN = 3  # pixels that a cell may reach beyond its corners: interpolation, and an uneven grid
+# The luminance table of the JPEG standard (annex K, table K.1), over 255.
+_QUANTA = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.float32,
+) / 255.0  # fmt: skip
 
 
 def pack(rgba):
     """(..., 3 or 4) floats in 0..1 -> (...) uint32, one word a pixel: a bilinear sample costs four reads."""
     words = (jnp.clip(rgba, 0.0, 1.0) * 255.0 + 0.5).astype(jnp.uint32)
     return sum(words[..., c] << (8 * c) for c in range(rgba.shape[-1]))
+
+
+def unpack(words, channels):
+    """The inverse of `pack`: (...) uint32 -> (..., channels) float32 in 0..1."""
+    return jnp.stack([(words >> (8 * c)) & 255 for c in range(channels)], axis=-1).astype(jnp.float32) / 255.0
 
 
 def _sample(texels, layer, x, y):
@@ -71,6 +96,45 @@ def compose(texels, layers, x, y):
     return jax.lax.map(blend, jnp.arange(3))
 
 
+def compose_by_tiles(texels, layers, x, y):
+    """As `compose`, one tile after another and only where a layer is: for a CPU, inside lax.map rather than vmap.
+
+    The first layer is the only torus; x, y: (H, W) a grid, even if an uneven one, of pixels with centers at .5.
+    """
+    height, width = x.shape
+    first = jax.tree.map(lambda v: v[:1], layers)
+    image = compose(texels, first, x, y)
+    rows, columns = math.gcd(height, TILE), width // 2 if width % 2 == 0 else width
+
+    def lay(image, layer):
+        # The cell's corners on the grid, and how many tiles lie between them: none where the layer is not shown.
+        cell = layer["size"] * jnp.array([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+        determinant = layer["into"][0, 0] * layer["into"][1, 1] - layer["into"][0, 1] * layer["into"][1, 0]
+        back = jnp.array([[1.0, -1.0], [-1.0, 1.0]]) * layer["into"][::-1, ::-1].T / determinant
+        corners = back @ (cell - layer["at"][:, None])
+        low = jnp.clip(jnp.floor(corners.min(1)) - MARGIN, 0, jnp.array([width, height])).astype(jnp.int32)
+        high = jnp.clip(jnp.ceil(corners.max(1)) + MARGIN, 0, jnp.array([width, height])).astype(jnp.int32)
+        narrow = high[0] - low[0] <= columns
+        across = jnp.where(narrow, 1, width // columns)
+        left = jnp.where(narrow, jnp.minimum(low[0], width - columns), 0)
+        top, down = low[1] // rows, -(-high[1] // rows) - low[1] // rows
+        count = jnp.where((layer["shown"] > 0) & (high > low).all(), down * across, 0)
+
+        def tile(k, image):
+            at = (top + k // across) * rows, left + k % across * columns
+            here = [jax.lax.dynamic_slice(v, at, (rows, columns)) for v in (x, y)]
+            even, odd = jax.lax.optimization_barrier(_sample(texels, layer, *here))
+            under = jax.lax.dynamic_slice(image, (0, *at), (3, rows, columns))
+            color = jnp.stack([even & 255, odd & 255, even >> 16]).astype(jnp.float32)
+            color = jnp.minimum(color * layer["gain"][:, None, None], 255.0)
+            alpha = (odd >> 16).astype(jnp.float32) * (layer["shown"] / 255.0)
+            return jax.lax.dynamic_update_slice(image, under + alpha * (color - under), (0, *at))
+
+        return jax.lax.fori_loop(0, count, tile, image), None
+
+    return jax.lax.scan(lay, image, jax.tree.map(lambda v: v[1:], layers))[0]
+
+
 def expose(image, camera, noise, x, y):
     """What light and camera do to (3, H, W) colors in 0..255. Returns (H, W, 3) uint8.
 
@@ -79,7 +143,8 @@ def expose(image, camera, noise, x, y):
       "slope" (3,): the light is slope . (1, x, y); "shadow" (4,): what is cast, of darkness shadow[3], where
       shadow[:3] . (1, x, y) > 0, in full from 1 on;
       "blur" (2,): deviations across columns and rows in pixels, motion blur included; "noise" (); "grey" () 0 or 1;
-      "frame" (4,): left, top, right, bottom border of the picture.
+      "frame" (4,): left, top, right, bottom border of the picture;
+      "jpeg" (), may be missing: quantization of the 8x8 blocks, 1 as of quality 50, 0 none.
     noise: (3, H, W) unit deviation.
     x, y: (H, W) the points that are seen.
     """
@@ -100,9 +165,26 @@ def expose(image, camera, noise, x, y):
     grey = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
     speck = camera["noise"] * noise
     image = jnp.where(camera["grey"] > 0.5, grey + speck[:1], image + speck)
+    if "jpeg" in camera:
+        image = image + _jpeg_error(image, camera["jpeg"])
     left, top, right, bottom = camera["frame"]
     seen = (x > left) & (x < right) & (y > top) & (y < bottom)
     return jnp.moveaxis((jnp.clip(image * seen, 0.0, 1.0) * 255.0 + 0.5).astype(jnp.uint8), 0, -1)
+
+
+def _jpeg_error(image, strength):
+    """What JPEG adds to the luminance of (3, H, W) colors in 0..1: (H, W). Incomplete blocks at the border stay."""
+    rows, columns = (extent // BLOCK for extent in image.shape[1:])
+    grey = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    blocks = grey[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    k = np.arange(BLOCK)
+    basis = np.sqrt(np.where(k == 0, 1.0, 2.0)[:, None] / BLOCK) * np.cos(np.pi * k[:, None] * (k + 0.5) / BLOCK)
+    basis = basis.astype(np.float32)  # (frequency, place)
+    waves = jnp.einsum("rycx,fy,gx->rcfg", blocks, basis, basis)
+    quanta = jnp.maximum(strength, 1e-3) * _QUANTA
+    error = jnp.einsum("rcfg,fy,gx->rycx", quanta * jnp.round(waves / quanta) - waves, basis, basis)
+    error = jnp.where(strength > 0, error, 0.0).reshape(rows * BLOCK, columns * BLOCK)
+    return jnp.pad(error, ((0, image.shape[1] - rows * BLOCK), (0, image.shape[2] - columns * BLOCK)))
 
 
 def _blur(plane, sigma, axis):

@@ -95,10 +95,13 @@ def shape(key):
     )
 
 
-def texture(key):
-    """Draws a texture: dict of "colors" (6, 3), "marks" (MARKS, 10), "shade" (3,), "stripes" (4,)."""
+def texture(key, photographic=False):
+    """Draws a texture: dict of "colors" (6, 3), "marks" (MARKS, 10), "shade" (3,), "stripes" (4,), "cutout" ().
+
+    photographic: as of leaves.palette.
+    """
     keys = jax.random.split(key)
-    colors = leaves.palette(keys[0], 6)
+    colors = leaves.palette(keys[0], 6, photographic)
     u, _ = draws(keys[1], (10, MARKS))
     s = u[9]
     radius = 0.09 * (1.0 + 7.0 * u[0] ** 3)  # many small marks, few large
@@ -126,10 +129,10 @@ def texture(key):
         ]
     )
     shade = jnp.stack([0.7 * (s[6] - 0.5), 0.7 * (s[7] - 0.5), 0.5 * s[8] ** 2])
-    return {"colors": colors, "marks": marks, "shade": shade, "stripes": stripes}
+    return {"colors": colors, "marks": marks, "shade": shade, "stripes": stripes, "cutout": s[9]}
 
 
-def draw(shape_, texture_, pose, noise, size):
+def draw(shape_, texture_, pose, noise, size, patch=None):
     """Paints one sprite.
 
     Args:
@@ -137,6 +140,7 @@ def draw(shape_, texture_, pose, noise, size):
       pose: (PARTS, 3) numbers of about unit deviation: how far each part is turned and shifted from rest.
       noise: (size, size) mean 0: fine grain.
       size: side of the cell in texels.
+      patch: (size, size, 3) 0..1, what the parts are cut from, or None; it shows with weight texture_["cutout"].
 
     Returns:
       (rgba (size, size, 4) float32 in 0..1; support (DIRECTIONS,): for direction k at angle 2 pi k / DIRECTIONS, how
@@ -195,6 +199,12 @@ def draw(shape_, texture_, pose, noise, size):
         return jnp.where(hit[..., None], m[7:10], color), None
 
     color, _ = jax.lax.scan(mark, color, texture_["marks"])
+    if patch is not None:
+        row, column = (
+            jnp.mod((at / half + 1.0) * size / 2, size).astype(jnp.int32)
+            for at, half in ((at_y, cell[1]), (at_x, cell[0]))
+        )
+        color = color + texture_["cutout"] * (patch[row, column] - color)
     s, t = texture_["shade"], texture_["stripes"]
     light = 1.0 + s[0] * x / stretch[0] + s[1] * y / stretch[1] - s[2] * shine**2 + 0.06 * noise
     light = light * (1.0 + t[0] * jnp.sign(jnp.sin(t[1] * (t[2] * at_x + t[3] * at_y))))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.sources.synthetic.config import SyntheticConfig
-from data_pipelines.sources.synthetic.pairs import make_banks, pair
+from data_pipelines.sources.synthetic.pairs import make_banks, pairs
 
 SPLITS = ("train", "validation")
 CHUNK = 8  # rows made by one call: a row's numbers then never depend on which other rows are asked for
@@ -28,7 +28,7 @@ _banks = functools.partial(jax.jit, static_argnames="config")(make_banks)
 
 @functools.partial(jax.jit, static_argnames="config")
 def _pairs(key, rows, banks, config):
-    return jax.vmap(lambda row: pair(jax.random.fold_in(key, row), banks, config))(rows)
+    return pairs(jax.vmap(lambda row: jax.random.fold_in(key, row))(rows), banks, config)
 
 
 def banks_at(seed, step, config, split="train"):
