@@ -320,22 +320,25 @@ def _numbers(key, scene, is_search, banks, config):
     return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
 
 
-def _noise(numbers, banks, config, pixels):
-    """Sensor noise of one crop, (3, pixels, pixels) float16."""
+def _with_arrays(numbers, banks, config, pixels):
+    """The numbers of one crop with its sensor noise, (3, pixels, pixels) float16, and where its pixels look, (pixels,).
+
+    Made before rendering: XLA would copy the bank for every turn of a loop that slices it, and divide for every sample.
+    """
     spot = numbers["spot"]
     place = pick(spot[1:], config.background_size - pixels + 1)
-    return jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+    ticks = jnp.arange(pixels) + 0.5
+    if config.low_resolution_probability:
+        ticks = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
+    return {**numbers, "noise": noise, "ticks": ticks}
 
 
 def _render(numbers, texels, pixels, compose):
     """One crop (pixels, pixels, 3) uint8."""
     ticks = jnp.arange(pixels) + 0.5
     x, y = jnp.meshgrid(ticks, ticks)
-    at_x, at_y = x, y
-    if "coarse" in numbers:
-        coarse = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
-        at_x, at_y = jax.lax.optimization_barrier(tuple(jnp.meshgrid(coarse, coarse)))
-    image = compose(texels, numbers["layers"], at_x, at_y)
+    image = compose(texels, numbers["layers"], *jnp.meshgrid(numbers["ticks"], numbers["ticks"]))
     return expose(image, numbers["camera"], numbers["noise"].astype(jnp.float32), x, y)
 
 
@@ -359,10 +362,11 @@ def _plan(key, banks, config):
 
     numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
     of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
-    # Here and not in `_render`: XLA would copy the bank for every turn of a loop that slices it.
-    of_template["noise"] = jax.vmap(lambda n: _noise(n, banks, config, config.template_size))(of_template)
-    of_search["noise"] = _noise(of_search, banks, config, config.search_size)
-    return of_template, of_search, label
+    return (
+        jax.vmap(lambda n: _with_arrays(n, banks, config, config.template_size))(of_template),
+        _with_arrays(of_search, banks, config, config.search_size),
+        label,
+    )
 
 
 def _picture(plan, texels, config, compose):
