@@ -319,12 +319,9 @@ def test_tiles_show_what_whole_layers_show(rich_banks, pixels):
     x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
     snapped = [(jnp.floor(v / 3.7) + 0.5) * 3.7 for v in (x, y)]
     for grid in ((x, y), snapped):
-        whole = jax.jit(jax.vmap(lambda one, grid=grid: render.compose(rich_banks["texels"], one, *grid)))(layers)
-        tiled = jax.jit(
-            lambda all_, grid=grid: jax.lax.map(
-                lambda one: render.compose_by_tiles(rich_banks["texels"], one, *grid), all_
-            )
-        )(layers)
+        grids = [jnp.broadcast_to(v, (12, *v.shape)) for v in grid]
+        whole = jax.jit(jax.vmap(lambda *view: render.compose(rich_banks["texels"], *view)))(layers, *grids)
+        tiled = jax.jit(render.compose_by_tiles)(rich_banks["texels"], layers, *grids)
         np.testing.assert_allclose(tiled, whole, atol=1e-3)
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from data_pipelines.sources.synthetic import leaves, sprites
 from data_pipelines.sources.synthetic.detail import faded, flattened
 from data_pipelines.sources.synthetic.draws import draws, pick
-from data_pipelines.sources.synthetic.render import compose, compose_by_tiles, expose, pack, unpack
+from data_pipelines.sources.synthetic.render import compose_all, expose, pack, unpack
 
 NOISES = 8
 INTEREST_CELL = 8  # side in texels of what has one number of banks["interest"]
@@ -334,12 +334,13 @@ def _with_arrays(numbers, banks, config, pixels):
     return {**numbers, "noise": noise, "ticks": ticks}
 
 
-def _render(numbers, texels, pixels, compose):
-    """One crop (pixels, pixels, 3) uint8."""
-    ticks = jnp.arange(pixels) + 0.5
-    x, y = jnp.meshgrid(ticks, ticks)
-    image = compose(texels, numbers["layers"], *jnp.meshgrid(numbers["ticks"], numbers["ticks"]))
-    return expose(image, numbers["camera"], numbers["noise"].astype(jnp.float32), x, y)
+def _render(numbers, texels, pixels):
+    """Crops (N, pixels, pixels, 3) uint8 from their numbers, with a leading axis N."""
+    x, y = jax.vmap(lambda ticks: tuple(jnp.meshgrid(ticks, ticks)))(numbers["ticks"])
+    images = compose_all(texels, numbers["layers"], x, y)
+    x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
+    noise = numbers["noise"].astype(jnp.float32)
+    return jax.vmap(lambda *view: expose(*view, x, y))(images, numbers["camera"], noise)
 
 
 def _plan(key, banks, config):
@@ -369,19 +370,6 @@ def _plan(key, banks, config):
     )
 
 
-def _picture(plan, texels, config, compose):
-    of_template, of_search, label = plan
-    sides = config.template_size, config.search_size
-    template, search = (lambda n, side=side: _render(n, texels, side, compose) for side in sides)
-    return {
-        "template": jax.lax.map(template, of_template),
-        "template_box": of_template["box"],
-        "search": search(of_search),
-        "search_box": of_search["box"],
-        **label,
-    }
-
-
 def pairs(keys, banks, config):
     """Training pairs, each a pure function of its key; for jit.
 
@@ -394,14 +382,16 @@ def pairs(keys, banks, config):
       included; with positive_probability below 1 also "label" (n,) float32, 0 where the search view is of another
       scene.
     """
-    plans = jax.vmap(lambda key: _plan(key, banks, config))(keys)
-    # An accelerator draws all pairs at once; a CPU one by one, and of each layer only the part that is seen.
-    return jax.lax.platform_dependent(
-        plans,
-        banks["texels"],
-        cpu=lambda plans, texels: jax.lax.map(lambda plan: _picture(plan, texels, config, compose_by_tiles), plans),
-        default=lambda plans, texels: jax.vmap(lambda plan: _picture(plan, texels, config, compose))(plans),
-    )
+    of_template, of_search, label = jax.vmap(lambda key: _plan(key, banks, config))(keys)
+    flat = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), of_template)
+    template = _render(flat, banks["texels"], config.template_size)
+    return {
+        "template": template.reshape(-1, config.templates, *template.shape[1:]),
+        "template_box": of_template["box"],
+        "search": _render(of_search, banks["texels"], config.search_size),
+        "search_box": of_search["box"],
+        **label,
+    }
 
 
 def pair(key, banks, config):
