@@ -82,10 +82,17 @@ def test_search_box_is_jittered_as_the_field_does(made):
     assert 0.11 < log_scale.std() < 0.25
 
 
+@pytest.mark.parametrize("rich", [False, True])
 @pytest.mark.parametrize("is_search", [False, True])
-def test_painted_extent_is_the_box(banks, is_search):
+def test_painted_extent_is_the_box(banks, rich_banks, is_search, rich):
+    banks = rich_banks if rich else banks
     config = synthetic.SyntheticConfig(
-        **{**vars(SMALL), "region_probability": 0.0, "distractor_probability": 0.0, "occlusion_probability": 0.0}
+        **{
+            **vars(RICH if rich else SMALL),
+            "region_probability": 0.0,
+            "distractor_probability": 0.0,
+            "occlusion_probability": 0.0,
+        }
     )
     ground = config.backgrounds * config.background_size**2
     white = banks["texels"] | jnp.uint32(0x00FFFFFF)
@@ -254,3 +261,110 @@ def test_search_views_of_other_scenes(banks, made):
         np.testing.assert_allclose(mixed[name][shown], made[name][shown], atol=1e-5)
     assert np.abs(mixed["search_box"][~shown] - made["search_box"][~shown]).max(axis=1).min() > 1e-4
     np.testing.assert_allclose(mixed["template_box"], made["template_box"], atol=1e-5)
+
+
+RICH = dataclasses.replace(
+    SMALL, photographic=True, cutout_probability=0.6, clutter=6, region_candidates=4, jpeg_probability=0.5,
+    low_resolution_probability=0.5, sensor_noise=0.02, haze=0.2, adjacent_probability=0.5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rich_banks():
+    return synthetic.banks_at(3, 0, RICH)
+
+
+def test_every_option_keeps_shapes_and_determinism(rich_banks, made):
+    rich = _pairs(rich_banks, RICH, 2)
+    assert {k: (v.shape[1:], v.dtype) for k, v in rich.items()} == {k: (v.shape[1:], v.dtype) for k, v in made.items()}
+    assert _equal(rich, _pairs(synthetic.banks_at(3, 1, RICH), RICH, 2))
+    box = rich["template_box"].reshape(-1, 4)
+    np.testing.assert_allclose(box[:, :2] + box[:, 2:] / 2, 0.5, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt(box[:, 2] * box[:, 3]) * RICH.template_factor, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"jpeg_probability": 1.0}, {"low_resolution_probability": 1.0}, {"sensor_noise": 0.0}, {"haze": 0.0},
+     {"adjacent_probability": 1.0}],
+)  # fmt: skip
+def test_each_option_of_pairs_changes_the_picture_alone(banks, made, option):
+    changed = _pairs(banks, dataclasses.replace(SMALL, **option), 1)
+    assert not np.array_equal(changed["search"], made["search"][:8])
+    if "adjacent_probability" not in option:
+        for name in ("template_box", "search_box"):
+            np.testing.assert_allclose(changed[name], made[name][:8], atol=1e-5)
+
+
+def test_each_option_of_banks_changes_them(banks):
+    size = SMALL.backgrounds * SMALL.background_size**2
+    for option, on_ground, on_sprites in [
+        ({"photographic": True}, True, True),
+        ({"cutout_probability": 1.0}, False, True),
+        ({"clutter": 6}, True, False),
+    ]:
+        texels = synthetic.banks_at(3, 0, dataclasses.replace(SMALL, **option))["texels"]
+        assert bool((texels[:size] != banks["texels"][:size]).any()) == on_ground
+        assert bool((texels[size:] != banks["texels"][size:]).any()) == on_sprites
+        # Cut or not, what is opaque stays so.
+        assert bool((texels[size:] >> 24 == banks["texels"][size:] >> 24).all())
+
+
+@pytest.mark.parametrize("pixels", [24, 48])
+def test_tiles_show_what_whole_layers_show(rich_banks, pixels):
+    of_template, of_search, _ = jax.jit(
+        jax.vmap(lambda key: pairs._plan(key, rich_banks, dataclasses.replace(RICH, distractor_probability=0.8)))
+    )(jax.random.split(jax.random.key(4), 12))
+    layers = of_search["layers"] if pixels == 48 else jax.tree.map(lambda v: v[:, 0], of_template["layers"])
+    x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
+    snapped = [(jnp.floor(v / 3.7) + 0.5) * 3.7 for v in (x, y)]
+    for grid in ((x, y), snapped):
+        grids = [jnp.broadcast_to(v, (12, *v.shape)) for v in grid]
+        whole = jax.jit(jax.vmap(lambda *view: render.compose(rich_banks["texels"], *view)))(layers, *grids)
+        tiled = jax.jit(render.compose_by_tiles)(rich_banks["texels"], layers, *grids)
+        np.testing.assert_allclose(tiled, whole, atol=1e-3)
+
+
+def test_jpeg_quantizes_the_brightness_of_blocks():
+    image = jax.random.uniform(jax.random.key(1), (3, 19, 16))
+    grey = np.asarray(jnp.einsum("c,chw->hw", jnp.array([0.299, 0.587, 0.114]), image))
+    error = np.asarray(render._jpeg_error(image, 1.0))
+    assert (error[16:] == 0).all() and error[:16].std() > 0.02
+    assert np.abs(np.asarray(render._jpeg_error(image, 0.0))).max() == 0
+    cv2 = pytest.importorskip("cv2")
+    waves = np.stack([cv2.dct((grey + error)[y : y + 8, x : x + 8]) for y in (0, 8) for x in (0, 8)]) / render._QUANTA
+    np.testing.assert_allclose(waves, np.round(waves), atol=2e-4)
+    again = np.asarray(render._jpeg_error(image + error, 1.0))
+    np.testing.assert_allclose(again, 0, atol=1e-4)
+
+
+def test_low_resolution_is_smoother(banks, made):
+    coarse = _pairs(banks, dataclasses.replace(SMALL, low_resolution_probability=1.0, sensor_noise=0.0), 1)["search"]
+    fine = _pairs(banks, dataclasses.replace(SMALL, sensor_noise=0.0), 1)["search"]
+    steps = [np.abs(np.diff(v.astype(float), axis=2)).mean() for v in (coarse, fine)]
+    assert steps[0] < 0.85 * steps[1]
+
+
+def test_regions_are_taken_where_there_is_contrast(banks):
+    def contrast(candidates):
+        config = dataclasses.replace(
+            SMALL, region_probability=1.0, region_candidates=candidates, distractor_probability=0.0
+        )
+        scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
+            jax.random.split(jax.random.key(5), 256)
+        )
+        column, row = np.asarray(scenes["at"] // pairs.INTEREST_CELL).astype(int).T
+        return np.asarray(banks["interest"])[np.asarray(scenes["background"]), row, column].mean()
+
+    assert contrast(4) > 1.2 * contrast(1)
+
+
+def test_adjacent_views_change_less(banks):
+    def turns(adjacent):
+        config = dataclasses.replace(SMALL, adjacent_probability=adjacent)
+        scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
+            jax.random.split(jax.random.key(6), 256)
+        )
+        return np.asarray(scenes["change"])
+
+    assert turns(1.0).max() <= 0.3 < turns(0.0).min()

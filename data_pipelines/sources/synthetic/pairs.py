@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from data_pipelines.sources.synthetic import leaves, sprites
 from data_pipelines.sources.synthetic.detail import faded, flattened
 from data_pipelines.sources.synthetic.draws import draws, pick
-from data_pipelines.sources.synthetic.render import compose, compose_by_tiles, expose, pack, unpack
+from data_pipelines.sources.synthetic.render import compose_all, expose, pack, unpack
 
 NOISES = 8
 INTEREST_CELL = 8  # side in texels of what has one number of banks["interest"]
@@ -320,23 +320,27 @@ def _numbers(key, scene, is_search, banks, config):
     return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
 
 
-def _noise(numbers, banks, config, pixels):
-    """Sensor noise of one crop, (3, pixels, pixels) float16."""
+def _with_arrays(numbers, banks, config, pixels):
+    """The numbers of one crop with its sensor noise, (3, pixels, pixels) float16, and where its pixels look, (pixels,).
+
+    Made before rendering: XLA would copy the bank for every turn of a loop that slices it, and divide for every sample.
+    """
     spot = numbers["spot"]
     place = pick(spot[1:], config.background_size - pixels + 1)
-    return jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
-
-
-def _render(numbers, texels, pixels, compose):
-    """One crop (pixels, pixels, 3) uint8."""
+    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
     ticks = jnp.arange(pixels) + 0.5
-    x, y = jnp.meshgrid(ticks, ticks)
-    at_x, at_y = x, y
-    if "coarse" in numbers:
-        coarse = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
-        at_x, at_y = jax.lax.optimization_barrier(tuple(jnp.meshgrid(coarse, coarse)))
-    image = compose(texels, numbers["layers"], at_x, at_y)
-    return expose(image, numbers["camera"], numbers["noise"].astype(jnp.float32), x, y)
+    if config.low_resolution_probability:
+        ticks = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
+    return {**numbers, "noise": noise, "ticks": ticks}
+
+
+def _render(numbers, texels, pixels):
+    """Crops (N, pixels, pixels, 3) uint8 from their numbers, with a leading axis N."""
+    x, y = jax.vmap(lambda ticks: tuple(jnp.meshgrid(ticks, ticks)))(numbers["ticks"])
+    images = compose_all(texels, numbers["layers"], x, y)
+    x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
+    noise = numbers["noise"].astype(jnp.float32)
+    return jax.vmap(lambda *view: expose(*view, x, y))(images, numbers["camera"], noise)
 
 
 def _plan(key, banks, config):
@@ -359,23 +363,11 @@ def _plan(key, banks, config):
 
     numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
     of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
-    # Here and not in `_render`: XLA would copy the bank for every turn of a loop that slices it.
-    of_template["noise"] = jax.vmap(lambda n: _noise(n, banks, config, config.template_size))(of_template)
-    of_search["noise"] = _noise(of_search, banks, config, config.search_size)
-    return of_template, of_search, label
-
-
-def _picture(plan, texels, config, compose):
-    of_template, of_search, label = plan
-    sides = config.template_size, config.search_size
-    template, search = (lambda n, side=side: _render(n, texels, side, compose) for side in sides)
-    return {
-        "template": jax.lax.map(template, of_template),
-        "template_box": of_template["box"],
-        "search": search(of_search),
-        "search_box": of_search["box"],
-        **label,
-    }
+    return (
+        jax.vmap(lambda n: _with_arrays(n, banks, config, config.template_size))(of_template),
+        _with_arrays(of_search, banks, config, config.search_size),
+        label,
+    )
 
 
 def pairs(keys, banks, config):
@@ -390,14 +382,16 @@ def pairs(keys, banks, config):
       included; with positive_probability below 1 also "label" (n,) float32, 0 where the search view is of another
       scene.
     """
-    plans = jax.vmap(lambda key: _plan(key, banks, config))(keys)
-    # An accelerator draws all pairs at once; a CPU one by one, and of each layer only the part that is seen.
-    return jax.lax.platform_dependent(
-        plans,
-        banks["texels"],
-        cpu=lambda plans, texels: jax.lax.map(lambda plan: _picture(plan, texels, config, compose_by_tiles), plans),
-        default=lambda plans, texels: jax.vmap(lambda plan: _picture(plan, texels, config, compose))(plans),
-    )
+    of_template, of_search, label = jax.vmap(lambda key: _plan(key, banks, config))(keys)
+    flat = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), of_template)
+    template = _render(flat, banks["texels"], config.template_size)
+    return {
+        "template": template.reshape(-1, config.templates, *template.shape[1:]),
+        "template_box": of_template["box"],
+        "search": _render(of_search, banks["texels"], config.search_size),
+        "search_box": of_search["box"],
+        **label,
+    }
 
 
 def pair(key, banks, config):

@@ -12,7 +12,7 @@ import numpy as np
 
 BLUR_REACH = 3
 BLOCK = 8
-TILE = 16  # rows of a tile
+TILE = 8  # rows of a tile
 MARGIN = 3  # pixels that a cell may reach beyond its corners: interpolation, and an uneven grid
 # The luminance table of the JPEG standard (annex K, table K.1), over 255.
 _QUANTA = np.array(
@@ -57,13 +57,17 @@ def _sample(texels, layer, x, y):
     def inside(v):
         return jnp.where(layer["torus"], v & (size - 1), jnp.clip(v, 0, size - 1))
 
+    def read(tap):
+        place = layer["first"] + inside(y0 + tap // 2) * size + inside(x0 + tap % 2)
+        return texels.at[place].get(mode="promise_in_bounds")
+
+    # A loop, so that XLA stores the words: it would fuse the reads into their users and read again for every channel.
+    words = jax.lax.map(read, jnp.arange(4))
     even = odd = jnp.uint32(0x00800080)
-    for row, row_weight in ((inside(y0), 16 - dy), (inside(y0 + 1), dy)):
-        for column, weight in ((inside(x0), 16 - dx), (inside(x0 + 1), dx)):
-            word = texels.at[layer["first"] + row * size + column].get(mode="promise_in_bounds")
-            weight = row_weight * weight
-            even = even + (word & 0x00FF00FF) * weight
-            odd = odd + ((word >> 8) & 0x00FF00FF) * weight
+    for tap in range(4):
+        weight = (dy if tap // 2 else 16 - dy) * (dx if tap % 2 else 16 - dx)
+        even = even + (words[tap] & 0x00FF00FF) * weight
+        odd = odd + ((words[tap] >> 8) & 0x00FF00FF) * weight
     return jnp.stack([even >> 8, odd >> 8]) & 0x00FF00FF
 
 
@@ -96,14 +100,32 @@ def compose(texels, layers, x, y):
     return jax.lax.map(blend, jnp.arange(3))
 
 
-def compose_by_tiles(texels, layers, x, y):
-    """As `compose`, one tile after another and only where a layer is: for a CPU, inside lax.map rather than vmap.
+def compose_all(texels, layers, x, y):
+    """`compose` of many views: layers, x, y with a leading axis N. Returns (N, 3, H, W) float32, 0..255.
 
-    The first layer is the only torus; x, y: (H, W) a grid, even if an uneven one, of pixels with centers at .5.
+    The first layer of each is its only torus. x, y: grids, even if uneven ones, of pixels with centers at .5.
     """
+    # An accelerator draws every layer everywhere, all views at once; a CPU only the part that is seen.
+    return jax.lax.platform_dependent(
+        texels,
+        layers,
+        x,
+        y,
+        cpu=compose_by_tiles,
+        default=lambda texels, *views: jax.vmap(lambda *view: compose(texels, *view))(*views),
+    )
+
+
+def compose_by_tiles(texels, layers, x, y):
+    """As `compose_all`, one view after another, and of its sprites one tile after another, where they are shown."""
+    ground = jax.vmap(lambda *view: compose(texels, *view))(jax.tree.map(lambda v: v[:, :1], layers), x, y)
+    sprites = jax.tree.map(lambda v: v[:, 1:], layers)
+    return jax.lax.map(lambda view: _lay_tiles(texels, *view), (ground, sprites, x, y))
+
+
+def _lay_tiles(texels, image, layers, x, y):
+    """Lays sprites over the picture (3, H, W) of one view."""
     height, width = x.shape
-    first = jax.tree.map(lambda v: v[:1], layers)
-    image = compose(texels, first, x, y)
     rows, columns = math.gcd(height, TILE), width // 2 if width % 2 == 0 else width
 
     def lay(image, layer):
@@ -123,7 +145,7 @@ def compose_by_tiles(texels, layers, x, y):
         def tile(k, image):
             at = (top + k // across) * rows, left + k % across * columns
             here = [jax.lax.dynamic_slice(v, at, (rows, columns)) for v in (x, y)]
-            even, odd = jax.lax.optimization_barrier(_sample(texels, layer, *here))
+            even, odd = _sample(texels, layer, *here)
             under = jax.lax.dynamic_slice(image, (0, *at), (3, rows, columns))
             color = jnp.stack([even & 255, odd & 255, even >> 16]).astype(jnp.float32)
             color = jnp.minimum(color * layer["gain"][:, None, None], 255.0)
@@ -132,7 +154,7 @@ def compose_by_tiles(texels, layers, x, y):
 
         return jax.lax.fori_loop(0, count, tile, image), None
 
-    return jax.lax.scan(lay, image, jax.tree.map(lambda v: v[1:], layers))[0]
+    return jax.lax.scan(lay, image, layers)[0]
 
 
 def expose(image, camera, noise, x, y):
