@@ -184,8 +184,8 @@ def _demo(c):
 
 def _pocket(c):
     _demo(c)
-    c.model.update({"width": 128, "depth": 5, "heads": 4})
-    c.model.division.update({"layers": (4, 5), "hidden": (128, 64)})
+    c.model.update({"width": 128, "depth": 4, "heads": 4})
+    c.model.division.hidden = (128, 64)
     c.tracking.size_update = 0.2
     # From flat colors, where matching is found, to full textures in detail_steps.
     c.data.synthetic.update({"photographic": True, "cutout_probability": 0.5, "clutter": 12, "plainness": 0.3})
@@ -198,9 +198,11 @@ def _pocket(c):
     c.data.synthetic.update({"sensor_noise": 0.02, "haze": 0.25})
     c.data.search_center_jitter = 2.5
     c.data.pairs_per_epoch = 32000
-    c.train.batch_size = 32
-    c.train.total_epochs = 40
-    c.train.warmup_epochs = 0.5
+    c.train.batch_size = 16
+    c.train.total_epochs = 12
+    c.train.schedule = "step"
+    c.train.drop_epoch = 10
+    c.train.warmup_epochs = 0.25
     c.train.ema_decay = 0.9995
-    c.train.checkpoint_every_steps = 500
+    c.train.checkpoint_every_steps = 1000
     c.train.keep_checkpoints = 100
