@@ -1,5 +1,6 @@
 """A benchmark, from frames on disk to scores: tracks every sequence, keeps the boxes, scores them and draws plots.
 
+    python eval.py --benchmark otb:/data/OTB --out DIR              # the small GRM that comes along
     python eval.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:/data/GOT-10k/test --out DIR
 
 --out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
@@ -20,22 +21,20 @@ import platform
 import sys
 
 import jax
+import numpy as np
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 import trackers
 from data_pipelines import sources, wording
 from data_pipelines.sources import referring as referring_sets
-from trackers import errors
+from trackers import errors, shipped
 from trackers.evaluation import baselines, benchmark, figures, records, tables
 from trackers.evaluation import referring as phrase_results
 from trackers.tracking import drawing, frames, mot_files, referring, single_object
-from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Configuration and variant: configs/grm.py:b256.", lock_config=True)
-flags.DEFINE_string("checkpoint", None, "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...).")
+shipped.define_flags()
 flags.DEFINE_string(
     "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
 )
@@ -46,7 +45,7 @@ flags.DEFINE_list(
     "baselines", [], f"To compare with, of {', '.join(baselines.NAMES)}, {_UNTRAINED} (this network, random weights)."
 )
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
-flags.DEFINE_bool("draw", False, "Also write an MP4 of every sequence, with the boxes of tracker and ground truth.")
+flags.DEFINE_bool("draw", False, "Also write MP4s of all sequences and a filmstrip, with boxes of tracker and truth.")
 flags.DEFINE_string(
     "tracks", None, "With words: folder of VIDEO.txt, VIDEO/gt/gt.txt or VIDEO/{car,pedestrian}/predict.txt; or: truth."
 )
@@ -58,10 +57,12 @@ flags.DEFINE_enum(
     "Ground truth of phrases: image, boxes of the labelled image; published, Refer-KITTI's gt.txt, a frame late.",
 )
 flags.DEFINE_string("calibration", None, "With words: CLIP's ViT-B-32.pt; calibrates by phrase frequency.")
-flags.mark_flags_as_required(["config", "checkpoint", "benchmark", "out"])
+flags.mark_flags_as_required(["benchmark", "out"])
 
 # Strips in overlap.png; more are not readable.
 _STRIPS = 12
+# Sequences and frames of each in filmstrip.png.
+_STRIP_ROWS, _STRIP_FRAMES = 4, 5
 
 
 def main(argv):
@@ -78,7 +79,7 @@ def _evaluate_tracker(config, out):
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
     tracker = single_object.Tracker(model, single_object.for_benchmark(config.tracking, name))
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
@@ -94,7 +95,7 @@ def _evaluate_tracker(config, out):
     results = {
         "benchmark": FLAGS.benchmark,
         "sequences": len(sequences),
-        "checkpoint": FLAGS.checkpoint,
+        "checkpoint": FLAGS.checkpoint or "shipped",
         "weights_digest": weights_digest,
         "config_digest": config_digest,
         "config": trackers.to_plain(config),
@@ -118,7 +119,7 @@ def _evaluate_words(config, out):
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = _chosen(list(videos), FLAGS.sequences)
     referrer = referring.Referrer(trackers.build(config.model), config.tracking)
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
     given = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **given}
     pairs = []
@@ -305,24 +306,31 @@ def _report_withheld(results, tracks, name, sequences, out):
 
 
 def _draw(found, sequences, out):
-    """OUT/videos/NAME.mp4: the recorded boxes and the ground truth on the frames."""
+    """OUT/videos/NAME.mp4: the recorded boxes and the ground truth on the frames; OUT/filmstrip.png: a few of these."""
     from tqdm import tqdm
 
     folder = out / "videos"
     folder.mkdir(parents=True, exist_ok=True)
+    strips = []
     interval = 0.2 if sys.stderr.isatty() else 10.0
     total = sum(len(sequence.frames) for sequence in sequences)
     with tqdm(total=total, unit="frame", desc="drawing", mininterval=interval) as bar:
         for sequence in sequences:
             boxes, _, facts = found[sequence.name]
+            kept = np.linspace(0, len(sequence.frames) - 1, _STRIP_FRAMES).astype(int).tolist()
+            strip = {}
             with drawing.VideoWriter(folder / f"{sequence.name}.mp4") as video:
                 for number, path in enumerate(sequence.frames):
                     truth = sequence.boxes[number] if number < len(sequence.boxes) else None
                     score = facts["scores"][number - 1] if number else None
                     shown = drawing.annotate(frames.read_image(path), boxes[number], score, number, truth)
                     video.write(shown)
+                    if number in kept:
+                        strip[number] = shown
                     bar.update()
-    print(f"wrote {len(sequences)} videos in {folder}")
+            strips.append([strip[number] for number in kept])
+    drawing.write_filmstrip(out / "filmstrip.png", strips[:_STRIP_ROWS])
+    print(f"wrote {len(sequences)} videos in {folder}, and {out / 'filmstrip.png'}")
 
 
 def _versions():

@@ -1,6 +1,6 @@
 """Tracking with words: every crop, frame and phrase encoded once, against the published program's pair by pair.
 
-    python benchmarks/referring.py [--config configs/ikun.py:tiny] [--tracks 20] [--phrases 20] [--frames 8]
+    python -m benchmarks.referring [--config configs/ikun.py:tiny] [--tracks 20] [--phrases 20] [--frames 8]
 
 Both give the same similarities. Prints how many images and phrases each encodes, and its seconds after a first run that
 compiles. The pairs are run one by one, as the program does, or --pair_batch at a time.

@@ -1,6 +1,6 @@
 """Pairs a second that the procedural video gives, by batch size: what a training step may take before it has to wait.
 
-    python benchmarks/synthetic_rate.py --config configs/grm.py:demo          (prefix taskset -c 0 for one core)
+    python -m benchmarks.synthetic_rate --config configs/grm.py:demo          (prefix taskset -c 0 for one core)
 
 Wall time of the compiled program on the default device, without the copy to the host, and processor time of all cores
 together, which a busy machine does not distort. "with banks" counts the bank's renewal; streams make 8 at a time.

@@ -1,14 +1,19 @@
-"""python -m trackers.convert --config configs/grm.py:b256 --checkpoint GRM.pth.tar --out DIR: published -> Flax."""
+"""python -m trackers.convert --config configs/grm.py:b256 --checkpoint GRM.pth.tar --out DIR: published -> Flax.
+
+Of a workdir of train.py it takes what evaluation takes, the newest averaged weights, without the optimizer's state.
+"""
 
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from trackers import convert, errors
+from trackers import errors
 from trackers.models import stacking
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Published file: .pth, .pt, .tar, .safetensors or .npz.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Published file: .pth, .pt, .tar, .safetensors or .npz; or a workdir."
+)
 _OUT = flags.DEFINE_string("out", None, "Folder to write, new or empty; eval.py, track.py and train.py take it.")
 flags.mark_flags_as_required(["config", "checkpoint", "out"])
 
@@ -23,7 +28,7 @@ def main(_):
     if out.exists() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
     config_model = _CONFIG.value.model
-    variables = convert.to_variables(convert.read_checkpoint(_CHECKPOINT.value), config_model)
+    variables = checkpoints.load_variables(_CHECKPOINT.value, config_model)
     checkpoints.save_variables(out, variables, config_model)
     for part, count in _counts(variables).items():
         print(f"{part:24}{count:>14,}")

@@ -61,6 +61,27 @@ def overlaps(path, strips, title=""):
     _save(figure, path)
 
 
+def curve(path, rows, x, names, title=""):
+    """Numbers along a run.
+
+    Args:
+      path: PNG file. title: str.
+      rows: [{x: number, name: fraction}]. x: key of the horizontal axis. names: keys of the lines.
+    """
+    figure = _figure(6.6, 3.6)
+    axis = figure.subplots()
+    for order, name in enumerate(names):
+        values = [100 * row[name] for row in rows]
+        axis.plot([row[x] for row in rows], values, color=_COLORS[order], marker="o", markersize=3, label=name)
+    axis.set_ylim(bottom=0)
+    axis.set_title(title, loc="left", fontsize=11, color=_INK)
+    axis.set_xlabel(x, color=_INK)
+    axis.set_ylabel("%", color=_INK)
+    axis.legend(frameon=False, fontsize=9)
+    _plain_axes(axis)
+    _save(figure, path)
+
+
 def _curves(path, entries, steps, title, x_label, y_label, number):
     figure = _figure(6.6, 4.4)
     axis = figure.subplots()

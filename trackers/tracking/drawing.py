@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from trackers.errors import InputError
 
@@ -160,6 +161,26 @@ def _label(image, text, corner, color):
     (_, letter_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     origin = (x + pad, y + (height + letter_height) // 2)
     cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT_COLOR, thickness, cv2.LINE_AA)
+
+
+def write_filmstrip(path, rows, side=320):
+    """Writes pictures side by side as a PNG, a row a video.
+
+    Args:
+      path: of the file. rows: list of lists of (H, W, 3) uint8 RGB frames, equally many in each.
+      side: pixels of a picture's width; its height is that of the first picture's shape.
+
+    Raises: InputError where the file cannot be written.
+    """
+    import cv2
+
+    height, width = rows[0][0].shape[:2]
+    size = (side, round(side * height / width))
+    strip = np.vstack([np.hstack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
+    try:
+        epath.Path(path).write_bytes(cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
 
 class VideoWriter:

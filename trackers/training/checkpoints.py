@@ -46,6 +46,12 @@ def differing_keys(a, b, prefix=""):
     return found
 
 
+def differing_models(a, b):
+    """differing_keys of two model sections (any mappings), but for what parameters and numbers do not depend on."""
+    a, b = ({k: v for k, v in plain(model).items() if k not in _FREE_MODEL_KEYS} for model in (a, b))
+    return differing_keys(a, b, "model.")
+
+
 def claim_workdir(workdir, config):
     """Makes the folder of a run and writes its config.json, or checks that it belongs to a run of the same model.
 
@@ -61,8 +67,7 @@ def claim_workdir(workdir, config):
             model = json.loads(path.read_text())["model"]
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
-        ours, theirs = ({k: v for k, v in m.items() if k not in _FREE_MODEL_KEYS} for m in (config["model"], model))
-        if different := differing_keys(theirs, ours, "model."):
+        if different := differing_models(model, config["model"]):
             raise InputError(
                 f"{workdir} holds a run of another model (there, here): {'; '.join(different)}; "
                 "choose another --workdir or the config of that run"
@@ -223,7 +228,7 @@ def load_variables(path, config_model, prefer_ema=True, rng=None):
         return jax.tree.map(jax.numpy.asarray, variables)
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
-    for folder in _step_folders(path.resolve()):
+    for folder in step_folders(path.resolve()):
         try:
             variables = _read_variables(folder, prefer_ema)
         except Exception as error:  # whatever a damaged file makes the storage layers raise
@@ -248,6 +253,7 @@ def save_variables(path, variables, config_model):
     folder = epath.Path(path).resolve() / FOLDER
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} already holds checkpoints: choose another folder")
+    claim_workdir(path, {"model": config_model})
     folder.mkdir(parents=True, exist_ok=True)
     variables = {name: jax.tree.map(np.asarray, variables[name]) for name in _VARIABLES if variables.get(name)}
     items = {name: ocp.args.StandardSave(tree) for name, tree in variables.items()}
@@ -256,7 +262,7 @@ def save_variables(path, variables, config_model):
         manager.save(0, args=ocp.args.Composite(config=config, **items))
 
 
-def _step_folders(path):
+def step_folders(path):
     """Checkpoint folders under a workdir, a checkpoints folder, or the checkpoint itself; newest first."""
     if (path / "params").exists():
         return [path]
