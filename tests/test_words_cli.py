@@ -114,8 +114,8 @@ def test_smooth(tmp_path_factory, dataset, tmp_path):
 
 def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
     config = ikun.get_config("tiny")
-    assert wording.tokens(config, ["person moving left"]).shape == (1, 16)
-    with pytest.raises(InputError, match="has 42 tokens, the model takes 16: shorten it"):
+    assert wording.tokens(config, ["person moving left"]).shape == (1, 12)
+    with pytest.raises(InputError, match="has 42 tokens, the model takes 12: shorten it"):
         wording.tokens(config, ["person " * 40])
     config = config.copy_and_resolve_references()
     with config.unlocked():
