@@ -130,6 +130,19 @@ def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
         wording.tokens(ikun.get_config("none"), ["person"])
 
 
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        (["--sequences=absent"], 2, "the benchmark has no 'absent'; it has synthetic0002"),
+        (["--checkpoint=absent"], 1, "checkpoint absent does not exist"),
+    ],
+)
+def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, arguments, code, says):
+    run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
+    result = _run("eval.py", *run, "--tracks=truth", *arguments)
+    assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_benchmarks_and_tracks_that_are_not_there(dataset, tmp_path):
     config = ikun.get_config("tiny")
     for spec in ("lasot:/data", "refer_kitti", "synthetic_referring:/data"):
