@@ -114,8 +114,8 @@ def test_smooth(tmp_path_factory, dataset, tmp_path):
 
 def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
     config = ikun.get_config("tiny")
-    assert wording.tokens(config, ["person moving left"]).shape == (1, 16)
-    with pytest.raises(InputError, match="has 42 tokens, the model takes 16: shorten it"):
+    assert wording.tokens(config, ["person moving left"]).shape == (1, 12)
+    with pytest.raises(InputError, match="has 42 tokens, the model takes 12: shorten it"):
         wording.tokens(config, ["person " * 40])
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -128,6 +128,19 @@ def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
         wording.tokens(config, ["person"])
     with pytest.raises(InputError, match="config.data.vocabulary is not set"):
         wording.tokens(ikun.get_config("none"), ["person"])
+
+
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        (["--sequences=absent"], 2, "the benchmark has no 'absent'; it has synthetic0002"),
+        (["--checkpoint=absent"], 1, "checkpoint absent does not exist"),
+    ],
+)
+def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, arguments, code, says):
+    run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
+    result = _run("eval.py", *run, "--tracks=truth", *arguments)
+    assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_benchmarks_and_tracks_that_are_not_there(dataset, tmp_path):

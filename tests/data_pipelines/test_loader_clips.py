@@ -92,7 +92,7 @@ def test_synthetic_needs_neither_files_nor_vocabulary():
     assert_equal(batch, again)
     assert set(batch["target"].tolist()) == {0.0, 1.0}
     texts = loader.open_phrases(config)
-    assert len(texts) == 39 and all(tuple(row.tolist()) in texts for row in batch["tokens"])
+    assert len(texts) == 45 and all(tuple(row.tolist()) in texts for row in batch["tokens"])
     with config.unlocked():
         config.data.positive_share = 1.0
     assert next(loader.batches(config, 0, range(16)))["target"].min() == 1

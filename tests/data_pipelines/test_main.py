@@ -124,5 +124,5 @@ def test_referring_set_is_written_and_its_phrases_drawn(tmp_path):
     assert cv2.imread(str(tmp_path / "set" / "val" / name / "img1" / "00000010.jpg")).shape == (64, 64, 3)
     done = run("phrases", "--source", f"refer_dance:{tmp_path / 'set'}", "--out", tmp_path / "tail.png")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "refer_dance: 39 phrases to train, 17 to test, 9 of them new\n"
+    assert done.stdout == "refer_dance: 45 phrases to train, 17 to test, 9 of them new\n"
     assert cv2.imread(str(tmp_path / "tail.png")) is not None

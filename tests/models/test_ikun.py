@@ -53,6 +53,8 @@ TINY = {
     "transformer": {"vocabulary": 50, "length": 8, "width": 16, "depth": 1, "heads": 2},
 }
 
+RNGS = {"dropout": jax.random.key(0)}
+
 
 def close(found, expected, atol):
     found, expected = np.asarray(found), np.asarray(expected)
@@ -266,6 +268,33 @@ def test_standardized_features_do_not_all_point_the_same_way():
     assert spread[False] > 0.5 and abs(spread[True]) < 0.3
 
 
+def test_joint_statistics_are_those_of_evaluation():
+    """Local and global images of unlike contrast: after training on one batch, evaluation gives that batch's scores.
+
+    Encoded one after the other, each is normalized with statistics of its own, which evaluation does not have.
+    """
+    local, _, tokens = inputs(batch=8)
+    images = local, 0.2 * local[::-1] - 0.5, tokens
+    difference = {}
+    for joint in (False, True):
+        model, variables = tiny(
+            fusion="cascade_attention", global_size=8, dropout=0.0, joint_statistics=joint, standardize=True
+        )
+
+        @jax.jit
+        def settle(statistics, model=model, params=variables["params"]):
+            given = {"params": params, "batch_stats": statistics}
+            scores, updated = model.apply(given, *images, train=True, mutable=["batch_stats"], rngs=RNGS)
+            return updated["batch_stats"], scores
+
+        statistics = variables["batch_stats"]
+        for _ in range(100):
+            statistics, scores = settle(statistics)
+        evaluated = jax.jit(model.apply)({"params": variables["params"], "batch_stats": statistics}, *images)
+        difference[joint] = float(np.abs(evaluated - scores).max())
+    assert 3 * difference[True] < difference[False], difference
+
+
 def test_training_gradients_are_finite_and_dropout_follows_its_key():
     model, variables = tiny(fusion="cross_correlation")
     batch = inputs()
@@ -380,6 +409,10 @@ def test_any_size_of_image_and_map():
         ({"visual_width": 36, "visual_depths": (1, 1)}, "model.visual_width 36 is not divisible by 8"),
         ({"truncation": 9}, "model.truncation"),
         ({"remat": "some"}, "model.remat"),
+        (
+            {"joint_statistics": True},
+            "model.joint_statistics needs images of one size: local_size is 8, global_size 16",
+        ),
         ({"transformer": {"depht": 1}}, "model.transformer.depht"),
     ],
 )

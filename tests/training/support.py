@@ -101,7 +101,7 @@ def family_config(family):
         config.train.update({"batch_size": 8, "clip_norm": 1.0, "learning_rate": 1e-3})
         config.data.ratio = ConfigDict({"synthetic_referring" if family == "ikun" else "synthetic": 1.0})
         if family == "ikun":
-            config.model.update({"local_size": 32, "global_size": 64})
+            config.model.update({"local_size": 32, "global_size": 64, "joint_statistics": False})
         else:
             config.model.update({"heads": 2 if config.model.width == 32 else 4, "drop_path": 0.5})
     return config

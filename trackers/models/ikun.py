@@ -32,6 +32,9 @@ class Model(nn.Module):
       so that the two designs that take it in were trained on another scale than they are used with; "never".
     standardize: batch-normalize both features before they are compared; not in the paper, for encoders from scratch.
       Theirs point the same way whatever they are shown, and training stalls where all cosines are equal.
+    joint_statistics: in training local and global images, which then need one size, go through the ResNet in one batch.
+      The program encodes one after the other, each normalized with statistics of its own, and evaluates both with one
+      running mean of the two: small for pretrained weights at a small rate, too much for encoders from scratch.
     """
 
     fusion: str = "cascade_attention"
@@ -52,6 +55,7 @@ class Model(nn.Module):
     residual: str = "local"
     normalize_text: str = "always"
     standardize: bool = False
+    joint_statistics: bool = False
     scan_layers: bool = False
     remat: str = "none"
     dtype: str = "float32"
@@ -59,6 +63,11 @@ class Model(nn.Module):
     def setup(self):
         if self.normalize_text not in NORMALIZE_TEXT:
             raise ValueError(f"model.normalize_text must be one of {NORMALIZE_TEXT}, got {self.normalize_text!r}")
+        if self.joint_statistics and as_pair(self.local_size) != as_pair(self.global_size):
+            raise ValueError(
+                f"model.joint_statistics needs images of one size: local_size is {self.local_size}, global_size"
+                f" {self.global_size}"
+            )
         dtype = jnp.dtype(self.dtype)
         self.visual = resnet.ResNet(self.visual_width, tuple(self.visual_depths), self.remat, dtype)
         self.text = text.Model(
@@ -145,7 +154,11 @@ class Model(nn.Module):
         """
         asked = tokens.shape[:-1]
         features = self.encode_text(tokens.reshape(-1, tokens.shape[-1]), train)
-        related = self.relate(self.encode_local(local, train), self.encode_global(global_, train))
+        if self.joint_statistics:
+            maps = jnp.split(self._encode_visual(jnp.concatenate([local, global_]), train), 2)
+        else:
+            maps = self.encode_local(local, train), self.encode_global(global_, train)
+        related = self.relate(*maps)
         related = jax.tree.map(lambda x: jnp.repeat(x, len(features.sentence) // len(x), axis=0), related)
         return similarity(self.fuse_related(related, features, train), features.sentence).reshape(asked)
 

@@ -31,13 +31,14 @@ class Validation:
 
     @staticmethod
     def summary(means):
-        """Adds precision, recall and F1 over the whole validation."""
+        """Adds precision, recall, F1 and the share of right answers over the whole validation."""
         added = {}
         for prefix in ("", "wrong_clip_"):
             hit, found, meant = (means[prefix + name] for name in COUNTS)
             precision, recall = (hit / count if count else 0.0 for count in (found, meant))
             f1 = 2 * hit / (found + meant) if found + meant else 0.0
             added |= {f"{prefix}precision": precision, f"{prefix}recall": recall, f"{prefix}f1": f1}
+            added[f"{prefix}accuracy"] = 1 - found - meant + 2 * hit
         return {**means, **added}
 
 

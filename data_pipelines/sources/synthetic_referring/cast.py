@@ -78,17 +78,18 @@ class Description:
 
 
 def _descriptions():
-    """(phrases of the training videos, 39, phrases of the test videos, 17: 9 of them are new)."""
+    """(45 phrases of the training videos, 17 of the test videos: 9 of them are new)."""
     shirts = [Description(shirt=color) for color in COLORS]
     motions = [Description(motion=motion) for motion in MOTIONS]
     moving = [Description(moving=side) for side in ("left", "right")]
     sides = [Description(side=side) for side in ("left", "right")]
-    hats = [Description(hat=color) for color in ("red", "white", "black")]
+    hats = [Description(hat=color) for color in ("red", "white", "black", "yellow", "green")]
     worn = [
         Description(garment=garment, garment_color=color)
         for garment, color in (
-            ("pants", "black"), ("pants", "blue"), ("pants", "brown"), ("shorts", "white"), ("shorts", "green"),
-            ("shorts", "black"), ("skirt", "red"), ("skirt", "black"), ("skirt", "yellow"),
+            ("pants", "black"), ("pants", "blue"), ("pants", "brown"), ("pants", "red"), ("shorts", "white"),
+            ("shorts", "green"), ("shorts", "black"), ("shorts", "red"), ("skirt", "red"), ("skirt", "black"),
+            ("skirt", "yellow"), ("skirt", "white"), ("skirt", "blue"),
         )
     ]  # fmt: skip
     doing = [

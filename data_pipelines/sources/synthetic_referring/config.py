@@ -23,6 +23,8 @@ class ReferringSetConfig:
     pillar_probability: float = 0.5
     # Standard deviation of the camera's noise in grey levels.
     noise: float = 3.0
+    # Frames that each video keeps in memory once they are drawn.
+    cached_frames: int = 0
 
     def __post_init__(self):
         low, high = self.people

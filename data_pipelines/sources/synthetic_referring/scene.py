@@ -123,7 +123,8 @@ def video(seed, split, number, config):
     phrases = [_phrase(d, scene, tracks, recognized) for d in SPLITS[split]]
     name = f"synthetic{_offset(split, config) + number + 1:04d}"
     ordered = tuple(sorted(phrases, key=lambda phrase: phrase.name))
-    return referring.Video(name, range(config.length), tracks, ordered, scene.render)
+    load = functools.lru_cache(maxsize=config.cached_frames)(scene.render)
+    return referring.Video(name, range(config.length), tracks, ordered, load)
 
 
 def _offset(split, config):
