@@ -219,7 +219,7 @@ def _tiny_sizes(c):
     c.tracking.update({"template_factor": 1.5, "search_factor": 2.5})
     c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
     c.data.synthetic.update({"detail": 0.2, "change": 0.4, "background_scale": 1.5, "backgrounds": 48, "families": 48})
-    c.data.synthetic.update({"distractors": 1, "distractor_probability": 0.8, "distractor_reach": 0.9})
+    c.data.synthetic.update({"distractors": 1, "distractor_probability": 0.9, "distractor_reach": 0.9})
     c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.05})
     c.data.synthetic.update({"region_probability": 0.0, "border_probability": 0.1})
     c.data.update({"search_center_jitter": 1.5, "search_scale_jitter": 0.25, "validation_pairs": 512, "threads": 2})
@@ -281,7 +281,7 @@ def _tiny_score(c):
     c.model.depth = 2
     _score(c, "runs/tiny_depth2")
     # One online template beside the first; the weights are the same.
-    c.model.update({"templates": 2})
+    c.model.templates = 2
     c.model.head.bins = 16
     c.train.update({"learning_rate": 1e-3, "total_epochs": 20, "drop_epoch": 15})
     c.tracking.update_interval = 10
