@@ -1,7 +1,7 @@
 """Tracks real video with a checkpoint, beside OpenCV's trackers and a box that never moves, in one table.
 
-    python benchmarks/real_video.py --sequences DIR [--config configs/grm.py:pocket --checkpoint DIR_OR_PTH]
-    python benchmarks/real_video.py --sequences DIR --workdir RUN --out DIR    # the curve over a run's checkpoints
+    python benchmarks/real_video.py --sequences DIR --config configs/grm.py:pocket --checkpoint DIR_OR_PTH
+    python benchmarks/real_video.py --sequences DIR --config ... --workdir RUN --out DIR   # the curve of a run
 
 DIR holds folders of frames with a groundtruth.txt (x,y,w,h in pixels a line). All trackers start from the same box and
 see the same frames. AO and SR0.5 (got-10k toolkit), AUC and P (center within 20 pixels; pytracking) are means of the
@@ -22,20 +22,23 @@ import jax
 import numpy as np
 from absl import flags
 from etils import epath
+from ml_collections import config_flags
 from tqdm import tqdm
 
 import trackers
 from data_pipelines import sources
-from trackers import errors, shipped
+from trackers import errors
 from trackers.evaluation import baselines, benchmark, figures, tables
 from trackers.tracking import frames, single_object
 from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
-shipped.define_flags()
+config_flags.DEFINE_config_file("config", None, "Config and variant of the tracker.", lock_config=True)
+flags.DEFINE_string("checkpoint", None, "Workdir of train.py, one of its checkpoints, or a published file (.pth, ...).")
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.", required=True)
 flags.DEFINE_list("baselines", list(baselines.NAMES), f"To compare with, of {', '.join(baselines.NAMES)}.")
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged.")
+flags.mark_flags_as_required(["config"])
 flags.DEFINE_string("out", None, "Folder for table.md and, with --workdir, curve.json and curve.png.")
 
 _HEADS = ["AO", "SR0.5", "AUC", "P"]
@@ -46,6 +49,8 @@ def main(argv):
     del argv
     if FLAGS.workdir and not FLAGS.out:
         raise errors.UsageError("--workdir needs --out, the folder for the curve")
+    if not (FLAGS.workdir or FLAGS.checkpoint):
+        raise errors.UsageError("give --checkpoint for the table, or --workdir for the curve of a run")
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1]
     # Decoded once for all trackers.
     read = functools.cache(frames.read_image)
@@ -60,7 +65,7 @@ def main(argv):
 
 def _table(tracker, sequences, read):
     """One row a tracker, then AO sequence by sequence."""
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, FLAGS.config.model))
+    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, FLAGS.config.model))
     runners = {FLAGS.config.model.name: benchmark.Runner(tracker, variables, read)}
     for name in FLAGS.baselines:
         runners[name] = benchmark.Runner(baselines.build(name), None, read, compiled=False)
