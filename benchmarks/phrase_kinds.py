@@ -1,6 +1,6 @@
 """What a tracker with words has learned of the synthetic referring set, by kind of phrase, on held-out videos.
 
-    python -m benchmarks.phrase_kinds --checkpoint runs/words [--fusion text_first_modulation] [--clips 2048]
+    python -m benchmarks.phrase_kinds --checkpoint runs/words [--fusion text_first_modulation] [--clips 2048] [--seed 0]
 
 For all phrases, for those about clothes, about motions and about both, for those that were trained on and the new ones:
 share of right answers (a score at or above 0 is a yes), F1, area under the ROC curve, and the first two once more with
@@ -77,9 +77,10 @@ def main():
     parser.add_argument("--checkpoint", required=True, help="workdir of a run of configs/ikun.py:tiny")
     parser.add_argument("--fusion", default="cascade_attention", help="its design")
     parser.add_argument("--clips", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=0, help="of the test videos; the settings were chosen on 0")
     args = parser.parse_args()
     config = ikun.get_config("tiny").copy_and_resolve_references()
-    config.model.fusion = args.fusion
+    config.model.fusion, config.seed = args.fusion, args.seed
     model = trackers.build(config.model)
     variables = checkpoints.load_variables(args.checkpoint, config.model)
     scores, wrong, target, phrases = scores_of(model, variables, config, args.clips)

@@ -20,7 +20,8 @@ tiny                   Small encoders from scratch on the synthetic referring se
                        cross_correlation 0.82 (0.48), none 0.82 (0.50); accuracy 0.81 (0.49), 0.79 (0.50), 0.79 (0.50),
                        0.79 (0.50). Accuracy by kind, text_first_modulation and cascade_attention: motions 0.88, 0.86,
                        clothes 0.78, 0.70, both in one phrase 0.68, 0.78; phrases that were trained on 0.87, 0.82, new
-                       ones 0.61, 0.68. More, and HOTA: docs/words.md.
+                       ones 0.61, 0.68. The settings were chosen on these videos, one run a design; on videos of another
+                       seed F1 0.80 to 0.81, accuracy 0.76 to 0.79. More, and HOTA: docs/words.md.
 
 Published weights were trained with model.normalize_text=eval; in evaluation that and the default are the same.
 """
