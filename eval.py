@@ -1,5 +1,6 @@
 """A benchmark, from frames on disk to scores: tracks every sequence, keeps the boxes, scores them and draws plots.
 
+    python eval.py --benchmark otb:/data/OTB --out DIR              # the small GRM that comes along
     python eval.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:/data/GOT-10k/test --out DIR
 
 --out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
@@ -23,20 +24,17 @@ import jax
 import numpy as np
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 import trackers
 from data_pipelines import sources, wording
 from data_pipelines.sources import referring as referring_sets
-from trackers import errors
+from trackers import errors, shipped
 from trackers.evaluation import baselines, benchmark, figures, records, tables
 from trackers.evaluation import referring as phrase_results
 from trackers.tracking import drawing, frames, mot_files, referring, single_object
-from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Configuration and variant: configs/grm.py:b256.", lock_config=True)
-flags.DEFINE_string("checkpoint", None, "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...).")
+shipped.define_flags()
 flags.DEFINE_string(
     "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
 )
@@ -59,7 +57,7 @@ flags.DEFINE_enum(
     "Ground truth of phrases: image, boxes of the labelled image; published, Refer-KITTI's gt.txt, a frame late.",
 )
 flags.DEFINE_string("calibration", None, "With words: CLIP's ViT-B-32.pt; calibrates by phrase frequency.")
-flags.mark_flags_as_required(["config", "checkpoint", "benchmark", "out"])
+flags.mark_flags_as_required(["benchmark", "out"])
 
 # Strips in overlap.png; more are not readable.
 _STRIPS = 12
@@ -81,7 +79,7 @@ def _evaluate_tracker(config, out):
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
     tracker = single_object.Tracker(model, single_object.for_benchmark(config.tracking, name))
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
@@ -97,7 +95,7 @@ def _evaluate_tracker(config, out):
     results = {
         "benchmark": FLAGS.benchmark,
         "sequences": len(sequences),
-        "checkpoint": FLAGS.checkpoint,
+        "checkpoint": FLAGS.checkpoint or "shipped",
         "weights_digest": weights_digest,
         "config_digest": config_digest,
         "config": trackers.to_plain(config),
@@ -121,7 +119,7 @@ def _evaluate_words(config, out):
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = _chosen(list(videos), FLAGS.sequences)
     referrer = referring.Referrer(trackers.build(config.model), config.tracking)
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
     given = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **given}
     pairs = []

@@ -1,5 +1,6 @@
 """Tracks one target through a video file or a folder of images; writes the boxes and a drawn video.
 
+    python track.py --video V.mp4 --box x,y,w,h --out DIR           # the small GRM that comes along
     python track.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --video V.mp4 --box x,y,w,h --out DIR
 
 --out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box), tracked.mp4 and, with --attention,
@@ -27,19 +28,16 @@ import jax
 import numpy as np
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 import trackers
 from data_pipelines import wording
 from data_pipelines.sources import annotations
-from trackers import errors
+from trackers import errors, shipped
 from trackers.evaluation import referring as phrase_results
 from trackers.tracking import attention, drawing, frames, kalman, mot_files, prediction_tokens, referring, single_object
-from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file and variant: configs/grm.py:b256.", lock_config=True)
-flags.DEFINE_string("checkpoint", None, "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...).")
+shipped.define_flags()
 flags.DEFINE_string("video", None, "Video file to track in.")
 flags.DEFINE_string("images", None, "Folder of images to track in, in natural order of names; instead of --video.")
 flags.DEFINE_string("box", None, "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner.")
@@ -52,7 +50,7 @@ flags.DEFINE_string("phrases", None, "Phrases separated by ;, or @FILE with one 
 flags.DEFINE_integer("first_frame", 1, "Number that --tracks gives to the first frame of the video.")
 flags.DEFINE_string("calibration", None, "CLIP's ViT-B-32.pt: calibrates similarities by phrase frequency.")
 flags.DEFINE_string("calibration_data", None, "Training set of --calibration: refer_kitti:FOLDER, refer_dance:FOLDER.")
-flags.mark_flags_as_required(["config", "checkpoint", "out"])
+flags.mark_flags_as_required(["out"])
 
 
 def main(argv):
@@ -69,7 +67,7 @@ def _track_object(config, out):
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
     wanted = _parse_frames(FLAGS.attention)
     tracker = single_object.Tracker(model, config.tracking)
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
 
     _make_folder(out)
     with contextlib.ExitStack() as stack:
@@ -102,7 +100,7 @@ def _track_words(config, out):
     texts = [wording.sentence(phrase) for phrase in phrases]
     tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
     referrer = referring.Referrer(trackers.build(config.model), config.tracking)
-    variables = jax.device_put(checkpoints.load_variables(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
 
     _make_folder(out)
     name = phrase_results.folder_name(Path(FLAGS.video or FLAGS.images).resolve().stem)
@@ -151,7 +149,7 @@ def _calibration(config, texts):
 def _smooth(config, out):
     tracks = mot_files.read(_needed("tracks"))
     model = trackers.build(config.model)
-    variables = checkpoints.load_variables(FLAGS.checkpoint, config.model)
+    variables = shipped.load(FLAGS.checkpoint, config.model)
     _make_folder(out)
     smoothed = kalman.smooth(model, variables, tracks, config.tracking.largest_gap)
     mot_files.write(_replace(out / "tracks.txt"), smoothed)

@@ -9,17 +9,13 @@ same validation pairs; "wrong template" is the IoU when every search crop is sho
 in DIR that was stopped goes on where it stood, and what is finished is not trained again.
 """
 
-import json
-import statistics
 from pathlib import Path
 
-import jax
 from absl import flags
 
-import train
+from benchmarks import short_runs
 from configs import mixformer_v2, mixvit
 from trackers import errors
-from trackers.evaluation import tables
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
@@ -35,28 +31,20 @@ _ROWS = (
     ("2 layers, Tea-fir", "fir2"),
     ("2 layers, pruned", "depth2"),
 )
-_METRICS = ("iou", "wrong_template_iou")
 
 
 def main(argv):
     del argv
-    # The runs of all seeds compile the same programs.
-    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.workdir).resolve() / "compiled"))
+    short_runs.share_programs(FLAGS.workdir)
     seeds = [_one(Path(FLAGS.workdir) / f"seed{seed}", seed) for seed in range(FLAGS.seeds)]
-    rows = []
-    for label, name in _ROWS:
-        overlaps, wrong = ([found[name][metric] for found in seeds] for metric in _METRICS)
-        spread = f"{statistics.stdev(overlaps):.3f}" if len(overlaps) > 1 else ""
-        each = " ".join(f"{value:.3f}" for value in overlaps)
-        rows.append([label, f"{statistics.mean(overlaps):.3f}", spread, each, f"{statistics.mean(wrong):.3f}"])
-    print(tables.markdown(["", "validation IoU", "spread", "each seed", "wrong template"], rows))
+    print(short_runs.table(_ROWS, seeds))
 
 
 def _one(folder, seed):
     """{run: {metric: value}} of one seed."""
 
     def run(name, config, steps):
-        return _run(folder / name, config, seed, steps)
+        return short_runs.run(folder / name, config, seed, steps)
 
     teacher, taught, pruned = (folder / name for name in ("teacher", "stage1", "prune"))
     found = {"teacher": run("teacher", _teacher(), FLAGS.teacher_steps)}
@@ -84,21 +72,6 @@ def _stage(name, teacher, init):
     config = mixformer_v2.get_config(f"tiny_{name}")
     config.teacher.checkpoint, config.init.checkpoint = str(teacher), str(init)
     return config
-
-
-def _run(workdir, config, seed, steps):
-    """Trains for `steps` steps, the schedules fitted to them; returns {metric: value} of the last validation."""
-    with config.unlocked(), config.ignore_type():
-        config.seed = seed
-        epoch = max(1, steps // config.train.total_epochs)
-        config.data.pairs_per_epoch = epoch * config.train.batch_size
-        config.train.total_epochs = steps / epoch
-        config.train.validate_every_epochs = 0
-    if code := train.train(config, str(workdir)):
-        raise SystemExit(code)
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    last = [line for line in lines if "validation/iou" in line][-1]
-    return {metric: last[f"validation/{metric}"] for metric in _METRICS}
 
 
 if __name__ == "__main__":

@@ -74,3 +74,49 @@ def test_division_terms_need_a_division():
 def test_wrong_objectives_are_named(config):
     with pytest.raises(errors.InputError, match="objective"):
         objectives.build(config, trackers.build(TINY))
+
+
+def _maps_that_know(box, rows, columns):
+    """size_map and offset_map from which every cell decodes `box` (B,4) x,y,w,h."""
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    middle = (box[:, :2] + box[:, 2:] / 2) * [columns, rows]
+    offset = middle[:, None, None] - np.stack([x, y], axis=-1)
+    size = np.broadcast_to(box[:, None, None, 2:], offset.shape)
+    return {"size_map": jnp.asarray(size, jnp.float32), "offset_map": jnp.asarray(offset, jnp.float32)}
+
+
+def test_losses_around_the_center_are_zero_where_all_cells_know_the_box():
+    box = batch()["search_box"]
+    truth = jnp.asarray(np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1))
+    losses = center.around_center_losses(_maps_that_know(box, 4, 6), box, truth, 0.7)
+    np.testing.assert_allclose(losses, 0.0, atol=1e-6)
+
+
+def test_losses_around_the_center_weigh_cells_by_their_distance():
+    box = np.array([[0.1, 0.25, 0.5, 0.5]], np.float32)  # center (0.35, 0.5): 1.4 and 2 cells of 4
+    truth = jnp.asarray([[0.1, 0.25, 0.6, 0.75]])
+    maps = _maps_that_know(box, 4, 4)
+    for column, row in ((1, 2), (2, 2), (3, 0)):
+        wrong = {**maps, "offset_map": maps["offset_map"].at[0, row, column, 0].add(0.4)}  # a tenth of the crop
+        _, l1 = center.around_center_losses(wrong, box, truth, 0.7)
+        x, y = np.meshgrid(np.arange(4), np.arange(4))
+        weights = np.exp(-((x - 1.4) ** 2 + (y - 2.0) ** 2) / (2 * 0.7**2))
+        np.testing.assert_allclose(l1, weights[row, column] / weights.sum() * 0.05, rtol=1e-4)
+
+
+def test_a_box_learned_around_the_center_replaces_that_of_the_best_cell():
+    around, variables = make(box_spread=0.7)
+    plain, _ = make()
+    _, (found, _) = around(variables["params"], variables["batch_stats"], batch(), RNGS)
+    _, (usual, _) = plain(variables["params"], variables["batch_stats"], batch(), RNGS)
+    assert found["giou"] != usual["giou"] and found["l1"] != usual["l1"]
+    for name in ("focal", "iou"):
+        np.testing.assert_array_equal(found[name], usual[name])
+
+
+def test_a_lower_heatmap_overlap_calls_more_cells_near():
+    wide, variables = make(heatmap_overlap=0.1)
+    narrow, _ = make()
+    large = batch() | {"search_box": np.array([[0.1, 0.1, 0.75, 0.75]] * 2, np.float32)}
+    losses = [o(variables["params"], variables["batch_stats"], large, RNGS)[1][0]["focal"] for o in (wide, narrow)]
+    assert losses[0] < losses[1]

@@ -37,10 +37,12 @@ def test_attention_is_what_the_layer_computes_with():
     )  # fmt: skip
     for i in range(2):
         layer = caught["intermediates"]["encoder"][f"block_{i}"]["attention"]
-        values = jnp.concatenate([cache["memory"][i][1], layer["qkv"]["__call__"][0][:, :, 2]], axis=1)
+        values = jnp.concatenate(
+            [cache["memory"][i][1], layer["qkv"]["__call__"][0].reshape(2, -1, 3, 1, 16)[:, :, 2]], axis=1
+        )
         out = variables["params"]["encoder"][f"block_{i}"]["attention"]["out"]
         found = jnp.einsum("btn,bnhd,hdc->btc", weights[:, i], values, out["kernel"]) + out["bias"]
-        np.testing.assert_allclose(found, layer["out"]["__call__"][0][:, -4:], atol=1e-5)
+        np.testing.assert_allclose(found, layer["out"]["__call__"][0].reshape(2, -1, 16)[:, -4:], atol=1e-5)
 
 
 def test_picture(network, tmp_path):

@@ -95,7 +95,10 @@ class Encoded:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: masked where a mask is given, else split by the relation of the context."""
+    """Multi-head self-attention: masked where a mask is given, else split by the relation of the context.
+
+    Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
+    """
 
     width: int
     heads: int
@@ -107,8 +110,11 @@ class Attention(nn.Module):
     def __call__(self, x, mask, memory, context):
         features = (3, self.heads, self.width // self.heads)
         init = ATTENTION_INITS[self.init]
-        qkv = nn.DenseGeneral(features, use_bias=self.qkv_bias, kernel_init=init, dtype=self.dtype, name="qkv")(x)
-        q, k, v = jnp.moveaxis(qkv, 2, 0)
+        # As one matrix of tokens, here and below: with a batch axis XLA's gradients take longer on a CPU.
+        flat = x.reshape(-1, x.shape[-1])
+        qkv = nn.DenseGeneral(features, use_bias=self.qkv_bias, kernel_init=init, dtype=self.dtype, name="qkv")(flat)
+        q, k, v = jnp.moveaxis(qkv.reshape(*x.shape[:2], *features), 2, 0)
+        self.sow("intermediates", "queries_and_keys", (q, k))
         if mask is not None:
             out = relations_of.masked_attention(q, k, v, mask)
         else:
@@ -123,7 +129,8 @@ class Attention(nn.Module):
             out = relations_of.split_attention(
                 q, keys, values, context.lengths[first:last], context.lengths[seen:last], relation
             )
-        out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
+        flat = out.reshape(-1, *out.shape[2:])
+        out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(flat).reshape(x.shape)
         return out, (k, v) if context.keep_memory else None
 
 
@@ -136,7 +143,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        # As one matrix of tokens: with a batch axis XLA's gradients take twice the time on a CPU.
+        # As one matrix of tokens (see Attention).
         flat = x.reshape(-1, x.shape[-1])
         hidden = ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(flat))
         return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(hidden).reshape(x.shape)

@@ -16,6 +16,11 @@ from trackers.ops import boxes
 class Objective:
     """giou_weight * GIoU + l1_weight * L1 + focal_weight * focal loss, plus two optional terms on the division.
 
+    box_spread: where on the map the box is learned: at the best cell (0, as in the program), or at all cells around the
+      true center, under a Gaussian of this deviation in cells. Then a cell beside the best one knows the box as well,
+      which matters on coarse maps and where the Hann window has its say.
+    heatmap_overlap: of a box with the truth, down to which its center still counts as near in the score's target
+      (scores.gaussian_heatmap); on a coarse map 0.7, the program's, leaves the center's cell alone.
     entropy_weight: of 1 - H2(share of interacting tokens), averaged over samples and layers; H2 in bits; the program's
       `entropy` option has weight 1. It pulls the division ratio towards one half.
     division_weight: of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and "search
@@ -26,6 +31,8 @@ class Objective:
     giou_weight: float = 2.0
     l1_weight: float = 5.0
     focal_weight: float = 1.0
+    box_spread: float = 0.0
+    heatmap_overlap: float = 0.7
     entropy_weight: float = 0.0
     division_weight: float = 0.0
 
@@ -49,10 +56,15 @@ class Objective:
         predicted = boxes.cxcywh_to_xyxy(prediction.box)
         truth = jnp.clip(boxes.xywh_to_xyxy(search_box), 0.0, 1.0)
         score = prediction.maps["score_map"][..., 0]
+        target = scores.gaussian_heatmap(search_box, score.shape[1:], self.heatmap_overlap)
+        if self.box_spread:
+            giou, l1 = around_center_losses(prediction.maps, search_box, truth, self.box_spread)
+        else:
+            giou, l1 = box_losses.giou_loss(predicted, truth), box_losses.l1_loss(predicted, truth)
         metrics = {
-            "giou": box_losses.giou_loss(predicted, truth),
-            "l1": box_losses.l1_loss(predicted, truth),
-            "focal": scores.focal_loss(score, scores.gaussian_heatmap(search_box, score.shape[1:])),
+            "giou": giou,
+            "l1": l1,
+            "focal": scores.focal_loss(score, target),
             "iou": jnp.mean(boxes.iou(predicted, truth)[0]),
         }
         loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("giou", "l1", "focal"))
@@ -71,6 +83,29 @@ class Objective:
             metrics["division"] = division_loss(prediction.division_log_probs, search_box, self.model.search_grid)
             loss += self.division_weight * metrics["division"]
         return loss, {"loss": loss, **metrics}
+
+
+def around_center_losses(maps, search_box, truth, deviation):
+    """GIoU and L1 losses of the boxes of all cells, weighted by a Gaussian around the true center.
+
+    Args:
+      maps: size_map and offset_map (B,h,w,2) of heads.decode_center.
+      search_box: (B,4) x,y,w,h fractions. truth: (B,4) x1,y1,x2,y2 fractions, inside the crop.
+      deviation: of the Gaussian, in cells.
+
+    Returns: (giou, l1): () float32, means over the samples.
+    """
+    rows, columns = maps["size_map"].shape[1:3]
+    cells = jnp.array([columns, rows], jnp.float32)
+    places = jnp.stack(jnp.meshgrid(*(jnp.arange(n, dtype=jnp.float32) for n in (columns, rows))), axis=-1)
+    away = places - ((search_box[:, :2] + search_box[:, 2:] / 2) * cells)[:, None, None]
+    # A softmax: the weights of a sample add up to 1, wherever its center is.
+    weights = jax.nn.softmax(-jnp.sum(away**2, -1).reshape(away.shape[0], -1) / (2 * deviation**2), axis=-1)
+    found = jnp.concatenate([(places + maps["offset_map"]) / cells, maps["size_map"]], axis=-1)
+    found = boxes.cxcywh_to_xyxy(found.reshape(weights.shape[0], -1, 4))
+    truth = truth[:, None]
+    giou, l1 = 1.0 - boxes.giou(found, truth), jnp.mean(jnp.abs(found - truth), axis=-1)
+    return tuple(jnp.mean(jnp.sum(weights * loss, axis=-1)) for loss in (giou, l1))
 
 
 def entropy_regularization(share, eps=1e-5):

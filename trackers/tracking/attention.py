@@ -36,7 +36,6 @@ def target_attention(model, variables, cache, template_box, search):
         cache,
         search,
         method="locate",
-        capture_intermediates=lambda module, _: module.name == "qkv",
         mutable=["intermediates"],
     )
     layers = caught.get("intermediates", {}).get("encoder", {})
@@ -45,11 +44,10 @@ def target_attention(model, variables, cache, template_box, search):
     target = relation.box_token_mask(template_box, model.template_grid)
     maps = []
     for i, looks in enumerate(_lookers(model, prediction)):
-        qkv = layers[f"block_{i}"]["attention"]["qkv"]["__call__"][0]
-        keys = qkv[:, :, 1]
+        queries, keys = layers[f"block_{i}"]["attention"]["queries_and_keys"][0]
         if "memory" in cache:
             keys = jnp.concatenate([cache["memory"][i][0], keys], axis=1)
-        queries = qkv[:, -model.lengths[-1] :, 0]
+        queries = queries[:, -model.lengths[-1] :]
         logits = jnp.einsum("bnhd,bmhd->bhnm", queries, keys, preferred_element_type=jnp.float32)
         weights = jax.nn.softmax(logits * queries.shape[-1] ** -0.5, axis=-1)[..., : target.shape[1]]
         maps.append(jnp.einsum("bhnm,bm->bn", weights, target) / weights.shape[1] * looks)

@@ -34,14 +34,13 @@ def attention(model, variables, cache, search):
         cache,
         search,
         method="locate",
-        capture_intermediates=lambda module, _: module.name == "qkv",
         mutable=["intermediates"],
     )
     layers, maps = caught["intermediates"]["encoder"], []
     for i in range(model.depth):
-        qkv = layers[f"block_{i}"]["attention"]["qkv"]["__call__"][0]
-        keys = jnp.concatenate([cache["memory"][i][0], qkv[:, :, 1]], axis=1)
-        queries = qkv[:, -model.head.tokens :, 0]
+        queries, keys = layers[f"block_{i}"]["attention"]["queries_and_keys"][0]
+        keys = jnp.concatenate([cache["memory"][i][0], keys], axis=1)
+        queries = queries[:, -model.head.tokens :]
         logits = jnp.einsum("bnhd,bmhd->bhnm", queries, keys, preferred_element_type=jnp.float32)
         maps.append(jax.nn.softmax(logits * queries.shape[-1] ** -0.5, axis=-1).mean(axis=1))
     return jnp.stack(maps, axis=1), prediction

@@ -151,6 +151,8 @@ def _scene(key, banks, config):
         places = jnp.concatenate([at[None], more])
         column, row = pick(places, banks["interest"].shape[-1]).T
         at = jnp.where(region, places[jnp.argmax(banks["interest"][background, row, column])], at)
+    # A camera balances its colors, less so its exposure.
+    cast, exposure = (0.04, 0.15) if config.photographic else (0.1, 0.06)
     adjacent = u[13] < config.adjacent_probability
     (jpeg, strength, coarse, resolution), _ = draws(jax.random.fold_in(key, 1), (4,))
     return {
@@ -169,7 +171,7 @@ def _scene(key, banks, config):
         "target": target,
         "others": jnp.where(picks[2] < config.look_alike_probability, relative, stranger),
         "size": jnp.exp(0.25 * n[3]),
-        "light": 0.1 * n[4:7] + 0.06 * n[7],
+        "light": cast * n[4:7] + exposure * n[7],
         "noise": 0.003 + config.sensor_noise * u[8] ** 4,
         "softness": 0.25 + 1.0 * u[9] ** 4,
         "haze": config.haze * u[11] ** 1.5,

@@ -1,0 +1,69 @@
+"""The weights that come along, and the programs that take them when none are given."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trackers
+from configs import grm
+from data_pipelines.sources import synthetic
+from trackers import shipped
+from trackers.errors import UsageError
+from trackers.evaluation import scores
+from trackers.tracking import single_object
+
+ROOT = Path(__file__).resolve().parents[1]
+LENGTH = 20
+
+
+def test_it_follows_a_target_far_better_than_a_box_that_stays():
+    config = grm.get_config("pocket")
+    variables = shipped.load(None, config.model)
+    tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
+    how = synthetic.SyntheticConfig.from_config(grm.get_config("demo"))
+    found, still = [], []
+    for seed in (5001, 5002, 5003):
+        frames, boxes = synthetic.sequence(seed, LENGTH, detail=how.detail, plainness=how.plainness)
+        output = single_object.track(tracker, variables, frames, boxes[0])
+        found.append(scores.overlap(np.asarray(output.box), boxes[1:]).mean())
+        still.append(scores.overlap(np.repeat(boxes[:1], LENGTH - 1, axis=0), boxes[1:]).mean())
+    assert np.mean(found) > np.mean(still) + 0.15
+
+
+def test_another_model_needs_its_own_checkpoint():
+    with pytest.raises(UsageError, match="--checkpoint is needed.*model\."):
+        shipped.load(None, grm.get_config("b256").model)
+
+
+def test_it_is_small():
+    files = [path for path in (ROOT / "weights").rglob("*") if path.is_file()]
+    assert 1e6 < sum(path.stat().st_size for path in files) < 15e6
+
+
+def _run(program, *arguments):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(ROOT / program), *map(str, arguments)]
+    # From elsewhere, too: what is shipped is found beside the programs.
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_programs_take_it_by_default(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    synthetic.write_sequences(tmp_path / "video", 1, 4, seed=3)
+    (folder,) = (tmp_path / "video").iterdir()
+    box = (folder / "groundtruth.txt").read_text().splitlines()[0]
+    done = _run("track.py", f"--images={folder}", f"--box={box}", f"--out={tmp_path / 'out'}", "--no-draw")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "out" / "boxes.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4
+    done = _run("eval.py", f"--benchmark=frames:{tmp_path / 'video'}", f"--out={tmp_path / 'eval'}", "--draw")
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(tmp_path / "eval" / "filmstrip.png")).shape == (240, 1600, 3)
+
+    done = _run("track.py", f"--config={ROOT}/configs/grm.py:b256", f"--images={folder}", f"--box={box}", "--out=/x")
+    assert done.returncode == 2 and "--checkpoint is needed" in done.stderr and "Traceback" not in done.stderr
