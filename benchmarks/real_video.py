@@ -72,8 +72,11 @@ def _table(tracker, sequences, read):
 
 
 def _curve(tracker, sequences, read):
-    """One row a checkpoint; writes OUT/curve.json and OUT/curve.png."""
-    out, found = epath.Path(FLAGS.out), []
+    """One row a checkpoint; writes OUT/curve.json and OUT/curve.png, the baselines' AO as lines across."""
+    out, found, levels = epath.Path(FLAGS.out), [], {}
+    for name in FLAGS.baselines:
+        runner = benchmark.Runner(baselines.build(name), None, read, compiled=False)
+        levels[f"AO of {name}"] = judging.judge(runner, sequences, name)[0][:, 0].mean()
     for folder in reversed(checkpoints.step_folders(epath.Path(FLAGS.workdir).resolve())):
         variables = jax.device_put(checkpoints.load_variables(folder, FLAGS.config.model))
         numbers, _ = judging.judge(benchmark.Runner(tracker, variables, read), sequences, f"step {folder.name}")
@@ -81,7 +84,7 @@ def _curve(tracker, sequences, read):
         found.append({"step": int(folder.name), **dict(zip(judging.HEADS, mean.tolist(), strict=True))})
     out.mkdir(parents=True, exist_ok=True)
     (out / "curve.json").write_text(json.dumps(found, indent=1) + "\n")
-    figures.curve(out / "curve.png", found, "step", ("AO", "SR0.5"), f"{len(sequences)} real sequences")
+    figures.curve(out / "curve.png", found, "step", ("AO", "SR0.5"), levels, f"{len(sequences)} real sequences")
     rows = [[str(row["step"]), *_percent(row[head] for head in judging.HEADS)] for row in found]
     return tables.markdown(["step", *judging.HEADS], rows)
 

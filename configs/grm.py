@@ -164,9 +164,11 @@ def _demo(c):
     c.model.head.channels = 64
     c.model.head.score_prior = 0.1
     c.model.update({"position": "sincos", "attention_init": "matched"})
+    # A map of 8 x 8 cells is coarse: what is learned at the one right cell only leaves its neighbors ignorant.
+    c.objective.update({"box_spread": 0.7, "heatmap_overlap": 0.3})
     sections.only_synthetic(c)
     c.tracking.search_factor = 4.0
-    c.tracking.size_update = 0.05
+    c.tracking.size_update = 0.2
     # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
     c.data.synthetic.update({"detail": 1.0, "plainness": 1.0, "detail_steps": 1500, "renew_every_steps": 500})
     c.data.synthetic.update({"background_scale": 1.5, "change": 0.6})
@@ -195,8 +197,6 @@ def _pocket(c):
     c.model.update({"width": 128, "depth": 4, "heads": 4, "template_size": 60})
     c.model.division.hidden = (128, 64)
     c.tracking.search_factor = 3.2
-    # A map of 8 x 8 cells is coarse: what is learned at the one right cell only leaves its neighbors ignorant.
-    c.objective.update({"box_spread": 0.7, "heatmap_overlap": 0.3})
     # From flat colors, where matching is found, to full textures in detail_steps.
     c.data.synthetic.update({"photographic": True, "cutout_probability": 0.1, "clutter": 3, "plainness": 0.8})
     c.data.synthetic.update({"backgrounds": 128, "families": 96, "renew_every_steps": 1000, "detail_steps": 6000})
@@ -206,6 +206,8 @@ def _pocket(c):
     c.data.synthetic.update({"look_alike_probability": 0.3, "occlusion_probability": 0.15})
     c.data.synthetic.update({"jpeg_probability": 0.3, "low_resolution_probability": 0.2})
     c.data.synthetic.update({"sensor_noise": 0.02, "haze": 0.25})
+    # Crops of a wrong scale are what a tracker sees once its box has grown: it has to find its way back.
+    c.data.search_scale_jitter = 0.5
     c.data.search_center_jitter = 1.8
     c.data.pairs_per_epoch = 32000
     c.train.batch_size = 16

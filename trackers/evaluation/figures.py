@@ -61,18 +61,22 @@ def overlaps(path, strips, title=""):
     _save(figure, path)
 
 
-def curve(path, rows, x, names, title=""):
+def curve(path, rows, x, names, levels=None, title=""):
     """Numbers along a run.
 
     Args:
       path: PNG file. title: str.
       rows: [{x: number, name: fraction}]. x: key of the horizontal axis. names: keys of the lines.
+      levels: {label: fraction}, drawn as lines across to compare with.
     """
     figure = _figure(6.6, 3.6)
     axis = figure.subplots()
     for order, name in enumerate(names):
         values = [100 * row[name] for row in rows]
         axis.plot([row[x] for row in rows], values, color=_COLORS[order], marker="o", markersize=3, label=name)
+    for label, value in (levels or {}).items():
+        axis.axhline(100 * value, color=_MUTED, linewidth=0.9, linestyle="--")
+        axis.text(1.01, 100 * value, label, transform=axis.get_yaxis_transform(), fontsize=8, color=_MUTED, va="center")
     axis.set_ylim(bottom=0)
     axis.set_title(title, loc="left", fontsize=11, color=_INK)
     axis.set_xlabel(x, color=_INK)
