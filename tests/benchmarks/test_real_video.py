@@ -1,8 +1,7 @@
 """benchmarks/real_video.py as users call it."""
 
+import functools
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -10,15 +9,18 @@ import pytest
 
 import trackers
 from configs import grm
+from tests.benchmarks import programs
 from tests.training import support
 from trackers.training import checkpoints, state
 
 cv2 = pytest.importorskip("cv2")
 FRAMES = 4
+_run = functools.partial(programs.run, "real_video.py", "--config=configs/grm.py:tiny")
 
 
 @pytest.fixture
 def videos(tmp_path):
+    """Folder of two sequences: one target moves by 4 pixels a frame, one stays."""
     rng = np.random.default_rng(0)
     patch = rng.integers(0, 256, (24, 32, 3), np.uint8)
     for name, step in (("moves", 4), ("stays", 0)):
@@ -32,13 +34,6 @@ def videos(tmp_path):
             lines.append(f"{40 + step * t},30,32,24\n")
         (folder / "groundtruth.txt").write_text("".join(lines))
     return tmp_path / "videos"
-
-
-def _run(*arguments):
-    command = [sys.executable, "benchmarks/real_video.py", "--config=configs/grm.py:tiny", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=support.ROOT, env=support.environ(1), capture_output=True, text=True, timeout=300
-    )
 
 
 def _row(text, name):
