@@ -7,7 +7,8 @@ DIR holds folders of frames with a groundtruth.txt (x,y,w,h in pixels a line). A
 see the same frames. AO and SR0.5 (got-10k toolkit), AUC and P (center within 20 pixels; pytracking) are means of the
 sequences, in per cent; fps is the tracker alone, frames decoded before. With --workdir every checkpoint there is
 judged, with its averaged weights where there are some: a run's own validation is procedural and does not foretell real
-video.
+video. With --starts 6 the trackers start from six frames of every sequence, forwards and backwards, and the numbers are
+means of these tracks: less depends on luck.
 """
 
 import functools
@@ -36,6 +37,8 @@ shipped.define_flags()
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.", required=True)
 flags.DEFINE_list("baselines", list(baselines.NAMES), f"To compare with, of {', '.join(baselines.NAMES)}.")
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged.")
+flags.DEFINE_integer("starts", 1, "Frames of each sequence from which trackers start; 1: the first.", lower_bound=1)
+flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
 flags.DEFINE_string("out", None, "Folder for table.md and, with --workdir, curve.json and curve.png.")
 
 
@@ -63,7 +66,7 @@ def _table(tracker, sequences, read):
         runners[name] = benchmark.Runner(baselines.build(name), None, read, compiled=False)
     rows, each = [], {}
     for name, runner in runners.items():
-        numbers, speed = judging.judge(runner, sequences, name)
+        numbers, speed = _judge(runner, sequences, name)
         rows.append([name, *_percent(numbers.mean(axis=0)), f"{speed:.0f}"])
         each[name] = numbers[:, 0]
     heads = ["AO of each", *each]
@@ -76,10 +79,10 @@ def _curve(tracker, sequences, read):
     out, found, levels = epath.Path(FLAGS.out), [], {}
     for name in FLAGS.baselines:
         runner = benchmark.Runner(baselines.build(name), None, read, compiled=False)
-        levels[f"AO of {name}"] = judging.judge(runner, sequences, name)[0][:, 0].mean()
+        levels[f"AO of {name}"] = _judge(runner, sequences, name)[0][:, 0].mean()
     for folder in reversed(checkpoints.step_folders(epath.Path(FLAGS.workdir).resolve())):
         variables = jax.device_put(checkpoints.load_variables(folder, FLAGS.config.model))
-        numbers, _ = judging.judge(benchmark.Runner(tracker, variables, read), sequences, f"step {folder.name}")
+        numbers, _ = _judge(benchmark.Runner(tracker, variables, read), sequences, f"step {folder.name}")
         mean = numbers.mean(axis=0)
         found.append({"step": int(folder.name), **dict(zip(judging.HEADS, mean.tolist(), strict=True))})
     out.mkdir(parents=True, exist_ok=True)
@@ -87,6 +90,10 @@ def _curve(tracker, sequences, read):
     figures.curve(out / "curve.png", found, "step", ("AO", "SR0.5"), levels, f"{len(sequences)} real sequences")
     rows = [[str(row["step"]), *_percent(row[head] for head in judging.HEADS)] for row in found]
     return tables.markdown(["step", *judging.HEADS], rows)
+
+
+def _judge(runner, sequences, label):
+    return judging.judge(runner, sequences, label, FLAGS.starts, FLAGS.length)
 
 
 def _percent(values):

@@ -20,6 +20,7 @@ import numpy as np
 from absl import flags
 
 import trackers
+from benchmarks import judging
 from data_pipelines import sources
 from trackers import errors, shipped
 from trackers.evaluation import tables
@@ -61,7 +62,7 @@ def _sizes_seen(tracker, variables, sequence, scales):
     """(size seen over true size, whether the box's center lies in the target), both (frames, scales)."""
     state = tracker.init(variables, frames.read_image(sequence.frames[0]), sequence.boxes[0])
     usable = np.flatnonzero(sequence.visible[1:]) + 1
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, FLAGS.frames).astype(int))] if len(usable) else []
+    chosen = judging.spread(usable, FLAGS.frames) if len(usable) else []
     ratios, found = [], []
     for index in chosen:
         image, truth = frames.read_image(sequence.frames[index]), sequence.boxes[index]

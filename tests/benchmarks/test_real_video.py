@@ -57,6 +57,12 @@ def test_table_and_curve_of_a_run(videos, tmp_path):
     assert _row(done.stdout, "static")[3] == 100.0
     assert len(_row(done.stdout, "grm")) == 5 and _row(done.stdout, "stays")[1] == 100.0
 
+    # Backwards the target moves as far; from the middle it moves less far.
+    several = _run(f"--sequences={videos}", f"--checkpoint={run}", "--baselines=static", "--starts=2", "--length=10")
+    assert _row(several.stdout, "static")[0] == _row(done.stdout, "static")[0]
+    middle = _run(f"--sequences={videos}", f"--checkpoint={run}", "--baselines=static", "--starts=3", "--length=10")
+    assert _row(done.stdout, "static")[0] < _row(middle.stdout, "static")[0] < 100.0
+
     curve = _run(f"--sequences={videos}", f"--workdir={run}", f"--out={tmp_path / 'out'}")
     assert curve.returncode == 0, curve.stderr
     points = json.loads((tmp_path / "out" / "curve.json").read_text())
