@@ -211,9 +211,9 @@ def _pocket(c):
     c.data.search_center_jitter = 1.8
     c.data.pairs_per_epoch = 32000
     c.train.batch_size = 16
-    c.train.total_epochs = 40
+    c.train.total_epochs = 38
     c.train.schedule = "step"
-    c.train.drop_epoch = 34
+    c.train.drop_epoch = 35
     c.train.warmup_epochs = 0.25
     c.train.ema_decay = 0.9995
     c.train.checkpoint_every_steps = 1000
