@@ -9,8 +9,8 @@ b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4 with the one-s
 l320         Paper: LaSOT AUC 71.4, TrackingNet AUC 84.4, UAV123 72.2, AVisT 55.1. Result here: not yet run.
 tiny         For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
 demo         The main job: `make demo`, 11 minutes on 2 CPU cores. Result: validation IoU 0.59 (0.29 with the wrong
-             template); AO 51.3, 60.6 and 59.5 on procedural sequences of seeds 1, 4 and 5 (static box 17.4, 14.9, 17.1), 23.4 on
-             eight real ones (17.1).
+             template); AO 51.3, 60.6 and 59.5 on procedural sequences of seeds 1, 4 and 5 (static box 17.4, 14.9 and
+             17.1), 23.4 on eight real ones (17.1).
 pocket       A tracker in 5 MB for real video, trained from procedural video alone; its weights are weights/grm_pocket.
              GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:pocket --workdir DIR
              Result here, 1,216,000 pairs in about three and a half hours on 2 CPU cores, the jitter of the search crop
