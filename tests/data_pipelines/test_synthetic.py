@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipelines.sources import synthetic
-from data_pipelines.sources.synthetic import detail, leaves, pairs, render, sprites
+from data_pipelines.sources.synthetic import detail, leaves, pairs, render, sprites, stream
 from trackers.errors import InputError, UsageError
 
 
@@ -219,10 +219,25 @@ def test_make_batch_inside_jit_equals_the_stream(banks):
         np.testing.assert_allclose(made[name].astype(jnp.float32), value.astype(np.float32), atol=2)
 
 
+def test_an_accelerator_makes_many_at_once_and_the_same(banks, made, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(pairs, "AT_ONCE", 2)
+    together = jax.jit(lambda key: pairs.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
+    for name, expected in banks.items():
+        value = np.asarray(together[name])
+        if name == "texels":
+            value, expected = value.view(np.uint8).astype(int), np.asarray(expected).view(np.uint8).astype(int)
+        np.testing.assert_allclose(value, expected, atol=0 if name == "noise" else 1.01 if name == "texels" else 1e-5)
+    batch = next(synthetic.batches(_config(), 1, range(8)))
+    for name, value in batch.items():
+        assert isinstance(value, np.ndarray)
+        np.testing.assert_allclose(value.astype(float), made[name][8:16].astype(float), atol=1)
+
+
 def test_closing_the_stream_ends_its_thread():
-    stream = synthetic.batches(_config(), 0, range(2))
-    next(stream)
-    stream.close()
+    batches = synthetic.batches(_config(), 0, range(2))
+    next(batches)
+    batches.close()
     assert not [t for t in threading.enumerate() if t.name == "synthetic"]
 
 

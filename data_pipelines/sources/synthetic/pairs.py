@@ -10,6 +10,7 @@ from data_pipelines.sources.synthetic.render import compose_all, expose, pack, u
 
 NOISES = 8
 INTEREST_CELL = 8  # side in texels of what has one number of banks["interest"]
+AT_ONCE = 32  # images that an accelerator draws together
 
 
 def make_banks(key, config, detail=1.0):
@@ -33,9 +34,7 @@ def make_banks(key, config, detail=1.0):
         k, detail = args
         return pack(faded(leaves.background(k, size, config.photographic), detail))
 
-    backgrounds = jax.lax.map(
-        background, (jax.random.split(keys[0], config.backgrounds), details[: config.backgrounds])
-    )
+    backgrounds = _each(background, (jax.random.split(keys[0], config.backgrounds), details[: config.backgrounds]))
     grain = leaves.fractal_noise(keys[1], cell, [0.8] * 8)
 
     def family(args):
@@ -58,12 +57,12 @@ def make_banks(key, config, detail=1.0):
 
         return jax.lax.map(member, jnp.arange(4))
 
-    drawn = jax.lax.map(family, (jax.random.split(keys[2], config.families), details[config.backgrounds :]))
+    drawn = _each(family, (jax.random.split(keys[2], config.families), details[config.backgrounds :]))
     drawn = [v.reshape(-1, *v.shape[2:]) for v in drawn]
     if config.clutter:
         cells = drawn[0].reshape(-1, cell, cell)
         strewn = jax.random.split(keys[5], config.backgrounds)
-        backgrounds = jax.lax.map(lambda args: _strew(*args, cells, config.clutter), (strewn, backgrounds))
+        backgrounds = _each(lambda args: _strew(*args, cells, config.clutter), (strewn, backgrounds))
     slopes = jnp.tile(jnp.array([0.0, 0.0, 0.4, 0.8]), NOISES * 3 // 4)
     noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)
     return {
@@ -72,8 +71,13 @@ def make_banks(key, config, detail=1.0):
         "cells": drawn[2],
         "noise": noise.astype(jnp.float16),
         "change": jnp.float32(0.2 + 0.8 * detail),
-        "interest": jax.lax.map(_interest, backgrounds),
+        "interest": _each(_interest, backgrounds),
     }
+
+
+def _each(draw, what):
+    """`draw` of every row of the tree `what`: one by one on a CPU, whose caches hold one; an accelerator would idle."""
+    return jax.lax.map(draw, what, batch_size=None if jax.default_backend() == "cpu" else AT_ONCE)
 
 
 def _patch(key, backgrounds, cell):

@@ -12,7 +12,7 @@ from data_pipelines.sources.synthetic.config import SyntheticConfig
 from data_pipelines.sources.synthetic.pairs import make_banks, pairs
 
 SPLITS = ("train", "validation")
-CHUNK = 8  # rows made by one call: a row's numbers then never depend on which other rows are asked for
+CHUNK = 8  # rows made by one call on a CPU: a row's numbers then never depend on which other rows are asked for
 
 
 def _key(seed, split, *numbers):
@@ -52,7 +52,9 @@ def make_batch(seed, step, rows, banks, config, split="train"):
 
 
 def _batch(seed, step, rows, banks, config, split):
-    """One batch as numpy arrays: the aligned chunks that hold the rows, cut to them."""
+    """One batch as numpy arrays: the aligned chunks that hold the rows, cut to them; all at once on an accelerator."""
+    if jax.default_backend() != "cpu":
+        return jax.device_get(make_batch(seed, step, np.asarray(rows), banks, config, split))
     chunks = sorted({row // CHUNK for row in rows})
     made = [make_batch(seed, step, np.arange(CHUNK * c, CHUNK * (c + 1)), banks, config, split) for c in chunks]
     place = {c * CHUNK + i: n * CHUNK + i for n, c in enumerate(chunks) for i in range(CHUNK)}
@@ -63,7 +65,8 @@ def _batch(seed, step, rows, banks, config, split):
 def batches(config, start_step, rows, seed=None, split="train"):
     """Endless batches from `start_step` on, made one ahead in a background thread.
 
-    The sample at (seed, step, row) depends on nothing else: not on `rows`, nor on where the stream was started.
+    The sample at (seed, step, row) depends on nothing else: not on `rows` (but for rounding on an accelerator), nor on
+    where the stream was started.
 
     Args:
       config: the experiment's config; see SyntheticConfig.from_config.
