@@ -1,6 +1,6 @@
 """Tracks real video with a checkpoint, beside OpenCV's trackers and a box that never moves, in one table.
 
-    python benchmarks/real_video.py --sequences DIR [--config configs/grm.py:pocket --checkpoint DIR_OR_PTH]
+    python benchmarks/real_video.py --sequences DIR [--config configs/grm.py:t128 --checkpoint DIR_OR_PTH]
     python benchmarks/real_video.py --sequences DIR --workdir RUN --out DIR    # the curve over a run's checkpoints
 
 DIR holds folders of frames with a groundtruth.txt (x,y,w,h in pixels a line). All trackers start from the same box and

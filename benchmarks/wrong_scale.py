@@ -1,6 +1,6 @@
 """Does a tracker find its way back once its box is too large or too small? One step from boxes of wrong scales.
 
-    python benchmarks/wrong_scale.py --sequences DIR [--config configs/grm.py:pocket --checkpoint DIR_OR_PTH]
+    python benchmarks/wrong_scale.py --sequences DIR [--config configs/grm.py:t128 --checkpoint DIR_OR_PTH]
 
 DIR holds folders of frames with a groundtruth.txt. In some frames of each sequence the tracker, started in the first,
 is given a last box that lies on the truth but is `--scales` times as wide and as high, and says at once what size it

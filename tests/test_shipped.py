@@ -22,7 +22,7 @@ LENGTH = 20
 
 
 def test_it_follows_a_target_far_better_than_a_box_that_stays():
-    config = grm.get_config("pocket")
+    config = grm.get_config("t128")
     variables = shipped.load(None, config.model)
     tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
     how = synthetic.SyntheticConfig.from_config(grm.get_config("demo"))

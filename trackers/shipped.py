@@ -7,8 +7,8 @@ from trackers.errors import UsageError
 from trackers.training import checkpoints
 
 _ROOT = Path(__file__).resolve().parents[1]
-_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:pocket"
-_WEIGHTS = _ROOT / "weights" / "grm_pocket"
+_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"
+_WEIGHTS = _ROOT / "weights" / "grm_t128"
 
 
 def define_flags():
@@ -33,7 +33,7 @@ def load(path, config_model):
     theirs = json.loads((_WEIGHTS / checkpoints.CONFIG_FILE).read_text())["model"]
     if different := checkpoints.differing_models(theirs, config_model):
         raise UsageError(
-            "--checkpoint is needed with this --config: the weights that come along are of configs/grm.py:pocket"
+            "--checkpoint is needed with this --config: the weights that come along are of configs/grm.py:t128"
             f" (there, here): {'; '.join(different[:3])}"
         )
     return checkpoints.load_variables(_WEIGHTS, config_model)
