@@ -45,7 +45,7 @@ test: $(VENV)/planning lint
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed
-	$(RUN) -m pytest -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

@@ -5,6 +5,8 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Nearly all of the time goes to compiling programs that run once (`make test-slow` has whole models run: 0 there).
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def _shared(variable, *parts):
