@@ -111,7 +111,9 @@ def test_training_pass_and_gradients_equal_the_program(scan):
         value, metrics = objective.loss(prediction, boxes["search_anno"])
         return value, (metrics, prediction, updated["batch_stats"])
 
-    (value, (metrics, prediction, batch_stats)), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    (value, (metrics, prediction, batch_stats)), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        variables["params"]
+    )
     close(value, out["train/loss"], 1e-5)
     found = [metrics[name] for name in ("loss", "giou", "l1", "focal", "iou")]
     close(jnp.stack(found), out["train/status_total_giou_l1_loc_iou"], 1e-5)
