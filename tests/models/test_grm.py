@@ -215,7 +215,7 @@ def test_division_learns_from_the_boxes(mode):
     def loss(params):
         return objective(params, variables["batch_stats"], batch, rngs)[0]
 
-    gradients = jax.grad(loss)(variables["params"])["encoder"]["block_1"]["division"]
+    gradients = jax.jit(jax.grad(loss))(variables["params"])["encoder"]["block_1"]["division"]
     assert all(np.abs(g).max() > 0 and np.isfinite(g).all() for g in jax.tree.leaves(gradients))
 
 
