@@ -5,7 +5,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 
 import trackers
 from tests.training import support
@@ -14,7 +14,8 @@ from trackers.training import sharding
 
 
 def _on(shape, function):
-    return sharding.under(types.SimpleNamespace(abstract_mesh=AbstractMesh(shape, sharding.AXES)), function)
+    mesh = AbstractMesh(shape, sharding.AXES, axis_types=(AxisType.Auto,) * 3)  # as make_mesh's are
+    return sharding.under(types.SimpleNamespace(abstract_mesh=mesh), function)
 
 
 def test_nothing_is_done_without_a_mesh_or_on_one_device():
