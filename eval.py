@@ -26,12 +26,14 @@ from absl import flags
 from etils import epath
 
 import trackers
+from data_pipelines import phrase_annotations as referring_sets
 from data_pipelines import sources, wording
-from data_pipelines.sources import referring as referring_sets
 from trackers import errors, shipped
-from trackers.evaluation import baselines, benchmark, figures, records, tables
-from trackers.evaluation import referring as phrase_results
-from trackers.tracking import drawing, frames, mot_files, referring, single_object
+from trackers.evaluation import baselines, benchmark, plots, records, tables
+from trackers.evaluation import phrase_results as phrase_results
+from trackers.io import image_files, mot_files, video_files
+from trackers.tracking import single_object, with_words
+from trackers.tracking.pictures import drawing
 
 FLAGS = flags.FLAGS
 shipped.define_flags()
@@ -83,13 +85,13 @@ def _evaluate_tracker(config, out):
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
-    runner = benchmark.Runner(tracker, variables, frames.read_image)
+    runner = benchmark.Runner(tracker, variables, image_files.read_image)
     runs = {config.model.name: (runner, f"{config_digest} {weights_digest}")}
     if _UNTRAINED in FLAGS.baselines:
         random = trackers.init(model, jax.random.key(config.seed))
-        runs[_UNTRAINED] = (benchmark.Runner(tracker, random, frames.read_image), f"{config_digest} {_UNTRAINED}")
+        runs[_UNTRAINED] = (benchmark.Runner(tracker, random, image_files.read_image), f"{config_digest} {_UNTRAINED}")
     for other, baseline in others.items():
-        runs[other] = (benchmark.Runner(baseline, None, frames.read_image, compiled=False), f"baseline {other}")
+        runs[other] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), f"baseline {other}")
     tracks = _track(runs, name, sequences, out)
 
     results = {
@@ -118,7 +120,7 @@ def _evaluate_words(config, out):
         raise errors.UsageError("--tracks is needed with words: the folder of a tracker's results, or truth")
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = _chosen(list(videos), FLAGS.sequences)
-    referrer = referring.Referrer(trackers.build(config.model), config.tracking)
+    referrer = with_words.Referrer(trackers.build(config.model), config.tracking)
     variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
     given = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **given}
@@ -135,7 +137,7 @@ def _evaluate_words(config, out):
             training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1]
             found = found + wording.calibration_shift(config, FLAGS.calibration, training, texts).astype(found.dtype)
         for k, phrase in enumerate(video.phrases):
-            kept = referring.chosen(tracks, found[:, k], referrer.settings.threshold)
+            kept = with_words.chosen(tracks, found[:, k], referrer.settings.threshold)
             # The published ground truth is numbered as the program's tracks are: by image.
             shift = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
             truth = referring_sets.ground_truth(video, phrase, FLAGS.convention)
@@ -269,8 +271,8 @@ def _report(results, tracks, name, sequences, out):
     curves = {tracker: score["overall"] for tracker, score in analysed.items() if "overall" in score}
     if curves:
         title = f"{name}, {len(sequences)} sequences"
-        figures.success(out / "success.png", curves, title)
-        figures.precision(out / "precision.png", curves, title)
+        plots.success(out / "success.png", curves, title)
+        plots.precision(out / "precision.png", curves, title)
     shown = sequences[:_STRIPS]
     strips = {
         sequence.name: {
@@ -279,7 +281,7 @@ def _report(results, tracks, name, sequences, out):
         for sequence in shown
     }
     title = name if len(shown) == len(sequences) else f"{name}, the first {len(shown)} of {len(sequences)} sequences"
-    figures.overlaps(out / "overlap.png", strips, title)
+    plots.overlaps(out / "overlap.png", strips, title)
     print(f"wrote {out}/results.json, table.md, success.png, precision.png, overlap.png and the boxes in {out}/{name}")
 
 
@@ -319,11 +321,11 @@ def _draw(found, sequences, out):
             boxes, _, facts = found[sequence.name]
             kept = np.linspace(0, len(sequence.frames) - 1, _STRIP_FRAMES).astype(int).tolist()
             strip = {}
-            with drawing.VideoWriter(folder / f"{sequence.name}.mp4") as video:
+            with video_files.VideoWriter(folder / f"{sequence.name}.mp4") as video:
                 for number, path in enumerate(sequence.frames):
                     truth = sequence.boxes[number] if number < len(sequence.boxes) else None
                     score = facts["scores"][number - 1] if number else None
-                    shown = drawing.annotate(frames.read_image(path), boxes[number], score, number, truth)
+                    shown = drawing.annotate(image_files.read_image(path), boxes[number], score, number, truth)
                     video.write(shown)
                     if number in kept:
                         strip[number] = shown

@@ -18,9 +18,9 @@ from ml_collections import config_flags
 import train
 from data_pipelines import loader
 from trackers import errors
-from trackers.planning import figures, prediction, reports, steps, topologies
+from trackers.planning import prediction, reports, steps, sweep_plots, topologies
 from trackers.planning import program as programs
-from trackers.training import schedules, sharding
+from trackers.training import flops, schedules, sharding
 
 # --find_batch stops when the largest batch known to fit is within this share of the smallest known not to.
 _CLOSE = 0.06
@@ -42,7 +42,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
     mesh = sharding.make_mesh(config.mesh, topology.devices)
     sharding.process_rows(mesh, batch, topology.devices[0].process_index)
     program, shapes = train.assemble(config, mesh), loader.shapes(config)
-    inputs = steps.abstract_inputs(program, shapes, batch, mesh)
+    inputs = flops.abstract_inputs(program, shapes, batch, mesh)
     state = program.target
     at_once = batch / (mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate)
     known = {
@@ -54,7 +54,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
         "model_flops": train.model_flops(config, mesh, program, inputs),
         "steps": schedules.total_steps(config),
     }  # fmt: skip
-    shared = steps.flops(program, inputs) / mesh.size
+    shared = flops.of_step(program, inputs) / mesh.size
     began = time.monotonic()
     try:
         compiled = program.take_step.lower(*inputs).compile()
@@ -136,7 +136,7 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
             say(reports.table([kept[key]]).splitlines()[-1])
             mine = [row for key, row in kept.items() if key.startswith(f"{config_name} ")]
             (out / "sweep.md").write_text(reports.table(mine) + "\n")
-            figures.scaling(out / "sweep.png", mine, per_chip, batch)
+            sweep_plots.scaling(out / "sweep.png", mine, per_chip, batch)
     return mine
 
 

@@ -30,11 +30,12 @@ from absl import flags
 from etils import epath
 
 import trackers
-from data_pipelines import wording
-from data_pipelines.sources import annotations
+from data_pipelines import annotations, wording
 from trackers import errors, shipped
-from trackers.evaluation import referring as phrase_results
-from trackers.tracking import attention, drawing, frames, kalman, mot_files, prediction_tokens, referring, single_object
+from trackers.evaluation import phrase_results as phrase_results
+from trackers.io import image_files, mot_files, video_files
+from trackers.tracking import single_object, smoothing, with_words
+from trackers.tracking.pictures import attention, drawing, prediction_tokens
 
 FLAGS = flags.FLAGS
 shipped.define_flags()
@@ -73,7 +74,7 @@ def _track_object(config, out):
     with contextlib.ExitStack() as stack:
         video = None
         if not FLAGS["no-draw"].value:
-            video = stack.enter_context(drawing.VideoWriter(_replace(out / "tracked.mp4"), source.rate))
+            video = stack.enter_context(video_files.VideoWriter(_replace(out / "tracked.mp4"), source.rate))
         table = _Table(stack.enter_context(_replace(out / "boxes.csv").open("w")))
         maps = _AttentionMaps(tracker, variables, box, wanted)
         start = time.perf_counter()
@@ -99,7 +100,7 @@ def _track_words(config, out):
     source = _open_source()
     texts = [wording.sentence(phrase) for phrase in phrases]
     tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
-    referrer = referring.Referrer(trackers.build(config.model), config.tracking)
+    referrer = with_words.Referrer(trackers.build(config.model), config.tracking)
     variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
 
     _make_folder(out)
@@ -112,7 +113,7 @@ def _track_words(config, out):
     phrase_results.write_similarities(out / name, tracks, phrases, found)
     phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
     for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
-        kept = referring.chosen(tracks, found[:, k], referrer.settings.threshold)
+        kept = with_words.chosen(tracks, found[:, k], referrer.settings.threshold)
         phrase_results.write(out, name, folder, kept)
         print(f"{phrase}: {len(kept)} of {len(tracks)} boxes, ids {', '.join(map(str, np.unique(kept.ids))) or 'none'}")
         if not FLAGS["no-draw"].value:
@@ -151,7 +152,7 @@ def _smooth(config, out):
     model = trackers.build(config.model)
     variables = shipped.load(FLAGS.checkpoint, config.model)
     _make_folder(out)
-    smoothed = kalman.smooth(model, variables, tracks, config.tracking.largest_gap)
+    smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
     mot_files.write(_replace(out / "tracks.txt"), smoothed)
     print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
 
@@ -194,13 +195,13 @@ def _open_source():
     if (FLAGS.video is None) == (FLAGS.images is None):
         raise errors.UsageError("give either --video FILE or --images FOLDER")
     if FLAGS.video is not None:
-        return frames.Video(FLAGS.video)
+        return video_files.Video(FLAGS.video)
     folder = epath.Path(FLAGS.images)
     names = annotations.image_names(folder)
     if not names:
         kinds = ", ".join(annotations.IMAGE_SUFFIXES)
         raise errors.InputError(f"--images {folder}: no such folder, or no images ({kinds}) in it")
-    return frames.Images(annotations.Frames(folder, names))
+    return image_files.Images(annotations.Frames(folder, names))
 
 
 def _replace(path):

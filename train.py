@@ -22,10 +22,11 @@ from ml_collections import config_flags
 import trackers
 from data_pipelines import loader
 from trackers import errors, objectives
-from trackers.planning import chips, steps
 from trackers.training import (
     accumulation,
     checkpoints,
+    chips,
+    flops,
     freezing,
     initial,
     metrics,
@@ -196,14 +197,14 @@ def validate(evaluate, variables, config, rows, mesh, *given, summary=objectives
 def model_flops(config, mesh, program, inputs):
     """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
 
-    Args: config: whole config. program, inputs: of it on mesh (assemble, steps.abstract_inputs).
+    Args: config: whole config. program, inputs: of it on mesh (assemble, flops.abstract_inputs).
     """
     if config.model.get("remat", "none") != "none":
         config = config.copy_and_resolve_references()
         config.model.remat = "none"
         program = assemble(config, mesh)
         inputs = (program.target, *inputs[1:])
-    return steps.flops(program, inputs)
+    return flops.of_step(program, inputs)
 
 
 def train(config, workdir, max_steps=None):
@@ -232,7 +233,7 @@ def train(config, workdir, max_steps=None):
     say(sharding.describe(program.target.params, mesh))
     chip, pair_flops = chips.published(mesh.devices.flat[0]), 0.0
     if chip is not None:
-        inputs = steps.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
+        inputs = flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
         pair_flops = model_flops(config, mesh, program, inputs) / config.train.batch_size
 
     batch_size, epoch = config.train.batch_size, schedules.steps_per_epoch(config)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trackers.models import relation
+from trackers.nn import relation
 
 
 def milliseconds(run, repeats):

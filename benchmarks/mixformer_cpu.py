@@ -41,9 +41,9 @@ def milliseconds(run):
 def multiply_adds(config):
     """What a frame costs with and without the templates' keys and values kept, in words."""
     import trackers
-    from trackers.evaluation import cost
+    from trackers.training import flops
 
-    count = cost.of_tracker(trackers.build(config.model))
+    count = flops.of_tracker(trackers.build(config.model))
     giga = {part: f"{count[part] / 1e9:.3f} G" for part in ("whole", "search", "template")}
     return (
         f"multiply-adds of a frame: {giga['whole']} in full, {giga['search']} with the templates kept"

@@ -12,7 +12,8 @@ import importlib.util
 from pathlib import Path
 
 import trackers
-from trackers.evaluation import cost, tables
+from trackers.evaluation import tables
+from trackers.training import flops
 
 HEADS = ["config", "template G", "search G", "whole G", "parameters M"]
 
@@ -33,7 +34,7 @@ def get_config(name):
 
 def row(name):
     """A table row, in units of 1e9 multiply-adds and 1e6 parameters."""
-    count = cost.of_tracker(trackers.build(get_config(name).model))
+    count = flops.of_tracker(trackers.build(get_config(name).model))
     numbers = [f"{count[part] / 1e9:.2f}" for part in ("template", "search", "whole")]
     return [name.removeprefix("configs/"), *numbers, f"{count['parameters'] / 1e6:.1f}"]
 

@@ -25,11 +25,12 @@ from absl import flags
 from etils import epath
 
 import trackers
-from benchmarks import judging
 from data_pipelines import sources
+from experiments import judging
 from trackers import errors, shipped
-from trackers.evaluation import baselines, benchmark, figures, tables
-from trackers.tracking import frames, single_object
+from trackers.evaluation import baselines, benchmark, plots, tables
+from trackers.io import image_files
+from trackers.tracking import single_object
 from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
@@ -48,7 +49,7 @@ def main(argv):
         raise errors.UsageError("--workdir needs --out, the folder for the curve")
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1]
     # Decoded once for all trackers.
-    read = functools.cache(frames.read_image)
+    read = functools.cache(image_files.read_image)
     tracker = single_object.Tracker(trackers.build(FLAGS.config.model), FLAGS.config.tracking)
     text = _curve(tracker, sequences, read) if FLAGS.workdir else _table(tracker, sequences, read)
     print(text)
@@ -87,7 +88,7 @@ def _curve(tracker, sequences, read):
         found.append({"step": int(folder.name), **dict(zip(judging.HEADS, mean.tolist(), strict=True))})
     out.mkdir(parents=True, exist_ok=True)
     (out / "curve.json").write_text(json.dumps(found, indent=1) + "\n")
-    figures.curve(out / "curve.png", found, "step", ("AO", "SR0.5"), levels, f"{len(sequences)} real sequences")
+    plots.curve(out / "curve.png", found, "step", ("AO", "SR0.5"), levels, f"{len(sequences)} real sequences")
     rows = [[str(row["step"]), *_percent(row[head] for head in judging.HEADS)] for row in found]
     return tables.markdown(["step", *judging.HEADS], rows)
 

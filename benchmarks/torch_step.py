@@ -51,8 +51,7 @@ def jax_row(config, batch):
     import train
     from data_pipelines import loader
     from trackers import convert
-    from trackers.planning import steps
-    from trackers.training import sharding
+    from trackers.training import flops, sharding
 
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     program = train.assemble(config, mesh)
@@ -61,7 +60,7 @@ def jax_row(config, batch):
     evaluate = jax.jit(lambda v, b: program.objective(v["params"], v["batch_stats"], b, train=False)[0])
     loss = float(evaluate(variables, batch))
     del variables
-    inputs = steps.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
+    inputs = flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
     compiled = program.take_step.lower(*inputs).compile()
     state = train.start_state(config, program.model, program.optimizer, program.target, mesh, jax.random.key(0))
     rows, key = sharding.put_batch(batch, mesh), jax.device_put(jax.random.key(1), sharding.replicated(mesh))
@@ -127,7 +126,8 @@ def main():
     else:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     from data_pipelines import loader
-    from trackers.planning import chips, steps
+    from trackers.planning import steps
+    from trackers.training import chips
 
     config = settings(args.variant, args.batch, args.device, args.scan)
     batch = steps.synthetic_batch(loader.shapes(config), args.batch)

@@ -6,7 +6,7 @@
 Prints step ms (median and range), pairs/s/chip, model TFLOP/s and MFU, for each of the batches given. The model's FLOPs
 are those of matrix products and convolutions, two for a multiply-add, forward and backward, without recomputation
 (trackers/planning/steps.py). MFU is against the chip's published bfloat16 peak, or against the rate of a large matrix
-product measured here where there is none (trackers/planning/chips.py); `measured` has that rate beside a published one.
+product measured here where there is none (trackers/training/chips.py); `measured` has that rate beside a published one.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from benchmarks import multiply_adds
 from data_pipelines import loader
 from trackers import errors
 from trackers.evaluation import tables
-from trackers.planning import chips, steps, topologies
-from trackers.training import sharding
+from trackers.planning import steps, topologies
+from trackers.training import chips, flops, sharding
 
 HEADS = ["config", "batch", "mesh", "step ms", "range", "pairs/s/chip", "model TFLOP/s", "MFU %", "of measured %"]
 
@@ -58,7 +58,7 @@ def measure(config, topology, mesh_text, batch, repeats):
     mesh = sharding.make_mesh(config.mesh, topology.devices)
     sharding.process_rows(mesh, batch)
     program, shapes = train.assemble(config, mesh), loader.shapes(config)
-    inputs = steps.abstract_inputs(program, shapes, batch, mesh)
+    inputs = flops.abstract_inputs(program, shapes, batch, mesh)
     compiled = program.take_step.lower(*inputs).compile()
     seconds = steps.measure(program, compiled, steps.synthetic_batch(shapes, batch), mesh, repeats)
     return seconds, train.model_flops(config, mesh, program, inputs), mesh

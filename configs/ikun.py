@@ -13,7 +13,7 @@ none                   The baseline: local and global map without words. Result 
 tiny                   Small encoders from scratch on the synthetic referring set; 49,152 clips, four phrases each:
                        seven to ten minutes on one busy CPU core.
                        python train.py --config configs/ikun.py:tiny --config.model.fusion=NAME --workdir DIR
-                       python -m benchmarks.phrase_kinds --checkpoint DIR --fusion NAME
+                       python -m experiments.phrase_kinds --checkpoint DIR --fusion NAME
                        Result here, on held-out videos with 8 phrases that were trained on and 9 new ones, 56% of the
                        pairs true (always yes: F1 0.72, accuracy 0.56), and in brackets with another clip than the one
                        asked about: F1 text_first_modulation 0.83 (0.44), cascade_attention 0.81 (0.48),

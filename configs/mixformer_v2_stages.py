@@ -16,7 +16,7 @@ s_mlp1         MLPs of ratio 4 cut to 1 and crops of 112 and 224 pixels: MixForm
 score_b        The score head of B, everything else frozen; pairs with and without the target.
 score_s        The same of S.
 tiny_*         stage1, prune, depth2, fir2, alone (no teacher's terms) and score on procedural video, for tests and
-               benchmarks/distillation.py; what they reached: docs/distillation.md.
+               experiments/distillation.py; what they reached: docs/distillation.md.
 Result here: not yet run, but for the tiny ones.
 """
 

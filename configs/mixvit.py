@@ -6,7 +6,7 @@ b     MixViT-B with the pyramid corner head: MixFormerV2's teacher. The program 
       Result here: not yet run (no data sets and no accelerator were at hand).
 l     MixViT-L, templates of 192 and search crops of 384 pixels, plain corner head. Result here: not yet run.
 tiny  For tests: the recorded test network, 64/32 pixels, 16 steps on procedural video, which show that the loop runs.
-      Result: validation IoU 0.006, nothing learned; the teacher of benchmarks/distillation.py does learn.
+      Result: validation IoU 0.006, nothing learned; the teacher of experiments/distillation.py does learn.
 The plain head is --config.model.head.kind=corner; the online tracker's score module --config.model.score_head=True.
 """
 

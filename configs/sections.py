@@ -92,7 +92,7 @@ def pairs():
     # Threads that decode and crop; batches made ahead.
     data.threads = 8
     data.prefetch_batches = 2
-    # Procedural video: data_pipelines/sources/synthetic says what there is to set.
+    # Procedural video: data_pipelines/procedural/video/config.py says what there is to set.
     data.synthetic = ml_collections.ConfigDict()
     return data
 

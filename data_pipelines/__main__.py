@@ -4,7 +4,7 @@
     python -m data_pipelines check --config configs/grm.py:b256 [--config.data.lasot=/data/LaSOT ...]
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
-    python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
+    python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrase_plots.png
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
@@ -29,8 +29,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from data_pipelines import clips, loader, phrases, sampling, sources
-from data_pipelines.sources import referring
+from data_pipelines import clips, loader, phrase_annotations, phrase_plots, sampling, sources
 from trackers import errors
 
 FLAGS = flags.FLAGS
@@ -95,7 +94,7 @@ def _split_source(layouts):
 
 def _usable(sequence):
     """Of how much of a sequence training examples are drawn: clips' objects, or whether pairs are."""
-    if isinstance(sequence, referring.Video):
+    if isinstance(sequence, phrase_annotations.Video):
         return len(clips.identities(sequence, clips.ClipConfig()))
     return sampling.usable(sequence)
 
@@ -130,7 +129,7 @@ def _check_source(open_it):
 
 def _decode(sequence, decoded):
     """Reads the frames that --decode asks for, each file once (COCO's objects share images)."""
-    from trackers.tracking.frames import read_image
+    from trackers.io.image_files import read_image
 
     count = {"none": 0, "first": 1, "all": len(sequence)}[FLAGS.decode]
     for path in sequence.frames[:count]:
@@ -149,7 +148,7 @@ def sheet():
         raise errors.UsageError(f"--split={FLAGS.split}: for a sheet it is {' or '.join(loader.SPLITS)}")
     batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
     if "local" in batch:
-        picture = phrases.draw_clips(batch, loader.open_phrases(FLAGS.config, FLAGS.split))
+        picture = phrase_plots.draw_clips(batch, loader.open_phrases(FLAGS.config, FLAGS.split))
     else:
         picture = draw_sheet(batch)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
@@ -185,7 +184,7 @@ def _boxed(crop, box):
 
 def synthetic():
     """Writes synthetic sequences."""
-    from data_pipelines.sources import synthetic as generator
+    from data_pipelines.procedural import video as generator
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
@@ -214,25 +213,25 @@ def draw_phrases():
     if not FLAGS.source or not FLAGS.out:
         raise errors.UsageError("phrases: give --source=LAYOUT:FOLDER and --out=PNG")
     layout, root = _split_source(loader.REFERRING_FILES)
-    counts = {split: phrases.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
-    epath.Path(FLAGS.out).write_bytes(phrases.draw_tail(counts["train"], counts["test"], layout))
+    counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
+    epath.Path(FLAGS.out).write_bytes(phrase_plots.draw_tail(counts["train"], counts["test"], layout))
     new = len(set(counts["test"]) - set(counts["train"]))
     print(f"{layout}: {len(counts['train'])} phrases to train, {len(counts['test'])} to test, {new} of them new")
 
 
 def write_referring():
     """Writes the synthetic referring set."""
-    from data_pipelines.sources import synthetic_referring
+    from data_pipelines.procedural import people
 
     if not FLAGS.out:
         raise errors.UsageError("referring: give --out=FOLDER")
-    settings = synthetic_referring.ReferringSetConfig()
+    settings = people.ReferringSetConfig()
     if FLAGS.config is not None:
         settings = settings.from_config(FLAGS.config)
     names = ("train_videos", "test_videos", "length")
     given = {name: FLAGS[name].value for name in names if FLAGS.config is None or FLAGS[name].present}
     settings = dataclasses.replace(settings, **given)
-    synthetic_referring.write_set(FLAGS.out, settings, FLAGS.seed)
+    people.write_set(FLAGS.out, settings, FLAGS.seed)
     print(f"{settings.train_videos} + {settings.test_videos} videos of {settings.length} frames in {FLAGS.out}")
 
 

@@ -12,8 +12,7 @@ import math
 
 import numpy as np
 
-from data_pipelines import sampling
-from data_pipelines.sources import referring
+from data_pipelines import phrase_annotations, sampling
 from trackers import errors
 from trackers.tracking import squares
 
@@ -90,7 +89,7 @@ class Identity:
     """One object of one video, in its M kept frames.
 
     Attributes:
-      video: referring.Video.
+      video: phrase_annotations.Video.
       id: its number there.
       frames: (M,) int64, counted from 1 as in video.tracks, ascending.
       boxes: (M, 4) float64 x, y, w, h in pixels.
@@ -99,7 +98,7 @@ class Identity:
       frequency: (P,) float64, share of all boxes of the video that each of them means.
     """
 
-    video: referring.Video
+    video: phrase_annotations.Video
     id: int
     frames: np.ndarray
     boxes: np.ndarray
@@ -111,7 +110,7 @@ class Identity:
 def identities(video, config):
     """The objects of a video that a clip can be drawn from: those with more than config.span kept frames.
 
-    Args: video: referring.Video. config: ClipConfig. Returns: list of Identity, ordered by id.
+    Args: video: phrase_annotations.Video. config: ClipConfig. Returns: list of Identity, ordered by id.
     """
     tracks = video.tracks
     place = {text: i for i, text in enumerate(dict.fromkeys(phrase.text for phrase in video.phrases))}

@@ -104,9 +104,9 @@ def open_sources(config, names, split="train"):
 
 
 def _synthetic(config, start_step, rows, seed, split):
-    from data_pipelines.sources import synthetic
+    from data_pipelines.procedural import video
 
-    return synthetic.batches(config, start_step, rows, seed, split)
+    return video.batches(config, start_step, rows, seed, split)
 
 
 def _is_synthetic(share, seed, step, row, split):
@@ -134,11 +134,11 @@ def open_referring(config, names, split="train"):
         if name in REFERRING_FILES:
             opened += open_sources(config, [name], split)
         else:
-            from data_pipelines.sources import synthetic_referring
+            from data_pipelines.procedural import people
 
-            settings = synthetic_referring.ReferringSetConfig.from_config(config)
+            settings = people.ReferringSetConfig.from_config(config)
             held_out = _VALIDATION[name] if split == "validation" else "train"
-            opened.append(synthetic_referring.open_split(settings, config.seed, held_out))
+            opened.append(people.open_split(settings, config.seed, held_out))
     return opened
 
 
@@ -185,9 +185,9 @@ def open_tokenizer(config, names):
             "config.data.vocabulary is not set: give CLIP's merges file,"
             " --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz"
         )
-    from data_pipelines.sources import synthetic_referring
+    from data_pipelines.procedural import people
 
-    return Tokenizer(synthetic_referring.VOCABULARY)
+    return Tokenizer(people.VOCABULARY)
 
 
 def _stream(tf, sample, shapes, config, start_step, rows):

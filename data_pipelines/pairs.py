@@ -95,7 +95,7 @@ def pair(sources, ratio, config, seed, step, row, split="train"):
 
 
 def _read(source, draw):
-    from trackers.tracking.frames import read_image
+    from trackers.io.image_files import read_image
 
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]

@@ -6,10 +6,9 @@ position and size that a lower confidence goes with, another level for each wind
 
 import numpy as np
 
-from data_pipelines import sampling
-from data_pipelines.sources import annotations
+from data_pipelines import annotations, sampling
 from trackers import errors
-from trackers.tracking import mot_files
+from trackers.io import mot_files
 
 # Every so many pieces of a track of the ground truth is held out for validation.
 _HELD_OUT = 5

@@ -7,17 +7,17 @@ import jax.numpy as jnp
 from etils import epath
 
 import trackers
-from data_pipelines import loader, sources
-from data_pipelines.sources import referring
+from data_pipelines import loader, phrase_annotations, sources
 from trackers import errors
-from trackers.tracking import calibration, mot_files
+from trackers.io import mot_files
+from trackers.tracking import calibration
 from trackers.training import checkpoints
 
 
 def tokens(config, texts):
     """Token ids of phrases for config.model.
 
-    Args: config: the whole config. texts: list of str, as the network is trained on (referring.convert).
+    Args: config: the whole config. texts: list of str, as the network is trained on (phrase_annotations.convert).
 
     Returns: (P, length) int32.
     Raises: InputError for a phrase that is too long, or a vocabulary that is missing or larger than the model's.
@@ -34,7 +34,7 @@ def tokens(config, texts):
 
 
 def open_benchmark(config, spec, split="test"):
-    """(name, list-like of referring.Video) of "refer_kitti:FOLDER", "refer_dance:FOLDER" or "synthetic_referring".
+    """(name, list-like of Video) of "refer_kitti:FOLDER", "refer_dance:FOLDER" or "synthetic_referring".
 
     Raises: UsageError for another name, InputError for what is wrong in the folder.
     """
@@ -110,4 +110,4 @@ def read_tracks(folder, name, first_frame=1):
 
 def sentence(phrase):
     """A user's phrase as the network reads it: as those of the data sets, with synonyms made one word."""
-    return referring.convert("-".join(phrase.split()))
+    return phrase_annotations.convert("-".join(phrase.split()))

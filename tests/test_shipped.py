@@ -11,7 +11,7 @@ import pytest
 
 import trackers
 from configs import grm
-from data_pipelines.sources import synthetic
+from data_pipelines.procedural import video
 from trackers import shipped
 from trackers.errors import UsageError
 from trackers.evaluation import scores
@@ -25,10 +25,10 @@ def test_it_follows_a_target_far_better_than_a_box_that_stays():
     config = grm.get_config("t128")
     variables = shipped.load(None, config.model)
     tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
-    how = synthetic.SyntheticConfig.from_config(grm.get_config("demo"))
+    how = video.SyntheticConfig.from_config(grm.get_config("demo"))
     found, still = [], []
     for seed in (5001, 5002, 5003):
-        frames, boxes = synthetic.sequence(seed, LENGTH, detail=how.detail, plainness=how.plainness)
+        frames, boxes = video.sequence(seed, LENGTH, detail=how.detail, plainness=how.plainness)
         output = single_object.track(tracker, variables, frames, boxes[0])
         found.append(scores.overlap(np.asarray(output.box), boxes[1:]).mean())
         still.append(scores.overlap(np.repeat(boxes[:1], LENGTH - 1, axis=0), boxes[1:]).mean())
@@ -54,7 +54,7 @@ def _run(program, *arguments):
 
 def test_the_programs_take_it_by_default(tmp_path):
     cv2 = pytest.importorskip("cv2")
-    synthetic.write_sequences(tmp_path / "video", 1, 4, seed=3)
+    video.write_sequences(tmp_path / "video", 1, 4, seed=3)
     (folder,) = (tmp_path / "video").iterdir()
     box = (folder / "groundtruth.txt").read_text().splitlines()[0]
     done = _run("track.py", f"--images={folder}", f"--box={box}", f"--out={tmp_path / 'out'}", "--no-draw")

@@ -12,7 +12,7 @@ import pytest
 
 import trackers
 from configs import grm
-from trackers.tracking import drawing, frames
+from trackers.io import video_files
 from trackers.training import checkpoints
 
 cv2 = pytest.importorskip("cv2")
@@ -75,12 +75,12 @@ def test_images_with_shaded_layer(checkpoint, images, tmp_path):
     assert [float(rows[0][key]) for key in "xywh"] == [20, 15, 24, 20] and rows[0]["score"] == ""
     for row in rows[1:]:
         assert all(np.isfinite(float(row[key])) for key in "xywh") and 0 < float(row["score"]) < 1
-    video = frames.Video(tmp_path / "tracked.mp4")
+    video = video_files.Video(tmp_path / "tracked.mp4")
     assert [image.shape for image in video] == [(480, 640, 3)] * 4
 
 
 def test_video_without_drawing(checkpoint, tmp_path):
-    with drawing.VideoWriter(tmp_path / "v.mp4") as video:
+    with video_files.VideoWriter(tmp_path / "v.mp4") as video:
         for picture in _pictures():
             video.write(picture)
     (tmp_path / "boxes.csv").write_text("old")
@@ -100,7 +100,7 @@ def test_cut_jpeg_is_named_and_nothing_is_lost(checkpoint, images, tmp_path):
     result = _run(f"--checkpoint={checkpoint}", f"--images={folder}", "--box=20,15,24,20", f"--out={out}")
     assert "3.jpg is cut short" in _error(result, 1)
     assert len(_rows(out)) == 2
-    assert len(list(frames.Video(out / "tracked.mp4"))) == 2
+    assert len(list(video_files.Video(out / "tracked.mp4"))) == 2
 
 
 @pytest.mark.parametrize("box,message", [("20,15,0,20", "no area"), ("200,15,20,20", "outside the frame of 80x60")])

@@ -12,11 +12,11 @@ import pytest
 
 import trackers
 from configs import ikun, neural_kalman
-from data_pipelines import wording
-from data_pipelines.sources import referring, synthetic_referring
+from data_pipelines import phrase_annotations, wording
+from data_pipelines.procedural import people
 from trackers.errors import InputError, UsageError
-from trackers.evaluation import referring as phrase_results
-from trackers.tracking import frames, mot_files
+from trackers.evaluation import phrase_results as phrase_results
+from trackers.io import mot_files, video_files
 from trackers.training import checkpoints
 
 pytest.importorskip("tokenizers")
@@ -27,8 +27,8 @@ IKUN = "--config=configs/ikun.py:tiny"
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("set") / "words"
-    size = synthetic_referring.ReferringSetConfig(train_videos=1, test_videos=2, length=10, height=64, width=96)
-    synthetic_referring.write_set(folder, size, 0)
+    size = people.ReferringSetConfig(train_videos=1, test_videos=2, length=10, height=64, width=96)
+    people.write_set(folder, size, 0)
     return folder
 
 
@@ -73,7 +73,7 @@ def test_track(checkpoint, dataset, tmp_path):
     kept = mot_files.read(out / "person-moving-left" / "predict.txt")
     # Below the least cosine everything is meant; what is drawn is as long as the video.
     assert len(kept) == len(tracks)
-    assert len(list(frames.Video(out / "person-moving-left" / "tracked.mp4"))) == 10
+    assert len(list(video_files.Video(out / "person-moving-left" / "tracked.mp4"))) == 10
     with np.load(out / "similarity.npz") as written:
         assert written["similarity"].shape == (len(tracks), 2) and np.abs(written["similarity"]).max() <= 1 + 1e-6
     assert "2 phrases encoded" in result.stdout
@@ -184,4 +184,4 @@ def test_frequencies_and_calibration(dataset, tmp_path):
 
 def test_a_users_phrase_is_read_as_the_data_sets_are():
     assert wording.sentence("  light color vehicles in the left ") == "light-color car in the left"
-    assert wording.sentence("two persons") == referring.convert("two-persons") == "two pedestrian"
+    assert wording.sentence("two persons") == phrase_annotations.convert("two-persons") == "two pedestrian"

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from trackers import errors, platforms
-from trackers.models.tokens import as_pair
+from trackers.nn.tokens import as_pair
 
 platforms.leave_out_absent_tpu()
 

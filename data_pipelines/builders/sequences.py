@@ -71,7 +71,7 @@ def write(source, out, split):
 
 
 def _record(path):
-    from trackers.tracking.frames import read_image
+    from trackers.io.image_files import read_image
 
     read_image(path)  # a broken one is found here, not in the middle of a training
     return {"image": path.read_bytes()}

@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 
-from data_pipelines.sources import Sequence, Source, annotations
+from data_pipelines import annotations
+from data_pipelines.sources import Sequence, Source
 from trackers import errors
 
 SPLITS = {"train": "train2017", "val": "val2017"}

@@ -8,7 +8,8 @@ one x,y,w,h a line, separated by comma, semicolon, tab or space, in pixels, kept
 1. Sequences with several targets (groundtruth_rect.1.txt, .2.txt) become NAME.1, NAME.2 as in the OTB benchmark.
 """
 
-from data_pipelines.sources import Source, annotations
+from data_pipelines import annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = ("train", "test")

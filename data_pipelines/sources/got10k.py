@@ -9,7 +9,8 @@ Without it every folder that holds a groundtruth.txt counts. The test split publ
 
 import numpy as np
 
-from data_pipelines.sources import Source, annotations
+from data_pipelines import annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = ("train", "val", "test")

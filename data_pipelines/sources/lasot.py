@@ -10,7 +10,8 @@ two flag files.
 
 import sys
 
-from data_pipelines.sources import Source, annotations
+from data_pipelines import annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = {"train": "training_set.txt", "test": "testing_set.txt"}

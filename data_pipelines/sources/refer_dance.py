@@ -12,7 +12,8 @@ or as Refer-Dance does, with the images also directly in the video's folder
 images (the published gt_template is on a canvas of 1920 x 1080, whatever the images' size).
 """
 
-from data_pipelines.sources import Source, annotations, referring
+from data_pipelines import annotations, phrase_annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = ("train", "test")
@@ -25,7 +26,7 @@ _LAYOUT = "Refer-Dance's expression/VIDEO/PHRASE.json, seqmap.txt and {train,val
 
 
 def open(root, split="train"):
-    """Refer-Dance at `root` -> Source of referring.Video: the split's videos that have phrases."""
+    """Refer-Dance at `root` -> Source of phrase_annotations.Video: the split's videos that have phrases."""
     if split not in SPLITS:
         raise errors.InputError(f"refer_dance has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_dance", _LAYOUT)
@@ -54,19 +55,19 @@ def _load(path, name):
     if folder is None:
         raise errors.InputError(f"video {name}: no folder of its images under {path}; expected {_LAYOUT}")
     images = folder / "img1" if (folder / "img1").is_dir() else folder
-    files = referring.numbered(images)
+    files = phrase_annotations.numbered(images)
     if not files:
         raise errors.InputError(f"video {name}: no images in {images}; expected {_LAYOUT}")
     positions = {number: frame for frame, number in enumerate(files, 1)}
     frames = annotations.Frames(images, list(files.values()))
-    phrases = referring.read_phrases(path / "expression" / name, positions)
-    return referring.Video(name, frames, _tracks(folder, frames, positions), phrases)
+    phrases = phrase_annotations.read_phrases(path / "expression" / name, positions)
+    return phrase_annotations.Video(name, frames, _tracks(folder, frames, positions), phrases)
 
 
 def _tracks(folder, frames, positions):
     if (folder / "gt" / "gt.txt").exists():
-        return referring.read_mot(folder / "gt" / "gt.txt", positions)
+        return phrase_annotations.read_mot(folder / "gt" / "gt.txt", positions)
     labels = folder.parents[2] / "labels_with_ids" / "image_02" / folder.name
     if not labels.is_dir():
         raise errors.InputError(f"{folder / 'gt' / 'gt.txt'} is missing: expected {_LAYOUT}")
-    return referring.read_label_folder(labels, positions, referring.read_image(frames[0]).shape[:2])
+    return phrase_annotations.read_label_folder(labels, positions, phrase_annotations.read_image(frames[0]).shape[:2])

@@ -5,10 +5,11 @@
     ROOT/KITTI/training/image_02/0005/000000.png              KITTI's tracking images, left color camera
 
 Images, label files and the frames in a phrase count from 0. The published gt.txt files pair a phrase with the boxes of
-the image after it; `referring.ground_truth` has both ways.
+the image after it; `phrase_annotations.ground_truth` has both ways.
 """
 
-from data_pipelines.sources import Source, annotations, referring
+from data_pipelines import annotations, phrase_annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = ("train", "test")
@@ -21,7 +22,7 @@ _LAYOUT = (
 
 
 def open(root, split="train"):
-    """Refer-KITTI at `root` -> Source of referring.Video: the videos that have phrases, 15 to train on, 3 to test."""
+    """Refer-KITTI at `root` -> Source of Videos that have phrases: 15 to train on, 3 to test."""
     if split not in SPLITS:
         raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_kitti", _LAYOUT)
@@ -34,12 +35,14 @@ def open(root, split="train"):
 
 def _load(path, name):
     images = path / "KITTI" / "training" / "image_02" / name
-    files = referring.numbered(images)
+    files = phrase_annotations.numbered(images)
     if not files:
         raise errors.InputError(f"video {name}: no images in {images}; expected {_LAYOUT}")
     positions = {number: frame for frame, number in enumerate(files, 1)}
     frames = annotations.Frames(images, list(files.values()))
-    size = referring.read_image(frames[0]).shape[:2]
-    tracks = referring.read_label_folder(path / "KITTI" / "labels_with_ids" / "image_02" / name, positions, size)
-    phrases = referring.read_phrases(path / "expression" / name, positions)
-    return referring.Video(name, frames, tracks, phrases)
+    size = phrase_annotations.read_image(frames[0]).shape[:2]
+    tracks = phrase_annotations.read_label_folder(
+        path / "KITTI" / "labels_with_ids" / "image_02" / name, positions, size
+    )
+    phrases = phrase_annotations.read_phrases(path / "expression" / name, positions)
+    return phrase_annotations.Video(name, frames, tracks, phrases)

@@ -6,8 +6,9 @@ import zipfile
 
 import numpy as np
 
+from data_pipelines import annotations
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
-from data_pipelines.sources import Sequence, Source, annotations
+from data_pipelines.sources import Sequence, Source
 from trackers.errors import InputError
 
 _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"

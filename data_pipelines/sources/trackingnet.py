@@ -5,7 +5,8 @@
 All the TRAIN_* folders that are there make the training split; TEST publishes the first box only.
 """
 
-from data_pipelines.sources import Source, annotations
+from data_pipelines import annotations
+from data_pipelines.sources import Source
 from trackers import errors
 
 SPLITS = ("train", "test")

@@ -9,13 +9,13 @@ import pytest
 
 import trackers
 from configs import grm
-from tests.benchmarks import programs
+from tests import programs
 from tests.training import support
 from trackers.training import checkpoints, state
 
 cv2 = pytest.importorskip("cv2")
 FRAMES = 4
-_run = functools.partial(programs.run, "real_video.py", "--config=configs/grm.py:tiny")
+_run = functools.partial(programs.run, "benchmarks.real_video", "--config=configs/grm.py:tiny")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import trackers
 from trackers import convert
 from trackers.convert import families
 from trackers.errors import InputError
-from trackers.models import stacking, tokens
+from trackers.nn import stacking, tokens
 
 WIDTH, DEPTH, PATCH = 32, 2, 8
 VIT = {"name": "simtrack", "width": WIDTH, "depth": DEPTH, "heads": 2, "patch_size": PATCH, "template_size": 24}

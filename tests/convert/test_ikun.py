@@ -11,7 +11,7 @@ from configs import ikun
 from trackers import convert
 from trackers.convert import clip
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training import checkpoints, freezing, sharding
 
 TINY = {

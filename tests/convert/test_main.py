@@ -10,7 +10,7 @@ import pytest
 from configs import grm
 from tests import recipes
 from trackers import convert
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ import pytest
 import trackers
 from tests.recipes import load, weights
 from trackers import convert, errors
-from trackers.models import stacking
-from trackers.models.tokens import sincos_positions
+from trackers.nn import stacking
+from trackers.nn.tokens import sincos_positions
 
 V2 = {
     "name": "mixformer_v2", "width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64,

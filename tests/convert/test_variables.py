@@ -11,7 +11,7 @@ from tests import recipes
 from trackers import convert
 from trackers.convert import layouts
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import clips, loader, sampling
-from data_pipelines.sources import synthetic_referring
+from data_pipelines.procedural import people
 from data_pipelines.text import Tokenizer
 from tests.data_pipelines import layouts
 from trackers.errors import InputError
@@ -35,7 +35,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def both(root):
     config = make_config(root, refer_kitti=3.0, refer_dance=1.0)
-    config.data.vocabulary = str(synthetic_referring.VOCABULARY)
+    config.data.vocabulary = str(people.VOCABULARY)
     return config
 
 
@@ -61,7 +61,7 @@ def test_batches_are_the_clips_of_their_rows(both):
     opened = loader.open_referring(both, ["refer_kitti", "refer_dance"])
     groups = [[i for video in source for i in clips.identities(video, settings)] for source in opened]
     texts = sorted({text for group in groups for identity in group for text in identity.texts})
-    tokens = dict(zip(texts, Tokenizer(synthetic_referring.VOCABULARY)(texts), strict=True))
+    tokens = dict(zip(texts, Tokenizer(people.VOCABULARY)(texts), strict=True))
     for place, row in enumerate(range(3, 7)):
         expected = clips.clip(groups, [3.0, 1.0], settings, tokens, both.seed, 5, row)
         for name, value in expected.items():
@@ -127,7 +127,7 @@ def test_a_phrase_that_is_too_long_is_named(tmp_path):
     folder = tmp_path / "refer_dance" / "expression" / "dancetrack0001"
     layouts.write_phrase(folder, "v-" * 80 + "red", {"1": [1]})
     config = make_config(tmp_path, refer_dance=1.0)
-    config.data.vocabulary = str(synthetic_referring.VOCABULARY)
+    config.data.vocabulary = str(people.VOCABULARY)
     with pytest.raises(InputError, match="the phrase 'v v .* has .* tokens, the model takes 77: shorten it"):
         loader.batches(config, 0, range(2))
 
@@ -135,7 +135,7 @@ def test_a_phrase_that_is_too_long_is_named(tmp_path):
 def test_broken_file_while_iterating_is_the_plain_error(tmp_path):
     layouts.refer_dance(tmp_path / "refer_dance")
     config = make_config(tmp_path, refer_dance=1.0)
-    config.data.vocabulary = str(synthetic_referring.VOCABULARY)
+    config.data.vocabulary = str(people.VOCABULARY)
     iterator = loader.batches(config, 0, range(4))
     for path in (tmp_path / "refer_dance" / "train").rglob("*.jpg"):
         path.write_bytes(path.read_bytes()[:-100])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.recipes import REFERENCE
 from trackers.evaluation import hota
-from trackers.tracking import mot_files
+from trackers.io import mot_files
 
 SYNTHETIC = REFERENCE / "metrics"
 # Scores are recorded with 10 to 12 digits, mean counts likewise, relative.

@@ -8,7 +8,7 @@ import pytest
 import trackers
 from tests.recipes import gen, image, load, weights
 from trackers import convert, errors, objectives
-from trackers.models import relation
+from trackers.nn import relation
 from trackers.objectives.center import entropy_regularization
 
 TINY = {

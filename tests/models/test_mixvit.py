@@ -11,7 +11,7 @@ from flax import traverse_util
 import trackers
 from tests.recipes import image, load, weights
 from trackers import convert, errors
-from trackers.models.corner import PyramidBranch, PyramidCornerHead
+from trackers.nn.corner import PyramidBranch, PyramidCornerHead
 from trackers.ops import boxes
 
 TINY = {

@@ -10,9 +10,9 @@ import trackers
 from configs import neural_kalman
 from data_pipelines import trajectories
 from trackers import errors, objectives
-from trackers.ops import kalman
-from trackers.tracking import kalman as tracks_filter
-from trackers.tracking import mot_files
+from trackers.io import mot_files
+from trackers.ops import kalman_filter
+from trackers.tracking import smoothing as tracks_filter
 
 CONFIG = neural_kalman.get_config("tiny")
 
@@ -67,16 +67,16 @@ def test_untrained_is_the_plain_nsa_filter(model, variables):
 
 def test_boxes_there_and_back():
     boxes = np.random.default_rng(0).uniform(1, 500, (20, 4)).astype(np.float32)
-    np.testing.assert_allclose(kalman.to_boxes(kalman.to_observation(boxes)), boxes, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(kalman_filter.to_boxes(kalman_filter.to_observation(boxes)), boxes, rtol=1e-5, atol=1e-3)
 
 
 def test_sure_observations_move_the_state_more_and_covariance_stays_positive():
-    state = kalman.start(jnp.array([100.0, 100.0, 0.5, 80.0]))
+    state = kalman_filter.start(jnp.array([100.0, 100.0, 0.5, 80.0]))
     seen = jnp.array([110.0, 100.0, 0.5, 80.0])
     moved = []
     for confidence in (0.0, 0.5, 1.0):
-        ahead = kalman.predict(state, kalman.process_noise(state.mean))
-        after = kalman.update(ahead, seen, kalman.observation_noise(ahead.mean, jnp.float32(confidence)))
+        ahead = kalman_filter.predict(state, kalman_filter.process_noise(state.mean))
+        after = kalman_filter.update(ahead, seen, kalman_filter.observation_noise(ahead.mean, jnp.float32(confidence)))
         moved.append(float(after.mean[0]))
         assert np.linalg.eigvalsh(np.asarray(after.covariance, np.float64)).min() > -1e-9
     assert 100 < moved[0] < moved[1] < moved[2] < 110
@@ -99,7 +99,7 @@ def test_a_gap_is_bridged_at_constant_velocity(model, variables):
 
 def test_tracks_are_filtered_alike_in_any_company(model, variables):
     batch = _batch()
-    boxes = np.asarray(kalman.to_boxes(batch["target"][:2]), np.float64).reshape(-1, 4)
+    boxes = np.asarray(kalman_filter.to_boxes(batch["target"][:2]), np.float64).reshape(-1, 4)
     frames, ids = np.tile(np.arange(1, 49), 2), np.repeat([3, 7], 48)
     both = mot_files.from_rows(frames, ids, boxes)
     together = tracks_filter.smooth(model, variables, both)

@@ -14,7 +14,8 @@ from tests.recipes import image, load, weights
 from trackers import convert, errors, objectives
 from trackers.convert import layouts
 from trackers.convert import simtrack as names
-from trackers.models import relation, simtrack, stacking
+from trackers.models import simtrack
+from trackers.nn import relation, stacking
 from trackers.tracking import single_object
 
 TINY = {"name": "simtrack", "width": 128, "depth": 3, "heads": 2, "template_size": 80, "search_size": 96}

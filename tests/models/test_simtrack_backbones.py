@@ -11,8 +11,7 @@ import pytest
 import trackers
 from configs import simtrack as configs
 from trackers import errors
-from trackers.evaluation import cost
-from trackers.training import sharding
+from trackers.training import flops, sharding
 
 # Two stages, for what has to be compiled: half of what is tiny.
 SMALL = {"width": 16, "patch_size": 8, "template_size": 32, "search_size": 64, "head__channels": 8}
@@ -88,7 +87,7 @@ def test_gradients_reach_every_parameter_before_the_head(variant):
 
 @pytest.mark.parametrize("variant, template_part", [("tiny_swin", 0.1), ("tiny_stark", 0.1), ("tiny_pvt", 0.0)])
 def test_the_exemplar_is_encoded_once_where_it_never_looks_at_the_search_image(variant, template_part):
-    count = cost.of_tracker(model_of(variant))
+    count = flops.of_tracker(model_of(variant))
     # Each half resizes the table that holds both the class token's and the search tokens' positions.
     assert count["whole"] <= count["template"] + count["search"] <= 1.01 * count["whole"]
     assert count["template"] > template_part * count["whole"]

@@ -7,7 +7,7 @@ import pytest
 
 import trackers
 from trackers import errors, objectives
-from trackers.models.heads import Prediction
+from trackers.nn.heads import Prediction
 
 TINY = {"name": "simtrack", "width": 16, "depth": 1, "heads": 2, "template_size": 32, "search_size": 32}
 TINY |= {"foveal_size": 16, "head": {"channels": 8}}

@@ -9,7 +9,7 @@ import trackers
 from tests import recipes
 from trackers import convert, objectives
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.objectives import boxes as box_losses
 from trackers.objectives import distillation, forward
 from trackers.ops import boxes

@@ -6,8 +6,8 @@ import pytest
 
 import trackers
 from configs import simtrack
-from trackers.evaluation import cost
-from trackers.models import corner
+from trackers.nn import corner
+from trackers.training import flops
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_simtrack_table_1(variant, printed, within):
     The paper does not say what it counts, prints 23.4 for the first in Table 4, and its 14.7 for eight of twelve layers
     is less than two thirds of its 25.0, which leaves nothing for the head.
     """
-    count = cost.of_tracker(trackers.build(simtrack.get_config(variant).model))["whole"]
+    count = flops.of_tracker(trackers.build(simtrack.get_config(variant).model))["whole"]
     assert count / 1e9 == pytest.approx(printed, rel=within)
 
 
@@ -38,6 +38,6 @@ def test_pyramid_corner_head():
     features = jax.ShapeDtypeStruct((1, 18, 18, 768), jnp.float32)
     variables = jax.eval_shape(lambda x: head.init(jax.random.key(0), x), features)
     logits = lambda v, x: {k: m for k, m in head.apply(v, x).items() if k.endswith("logits")}  # noqa: E731
-    count = cost.multiply_adds(logits, variables, features)
+    count = flops.multiply_adds(logits, variables, features)
     assert count == 2 * sum(side**2 * kernel**2 * into * out for side, kernel, into, out in convolutions)
     assert count == 4_543_579_008

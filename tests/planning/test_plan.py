@@ -10,7 +10,8 @@ import pytest
 
 import plan
 from trackers.errors import InputError, UsageError
-from trackers.planning import chips, prediction, reports
+from trackers.planning import prediction, reports
+from trackers.training import chips
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIP = next(chip for chip in chips.CHIPS if chip.name == "v5e")

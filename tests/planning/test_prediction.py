@@ -2,7 +2,8 @@ import types
 
 import pytest
 
-from trackers.planning import chips, prediction, program, topologies
+from trackers.planning import prediction, program, topologies
+from trackers.training import chips
 
 V5E = next(chip for chip in chips.CHIPS if chip.name == "v5e")
 V4 = next(chip for chip in chips.CHIPS if chip.name == "v4")

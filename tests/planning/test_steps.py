@@ -7,9 +7,8 @@ import pytest
 import train
 from data_pipelines import loader
 from tests.training import support
-from trackers.evaluation import cost
 from trackers.planning import steps
-from trackers.training import sharding
+from trackers.training import flops, sharding
 
 MESH = {"data": 1, "fsdp": 1, "tensor": 1}
 
@@ -18,7 +17,7 @@ def parts(config):
     """(program, inputs, mesh) of a config on one device."""
     mesh = sharding.make_mesh(MESH, jax.devices()[:1])
     program = train.assemble(config, mesh)
-    return program, steps.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh), mesh
+    return program, flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh), mesh
 
 
 def small(**model):
@@ -34,11 +33,11 @@ def test_a_step_costs_three_forward_passes_but_for_the_gradient_of_the_images():
     config.model.division.mode = "one_stream"
     config.model.division.layers = ()
     program, inputs, _ = parts(config)
-    count, width = cost.of_tracker(program.model), config.model.width
+    count, width = flops.of_tracker(program.model), config.model.width
     tokens = 2 * 2 + 4 * 4
     embedding = tokens * width * 3 * config.model.patch_size**2
     assert count["template"] * tokens == embedding * 4
-    assert steps.flops(program, inputs) == 2 * config.train.batch_size * (3 * count["whole"] - embedding)
+    assert flops.of_step(program, inputs) == 2 * config.train.batch_size * (3 * count["whole"] - embedding)
 
 
 def published(family, **model):
@@ -53,7 +52,7 @@ def published(family, **model):
 def counted(config):
     """(FLOPs of a step by the formula, by XLA in the lowered program)."""
     program, inputs, _ = parts(config)
-    return steps.flops(program, inputs), program.take_step.lower(*inputs).cost_analysis()["flops"]
+    return flops.of_step(program, inputs), program.take_step.lower(*inputs).cost_analysis()["flops"]
 
 
 @pytest.mark.parametrize("family", ["grm", "simtrack", "mixformer_v2", "mixvit"])
@@ -73,13 +72,13 @@ def test_xla_counts_the_same_in_the_lowered_step_at_published_size(family):
 
 def test_xla_sees_one_round_of_a_loop():
     ours, xlas = counted(published("mixformer_v2", depth=8, scan_layers=True))
-    assert ours == steps.flops(*parts(published("mixformer_v2", depth=8))[:2])
+    assert ours == flops.of_step(*parts(published("mixformer_v2", depth=8))[:2])
     assert xlas < 0.25 * ours
 
 
 def test_layers_in_a_loop_cost_as_much_as_one_by_one_and_remat_more():
     plain, stacked, again = (
-        steps.flops(*parts(small(depth=4, **options))[:2])
+        flops.of_step(*parts(small(depth=4, **options))[:2])
         for options in ({}, {"scan_layers": True}, {"scan_layers": True, "remat": "full"})
     )
     assert plain == stacked
@@ -123,14 +122,14 @@ def test_a_teacher_costs_one_forward_pass_more():
     config.train.frozen = ()
     program, inputs, _ = parts(config)
     embeddings = 2 * (2 * 2 + 2 * 2 + 4 * 4) * config.model.width * 3 * config.model.patch_size**2
-    whole = cost.of_tracker(program.model)["whole"]
+    whole = flops.of_tracker(program.model)["whole"]
     expected = 2 * config.train.batch_size * (4 * whole - embeddings / 2)
-    assert steps.flops(program, inputs) == pytest.approx(expected, rel=0.03)
+    assert flops.of_step(program, inputs) == pytest.approx(expected, rel=0.03)
 
 
 @pytest.mark.parametrize("family", ["simtrack", "mixformer_v2", "mixvit", "ikun", "neural_kalman"])
 def test_every_family_has_a_step_to_plan(family):
     config = importlib.import_module(f"configs.{family}").get_config("tiny")
     program, inputs, _ = parts(config)
-    assert steps.flops(program, inputs) > 0
+    assert flops.of_step(program, inputs) > 0
     assert jax.eval_shape(program.take_step, *inputs)[1]["loss"].shape == ()

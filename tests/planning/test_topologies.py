@@ -7,7 +7,8 @@ import jax
 import pytest
 
 from trackers.errors import InputError, UsageError
-from trackers.planning import chips, topologies
+from trackers.planning import topologies
+from trackers.training import chips
 
 
 @pytest.mark.parametrize("name", ["", "v5e", "v5e-8", "v9:2x2", "v5e:2", "tpu:8", "cpu:x"])

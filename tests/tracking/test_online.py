@@ -7,7 +7,7 @@ import pytest
 
 import trackers
 from trackers.errors import InputError
-from trackers.models.heads import Prediction
+from trackers.nn.heads import Prediction
 from trackers.tracking import online, single_object
 from trackers.tracking.single_object import Tracker, track
 

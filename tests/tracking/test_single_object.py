@@ -12,7 +12,7 @@ from configs import grm
 from tests import recipes
 from trackers import convert
 from trackers.errors import InputError
-from trackers.models.heads import Prediction
+from trackers.nn.heads import Prediction
 from trackers.ops import crops
 from trackers.tracking import single_object
 from trackers.tracking.single_object import Tracker, check_box, hann_window, track

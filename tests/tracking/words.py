@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from trackers.models.text import TextFeatures
-from trackers.tracking import mot_files
+from trackers.io import mot_files
+from trackers.nn.text import TextFeatures
 
 LENGTH = 77
 

@@ -13,7 +13,7 @@ import jax
 import train
 from data_pipelines import pairs
 from tests.training import support
-from trackers.tracking import frames
+from trackers.io import image_files
 from trackers.training import processes, sharding
 
 
@@ -21,7 +21,7 @@ def main(folder, workdir, last_step, *options):
     processes.join()
     config = support.process_config(folder)
     made, reads = [], []
-    read_image, pair = frames.read_image, pairs.pair
+    read_image, pair = image_files.read_image, pairs.pair
 
     def counted_pair(sources, ratio, pair_config, seed, step, row, split="train"):
         made.append((split, step, row))
@@ -31,7 +31,7 @@ def main(folder, workdir, last_step, *options):
         reads.append(str(path))
         return read_image(path)
 
-    pairs.pair, frames.read_image = counted_pair, counted_read
+    pairs.pair, image_files.read_image = counted_pair, counted_read
     if "--terminated" in options and jax.process_index() == 0:
         _terminate_at_step(3)
     code = train.train(config, workdir, int(last_step))

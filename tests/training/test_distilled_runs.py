@@ -13,7 +13,7 @@ import trackers
 import train
 from tests.training import support
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training import checkpoints
 
 pytestmark = pytest.mark.usefixtures("compile_once")

@@ -5,8 +5,8 @@ import pytest
 
 import trackers
 from trackers.errors import InputError
-from trackers.models import stacking
-from trackers.models.encoder import Mlp
+from trackers.nn import stacking
+from trackers.nn.encoder import Mlp
 from trackers.training import checkpoints, initial
 
 CONFIG = {

@@ -18,8 +18,7 @@ import trackers
 import train
 from tests.training import support
 from trackers.errors import InputError
-from trackers.planning import chips
-from trackers.training import checkpoints, sharding, state
+from trackers.training import checkpoints, chips, sharding, state
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 

@@ -14,7 +14,7 @@ import trackers
 from trackers.convert import families, layouts
 from trackers.convert.reader import read_checkpoint
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 
 __all__ = ["from_variables", "read_checkpoint", "to_variables"]
 

@@ -8,7 +8,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from trackers import errors
-from trackers.models import stacking
+from trackers.nn import stacking
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
 _CHECKPOINT = flags.DEFINE_string(

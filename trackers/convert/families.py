@@ -11,7 +11,7 @@ from types import ModuleType
 
 from trackers.convert import clip_vision, pvt, swin, vit
 from trackers.errors import InputError
-from trackers.models.stages import Stages
+from trackers.nn.backbones.stages import Stages
 
 
 @dataclasses.dataclass(frozen=True)

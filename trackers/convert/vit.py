@@ -6,7 +6,7 @@ import numpy as np
 
 from trackers.convert.layouts import CONV, LINEAR, LINEAR_OF_HEADS, TABLE, TOKEN, VECTOR
 from trackers.errors import InputError
-from trackers.models.tokens import resize_grid
+from trackers.nn.tokens import resize_grid
 
 # The encoder without positions; also what the trackers' own checkpoints call it, behind a prefix.
 ENCODER = (

@@ -10,17 +10,17 @@ from absl import flags
 from etils import epath
 
 from trackers import errors
-from trackers.evaluation import referring
+from trackers.evaluation import phrase_results
 
 FLAGS = flags.FLAGS
 
 
 def main(argv):
     del argv
-    scores = referring.score(FLAGS.results, FLAGS.seqmap)
-    text = referring.report(epath.Path(FLAGS.results).name, scores)
+    scores = phrase_results.score(FLAGS.results, FLAGS.seqmap)
+    text = phrase_results.report(epath.Path(FLAGS.results).name, scores)
     if FLAGS.out:
-        referring.write_report(FLAGS.out, text, scores)
+        phrase_results.write_report(FLAGS.out, text, scores)
     print(text)
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from trackers.tracking.mot_files import Tracks
+from trackers.io.mot_files import Tracks
 
 # As TrackEval makes them: some differ from k / 20 in the last bit, and an IoU may equal one.
 THRESHOLDS = np.arange(0.05, 0.99, 0.05)

@@ -9,9 +9,9 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models import relation, tokens
-from trackers.models.encoder import Encoder
-from trackers.models.heads import CenterHead, Prediction, decode_center
+from trackers.nn import relation, tokens
+from trackers.nn.encoder import Encoder
+from trackers.nn.heads import CenterHead, Prediction, decode_center
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models import resnet, text
-from trackers.models.fusion import Fusion
-from trackers.models.heads import BatchNorm
-from trackers.models.tokens import as_pair
+from trackers.nn import text
+from trackers.nn.backbones import resnet
+from trackers.nn.fusion import Fusion
+from trackers.nn.heads import BatchNorm
+from trackers.nn.tokens import as_pair
 
 NORMALIZE_TEXT = ("always", "eval", "never")
 

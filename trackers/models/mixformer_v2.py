@@ -9,9 +9,9 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models.distribution import DistributionHead, ScoreHead, decode_edges
-from trackers.models.heads import Prediction
-from trackers.models.mixed_attention import MixedTracker
+from trackers.nn.distribution import DistributionHead, ScoreHead, decode_edges
+from trackers.nn.heads import Prediction
+from trackers.nn.mixed_attention import MixedTracker
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from trackers.models.corner import CornerHead, PyramidCornerHead, decode_corners
-from trackers.models.heads import Prediction
-from trackers.models.mixed_attention import MixedTracker
-from trackers.models.score_module import ScoreModule
+from trackers.nn.corner import CornerHead, PyramidCornerHead, decode_corners
+from trackers.nn.heads import Prediction
+from trackers.nn.mixed_attention import MixedTracker
+from trackers.nn.score_module import ScoreModule
 from trackers.ops import boxes
 
 HEADS = {"corner": CornerHead, "corner_up": PyramidCornerHead}

@@ -1,6 +1,6 @@
 """A Kalman filter whose noise a small recurrent network predicts: the "neural Kalman filter" of iKUN (CVPR 2024).
 
-Its code and details were never released, so this is our reading of the idea: the filter of trackers/ops/kalman.py
+Its code and details were never released, so this is our reading of the idea: the filter of ops/kalman_filter.py
 (constant velocity, NSA's scaling by confidence: GIAOTracker) with process and observation noise multiplied by factors
 that a GRU gives each frame. What the GRU sees, innovation and last correction, is after KalmanNet (Revach et al., IEEE
 TSP 2022, features F2 and F4), which however predicts the gain itself. The factors are 1 at first: a network that has
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.ops import kalman
+from trackers.ops import kalman_filter
 
 # Features of a frame: innovation and correction (8 with velocities), confidence, whether there is an observation.
 _FEATURES = 4 + 8 + 2
@@ -44,8 +44,8 @@ class Cell(nn.Module):
     def __call__(self, carry, inputs):
         state, hidden, correction = carry
         observation, confidence, seen = inputs
-        process = kalman.process_noise(state.mean) * self._factor(hidden, 8, "process")
-        predicted = kalman.predict(state, process)
+        process = kalman_filter.process_noise(state.mean) * self._factor(hidden, 8, "process")
+        predicted = kalman_filter.predict(state, process)
         # In heights, so that near and far objects look alike to the network.
         scale = jnp.maximum(jnp.abs(predicted.mean[:, 3:4]), 1.0)
         unit = jnp.concatenate([scale, scale, jnp.ones_like(scale), scale], axis=-1)
@@ -53,12 +53,12 @@ class Cell(nn.Module):
         flags = jnp.stack([jnp.where(seen, confidence, 0.0), seen.astype(jnp.float32)], axis=-1)
         features = jnp.concatenate([difference / unit, correction / jnp.tile(unit, (1, 2)), flags], axis=-1)
         hidden, _ = nn.GRUCell(self.hidden, name="gru")(hidden, jnp.clip(features, -10.0, 10.0))
-        noise = kalman.observation_noise(predicted.mean, confidence) * self._factor(hidden, 4, "observation")
+        noise = kalman_filter.observation_noise(predicted.mean, confidence) * self._factor(hidden, 4, "observation")
         # Where nothing is seen the values are not used, and must not spoil gradients either.
         safe = jnp.where(seen[:, None], observation, predicted.mean[:, :4])
-        updated = kalman.update(predicted, safe, noise)
+        updated = kalman_filter.update(predicted, safe, noise)
         state = jax.tree.map(lambda a, b: _where(seen, a, b), updated, predicted)
-        innovation, spread = kalman.innovate(predicted, safe, noise)
+        innovation, spread = kalman_filter.innovate(predicted, safe, noise)
         spread = _where(seen, spread, jnp.broadcast_to(jnp.eye(4), spread.shape))
         correction = state.mean - predicted.mean
         return (state, hidden, correction), Track(predicted.mean, state.mean, innovation, spread)
@@ -89,7 +89,7 @@ class Model(nn.Module):
             raise ValueError(
                 f"model.hidden {self.hidden} and model.largest_factor {self.largest_factor} must be 1 or more"
             )
-        state = kalman.start(observed[:, 0])
+        state = kalman_filter.start(observed[:, 0])
         batch = observed.shape[0]
         carry = (state, jnp.zeros((batch, self.hidden)), jnp.zeros((batch, 8)))
         scan = nn.scan(Cell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1)

@@ -10,11 +10,12 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models import pvt, relation, stark, swin, tokens
-from trackers.models.corner import CornerHead, decode_corners
-from trackers.models.encoder import Encoder
-from trackers.models.heads import Prediction
-from trackers.models.stages import Stages
+from trackers.nn import relation, stark, tokens
+from trackers.nn.backbones import pvt, swin
+from trackers.nn.backbones.stages import Stages
+from trackers.nn.corner import CornerHead, decode_corners
+from trackers.nn.encoder import Encoder
+from trackers.nn.heads import Prediction
 
 TEMPLATE_POSITIONS = ("box", "grid")
 

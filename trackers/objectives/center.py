@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.models import relation
+from trackers.nn import relation
 from trackers.objectives import boxes as box_losses
 from trackers.objectives import forward, scores
 from trackers.ops import boxes

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from trackers.ops import boxes, kalman
+from trackers.ops import boxes, kalman_filter
 
 
 class Validation:
@@ -61,7 +61,7 @@ class Objective:
             return jnp.mean(jnp.sum(jnp.square((means[:, 1:, :4] - target) / unit), axis=-1))
 
         def iou(observations, counted):
-            pairs = kalman.to_boxes(observations), kalman.to_boxes(target)
+            pairs = kalman_filter.to_boxes(observations), kalman_filter.to_boxes(target)
             overlaps, _ = boxes.iou(*(boxes.xywh_to_xyxy(box) for box in pairs))
             return jnp.sum(overlaps * counted) / jnp.maximum(1.0, jnp.sum(counted))
 

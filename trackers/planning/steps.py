@@ -8,32 +8,7 @@ import time
 import jax
 import numpy as np
 
-from trackers.evaluation import cost
 from trackers.training import sharding, state
-
-
-def abstract_inputs(program, shapes, batch_size, mesh):
-    """Shapes with placements of all that program.take_step takes.
-
-    Args:
-      program: train.Program. shapes: {name: (shape, dtype)} of one row. batch_size: rows of the global batch.
-      mesh: the program's.
-    """
-    split = sharding.batch_sharding(mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=split)
-        for name, (shape, dtype) in shapes.items()
-    }
-    return program.target, batch, jax.eval_shape(lambda: jax.random.key(0)), program.frozen
-
-
-def flops(program, inputs):
-    """FLOPs of matrix products and convolutions in one step on all chips, a multiply-add being two.
-
-    From the jaxpr, loops with their length: forward and backward pass, a teacher's forward pass, and what the model's
-    remat policy computes twice; of a program without remat these are the model's FLOPs that MFU is about.
-    """
-    return 2 * cost.multiply_adds(program.take_step, *inputs)
 
 
 def bytes_on_each(tree):

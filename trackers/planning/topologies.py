@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import topologies as jax_topologies
 
 from trackers.errors import InputError, UsageError
-from trackers.planning import chips
+from trackers.training import chips
 
 # Time that a message takes to the next chip, seconds: an assumption ("about a microsecond", How to Scale Your Model).
 HOP = 1e-6

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from trackers.errors import InputError
-from trackers.models.heads import decode_center
-from trackers.models.tokens import as_pair
+from trackers.nn.heads import decode_center
+from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
 from trackers.tracking import online as online_templates
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from trackers.models.placement import split_batch
+from trackers.nn.placement import split_batch
 
 
 def parts_of(batch, parts):

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 import trackers
 from trackers import convert
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training.state import named_leaves
 
 FOLDER = "checkpoints"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training.state import path_name
 
 

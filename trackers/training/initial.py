@@ -7,7 +7,7 @@ import numpy as np
 
 import trackers
 from trackers.errors import InputError
-from trackers.models import stacking
+from trackers.nn import stacking
 from trackers.training import checkpoints
 
 _BLOCK = re.compile(r"/block_(\d+)/")

@@ -14,7 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from trackers.errors import UsageError
-from trackers.models.placement import BATCH_AXES
+from trackers.nn.placement import BATCH_AXES
 from trackers.training.state import named_leaves, path_name
 
 AXES = ("data", "fsdp", "tensor")
@@ -103,7 +103,7 @@ def _rows_contiguous(mesh):
 
 
 def under(mesh, function):
-    """`function`, to be jitted, with its activations placed on `mesh` where the models say so (models/placement.py)."""
+    """`function`, to be jitted, with its activations placed on `mesh` where the models say so (nn/placement.py)."""
 
     @functools.wraps(function)
     def placed(*args, **kwargs):

@@ -92,7 +92,7 @@ def test_lasot_published_annotations_parse(sequences):
     root = sequences / "annotations" / "LaSOT"
     if not root.is_dir():
         pytest.skip(f"no LaSOT annotations in {root}")
-    from data_pipelines.sources import annotations
+    from data_pipelines import annotations
 
     found = lasot._find(lasot.annotations.folder(root, "lasot", ""))
     assert len(found) == 20

@@ -1,0 +1,405 @@
+"""Banks of backgrounds and sprites, and training pairs composed from them: pure functions of a key."""
+
+import jax
+import jax.numpy as jnp
+
+from data_pipelines.procedural.video import leaves, sprites
+from data_pipelines.procedural.video.detail import faded, flattened
+from data_pipelines.procedural.video.draws import draws, pick
+from data_pipelines.procedural.video.render import compose_all, expose, pack, unpack
+
+NOISES = 8
+INTEREST_CELL = 8  # side in texels of what has one number of banks["interest"]
+AT_ONCE = 32  # images that an accelerator draws together
+
+
+def make_banks(key, config, detail=1.0):
+    """Draws what pairs are composed from.
+
+    Args:
+      detail: () 0..1, see detail.py; each background and family has config.plainness of it less, at most.
+
+    Returns:
+      dict of arrays: "texels" uint32, all backgrounds (packed RGB), then all sprites (packed RGBA), pose after pose;
+      "supports" (4 * families, poses, DIRECTIONS) and "cells" (4 * families, poses, 2): see sprites.draw; "noise"
+      (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse; "change" () strength of the changes
+      between views, relative to config.change; "interest" (backgrounds, S / 8, S / 8) how much can be told from the
+      surroundings at a place. Sprites 4f..4f+3 are a family: shape a or b (bit 0) in texture a or b (bit 1).
+    """
+    keys = jax.random.split(key, 6)
+    size, cell = config.background_size, config.sprite_size
+    details = detail * (1 - config.plainness * jax.random.uniform(keys[4], (config.backgrounds + config.families,)))
+
+    def background(args):
+        k, detail = args
+        return pack(faded(leaves.background(k, size, config.photographic), detail))
+
+    backgrounds = _each(background, (jax.random.split(keys[0], config.backgrounds), details[: config.backgrounds]))
+    grain = leaves.fractal_noise(keys[1], cell, [0.8] * 8)
+
+    def family(args):
+        k, detail = args
+        parts = jax.random.split(k, 3)
+        shapes = jax.vmap(sprites.shape)(jax.random.split(parts[0]))
+        textures = jax.vmap(lambda k: sprites.texture(k, config.photographic))(jax.random.split(parts[1]))
+        patches = jax.vmap(lambda k: _patch(k, backgrounds, cell))(jax.random.split(jax.random.fold_in(k, 0)))
+        # From a sprite all of whose colors are the patch's to one that it hardly shows on.
+        rare = textures["cutout"] / max(config.cutout_probability, 1e-6)
+        textures["cutout"] = jnp.where(rare < 1, jnp.clip(1.5 - 1.4 * rare, 0.0, 1.0), 0.0)
+        u, poses = draws(parts[2], (7,), (2, config.poses, sprites.PARTS, 3))
+        number, colors = pick(u[0], grain.shape[0]), u[1:].reshape(2, 3)
+
+        def member(i):
+            chosen = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
+            patch = patches[i // 2] if config.cutout_probability else None
+            rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell, patch))(poses[i % 2])
+            return pack(flattened(rgba, colors[i // 2], detail)), support, half
+
+        return jax.lax.map(member, jnp.arange(4))
+
+    drawn = _each(family, (jax.random.split(keys[2], config.families), details[config.backgrounds :]))
+    drawn = [v.reshape(-1, *v.shape[2:]) for v in drawn]
+    if config.clutter:
+        cells = drawn[0].reshape(-1, cell, cell)
+        strewn = jax.random.split(keys[5], config.backgrounds)
+        backgrounds = _each(lambda args: _strew(*args, cells, config.clutter), (strewn, backgrounds))
+    slopes = jnp.tile(jnp.array([0.0, 0.0, 0.4, 0.8]), NOISES * 3 // 4)
+    noise = leaves.fractal_noise(keys[3], size, slopes).reshape(3, NOISES, size, size).swapaxes(0, 1)
+    return {
+        "texels": jnp.concatenate([backgrounds.reshape(-1), drawn[0].reshape(-1)]),
+        "supports": drawn[1],
+        "cells": drawn[2],
+        "noise": noise.astype(jnp.float16),
+        "change": jnp.float32(0.2 + 0.8 * detail),
+        "interest": _each(_interest, backgrounds),
+    }
+
+
+def _each(draw, what):
+    """`draw` of every row of the tree `what`: one by one on a CPU, whose caches hold one; an accelerator would idle."""
+    return jax.lax.map(draw, what, batch_size=None if jax.default_backend() == "cpu" else AT_ONCE)
+
+
+def _patch(key, backgrounds, cell):
+    """A square (cell, cell, 3), 0..1, of one of the packed backgrounds (n, S, S)."""
+    u, _ = draws(key, (3,))
+    room = backgrounds.shape[1] - cell + 1
+    start = pick(u[0], backgrounds.shape[0]), pick(u[1], room), pick(u[2], room)
+    return unpack(jax.lax.dynamic_slice(backgrounds, start, (1, cell, cell))[0], 3)
+
+
+def _strew(key, background, cells, count):
+    """A packed background (S, S) with `count` things on it, the first ones at half the size.
+
+    cells: (sprites, C, C) packed RGBA.
+    """
+    u, n = draws(key, (4, count), (4, count))
+    chosen = pick(u[0], cells.shape[0])
+    tints = jnp.exp(0.15 * n[0] + 0.06 * n[1:]).T
+    mirrored = u[3] < 0.5
+
+    def lay(image, thing, small):
+        number, at, tint, mirror = thing
+        rgba = unpack(cells[number], 4)
+        rgba = jnp.where(mirror, rgba[:, ::-1], rgba)
+        color, alpha = rgba[..., :3] * rgba[..., 3:] * tint, rgba[..., 3:]
+        side = cells.shape[1] // (2 if small else 1)
+        if small:
+            color, alpha = (v.reshape(side, 2, side, 2, -1).mean((1, 3)) for v in (color, alpha))
+        start = (*pick(at, image.shape[0] - side + 1), 0)
+        under = jax.lax.dynamic_slice(image, start, (side, side, 3))
+        return jax.lax.dynamic_update_slice(image, under * (1 - alpha) + color, start), None
+
+    things, far = (chosen, u[1:3].T, tints, mirrored), count // 2
+    image = unpack(background, 3)
+    image, _ = jax.lax.scan(lambda i, t: lay(i, t, True), image, jax.tree.map(lambda v: v[:far], things))
+    image, _ = jax.lax.scan(lambda i, t: lay(i, t, False), image, jax.tree.map(lambda v: v[far:], things))
+    return pack(image)
+
+
+def _interest(background):
+    """Contrast within and around each place of a packed background (S, S), a torus. Returns (S / 8, S / 8) float32."""
+    grey = unpack(background, 3) @ jnp.array([0.299, 0.587, 0.114])
+    cells = grey.shape[0] // INTEREST_CELL
+    blocks = grey.reshape(cells, INTEREST_CELL, cells, INTEREST_CELL)
+
+    def around(field, reach):
+        for axis in (0, 1):
+            field = sum(jnp.roll(field, k, axis) for k in range(-reach, reach + 1)) / (2 * reach + 1)
+        return field
+
+    mean, square = blocks.mean((1, 3)), (blocks**2).mean((1, 3))
+    within = jnp.sqrt(jnp.maximum(around(square, 1) - around(mean, 1) ** 2, 0.0))
+    return within + jnp.abs(around(mean, 1) - around(mean, 3))
+
+
+def _rotation(angle):
+    return jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+
+
+def _scene(key, banks, config):
+    """What template and search views share: dict of numbers."""
+    total, others = 4 * config.families, config.distractors + 1
+    u, n = draws(key, (15 + 3 * others,), (8,))
+    picks = u[15:].reshape(3, others)
+    target = pick(u[0], total)
+    # A look-alike differs from the target in shape, in texture or in both: never in neither.
+    relative = (target // 4) * 4 + (target % 4 ^ (1 + pick(picks[1], 3)))
+    stranger = pick(picks[0], total)
+    region = u[1] < config.region_probability
+    background = pick(u[2], config.backgrounds)
+    at = u[3:5]
+    if config.region_candidates > 1:
+        # Of a region in the middle of a plain wall there is nothing to find.
+        more = draws(jax.random.fold_in(key, 0), (config.region_candidates - 1, 2))[0]
+        places = jnp.concatenate([at[None], more])
+        column, row = pick(places, banks["interest"].shape[-1]).T
+        at = jnp.where(region, places[jnp.argmax(banks["interest"][background, row, column])], at)
+    # A camera balances its colors, less so its exposure.
+    cast, exposure = (0.04, 0.15) if config.photographic else (0.1, 0.06)
+    adjacent = u[13] < config.adjacent_probability
+    (jpeg, strength, coarse, resolution), _ = draws(jax.random.fold_in(key, 1), (4,))
+    return {
+        "jpeg": jnp.where(jpeg < config.jpeg_probability, 0.1 + 1.4 * strength**2, 0.0),
+        # Pixels of the video to a unit, where these are fewer than those of the crops.
+        "resolution": jnp.where(
+            coarse < config.low_resolution_probability, config.unit_pixels * (0.3 + 0.6 * resolution), 1e6
+        ),
+        "background": background,
+        "at": at * config.background_size,
+        "pixels": config.unit_pixels / config.background_scale * jnp.exp(0.3 * n[0] + 0.3),  # to the unit
+        "spin": 0.12 * n[1] + jnp.where(u[5] < 0.06, 2 * jnp.pi * u[6], 0.0),
+        "mirror": jnp.where(u[7] < 0.5, -1.0, 1.0),
+        "aspect": jnp.exp(0.5 * n[2]),
+        "region": region,
+        "target": target,
+        "others": jnp.where(picks[2] < config.look_alike_probability, relative, stranger),
+        "size": jnp.exp(0.25 * n[3]),
+        "light": cast * n[4:7] + exposure * n[7],
+        "noise": 0.003 + config.sensor_noise * u[8] ** 4,
+        "softness": 0.25 + 1.0 * u[9] ** 4,
+        "haze": config.haze * u[11] ** 1.5,
+        "grey": (u[10] < config.grey_probability).astype(jnp.float32),
+        "adjacent": adjacent,
+        "pose": u[14],
+        # How far apart in time the views are.
+        "change": config.change * banks["change"] * jnp.where(adjacent, 0.05 + 0.25 * u[12], 0.35 + 1.1 * u[12]),
+    }
+
+
+def _view(key, scene, banks, config, is_search):
+    """The numbers of one view: (layers for `compose`, camera for `expose`, size (2,) of the target's box)."""
+    others = config.distractors + 1  # the last one comes in front of the target
+    u, n = draws(key, (20 + 6 * others,), (26 + 6 * others,))
+    o, g = u[20:].reshape(others, 6), n[26:].reshape(others, 6)
+    change = scene["change"] * jnp.where(is_search, 1.0, 0.25)
+
+    # The target: turned, stretched and sheared, then scaled so that its box measures one unit.
+    turn = scene["spin"] + change * (0.12 * n[0] + jnp.where(u[0] < 0.12, 1.2 * n[1], 0.0))
+    stretch = jnp.exp(change * 0.13 * n[2])
+    shape = (
+        _rotation(turn)
+        @ jnp.array([[1.0, change * 0.1 * n[3]], [0.0, 1.0]])
+        @ jnp.diag(jnp.stack([stretch * scene["mirror"], 1.0 / stretch]))
+    )
+    pose = pick(jnp.where(scene["adjacent"], scene["pose"], u[1]), config.poses)
+    box = sprites.extent(banks["supports"][scene["target"], pose], shape)
+    half = jnp.stack([jnp.sqrt(scene["aspect"]), 1.0 / jnp.sqrt(scene["aspect"])])
+    oval = jnp.sqrt((shape**2) @ half**2)  # a region's box is that of the ellipse in it
+    box = jnp.where(scene["region"], jnp.stack([-oval, oval]), box)
+    unit = jnp.sqrt(jnp.prod(box[1] - box[0]))
+    box, into = box / unit, jnp.linalg.inv(shape) * unit
+    size = box[1] - box[0]
+
+    # The background: fixed to a region target, else moving, zooming and turning on its own.
+    region_ground = into * scene["pixels"] / jnp.sqrt(4.0)
+    zoom = jnp.exp(change * 0.25 * n[4])
+    free_ground = _rotation(change * 0.08 * n[5]) * scene["pixels"] * zoom
+    shift = jnp.where((u[2] < 0.25) & ~scene["adjacent"], 100.0, 1.5) * change * n[6:8] * is_search
+    at = scene["at"] + jnp.where(scene["region"], 0.0, shift * scene["pixels"])
+
+    # The others: scattered around the target; the last one partly over it.
+    covering = jnp.arange(others) == others - 1
+    reach = 0.5 * size.max()
+    bearing = 2 * jnp.pi * o[:, 0]
+    other_size = scene["size"] * jnp.exp(0.3 * g[:, 0])
+    around = (reach + 0.25) + config.distractor_reach * o[:, 1]
+    span = jnp.where(covering, (0.15 + 0.3 * o[:, 1]) + 0.5 * other_size, around)
+    places = span[:, None] * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)], axis=1)
+    chance = jnp.where(
+        covering, config.occlusion_probability * jnp.where(is_search, 1.0, 0.2), config.distractor_probability
+    )
+    poses = pick(o[:, 2], config.poses)
+    turns = jax.vmap(_rotation)(0.15 * g[:, 1] + jnp.where(o[:, 3] < 0.1, 6.28 * o[:, 4], 0.0))
+    areas = jax.vmap(lambda s, p, m: jnp.prod(jnp.diff(sprites.extent(banks["supports"][s, p], m), axis=0)))(
+        scene["others"], poses, turns
+    )
+    maps = jnp.swapaxes(turns, 1, 2) * (jnp.sqrt(areas) / other_size)[:, None, None]
+    tints = jnp.exp(0.15 * g[:, 2:3] + 0.08 * g[:, 3:6])
+
+    # From units to the pixels of each image: the background, the others, the target, the one in front.
+    def stack(ground, rest, own):
+        rest = jnp.asarray(rest)
+        return jnp.concatenate([jnp.asarray(v, rest.dtype) for v in (ground[None], rest[:-1], own[None], rest[-1:])])
+
+    area, cell = config.background_size**2, config.sprite_size
+    numbers = stack(jnp.int32(0), scene["others"], scene["target"])
+    poses = stack(jnp.int32(0), poses, pose)
+    scale = 0.5 * cell / banks["cells"][numbers, poses]
+    into_sprites = stack(jnp.eye(2), maps, into) * scale[:, :, None]
+    centers = stack(jnp.zeros(2), places, -(box[0] + box[1]) / 2)
+    into_sprites_at = cell / 2 - jnp.einsum("lij,lj->li", into_sprites, centers)
+    back = jnp.arange(others + 2) == 0
+    ground = jnp.where(scene["region"], region_ground, free_ground)
+    layers = {
+        "first": jnp.where(
+            back, scene["background"] * area, config.backgrounds * area + (numbers * config.poses + poses) * cell**2
+        ),
+        "size": jnp.where(back, config.background_size, cell),
+        "torus": back,
+        "into": jnp.where(back[:, None, None], ground, into_sprites),
+        "at": jnp.where(back[:, None], at, into_sprites_at),
+        "shown": stack(jnp.float32(1.0), (o[:, 5] < chance).astype(jnp.float32), 1.0 - scene["region"]),
+        "gain": stack(jnp.ones(3), tints, jnp.exp(change * (0.12 * n[8] + 0.04 * n[9:12]))),
+    }
+    motion = change * 0.9 * u[3:5] * (u[5] < 0.25) + 0.1 * change * u[6]
+    side = jnp.array([-1.0, -1.0, 1.0, 1.0])
+    ends = jnp.tile(size, 2) * 0.45 + 3.0 * u[8:12] ** 1.5
+    cut = (u[12:16] < 0.35) & (u[16] < config.border_probability)
+    angle = 2 * jnp.pi * u[17]
+    camera = {
+        "gain": (1.0 - scene["haze"]) * jnp.exp(scene["light"] + change * (0.12 * n[12] + 0.06 * n[13:16])),
+        "bias": 0.5 * scene["haze"] + change * (0.04 * n[16] + 0.015 * n[17:20]),
+        "curve": jnp.clip(change * 0.2 * n[20], -0.6, 0.6),
+        "slope": jnp.concatenate([jnp.ones(1), change * 0.08 * n[21:23]]),
+        "shadow": jnp.stack([8.0 * n[23], 7.0 * jnp.cos(angle), 7.0 * jnp.sin(angle), 0.6 * u[18] * (u[19] < 0.15)]),
+        "blur": jnp.clip(scene["softness"] * jnp.exp(0.2 * change * n[24]) + motion, 0.25, 2.0),
+        "noise": scene["noise"] * jnp.exp(0.3 * n[25]),
+        "grey": scene["grey"],
+        "frame": jnp.where(cut, side * ends, side * 100.0),
+    }
+    if config.jpeg_probability:
+        camera["jpeg"] = scene["jpeg"]
+    return layers, camera, size
+
+
+def _window(key, size, is_search, config):
+    """Where the crop lies, jittered as the field does: (center (2,) from the center of the box, side ()), in units."""
+    u, n = draws(key, (2,), (2,))
+    center_jitter, scale_jitter, factor = (
+        jnp.where(is_search, getattr(config, f"search_{name}"), getattr(config, f"template_{name}"))
+        for name in ("center_jitter", "scale_jitter", "factor")
+    )
+    unit = jnp.sqrt(jnp.prod(size * jnp.exp(scale_jitter * n)))
+    return unit * center_jitter * (u - 0.5), unit * factor
+
+
+def to_pixels(layers, camera, corner, scale):
+    """Layers and camera given in units, for points in pixels: units = corner + scale * pixels."""
+    slope, shadow = camera["slope"], camera["shadow"]
+    return (
+        {**layers, "at": layers["at"] + layers["into"] @ corner, "into": layers["into"] * scale},
+        {
+            **camera,
+            "slope": jnp.concatenate([slope[:1] + slope[1:] @ corner, slope[1:] * scale]),
+            "shadow": jnp.concatenate([shadow[:1] + shadow[1:3] @ corner, shadow[1:3] * scale, shadow[3:]]),
+            "frame": (camera["frame"] - jnp.tile(corner, 2)) / scale,
+        },
+    )
+
+
+def _numbers(key, scene, is_search, banks, config):
+    """All numbers of one crop, for points in its pixels: dict for `_render`."""
+    keys = jax.random.split(key, 3)
+    layers, camera, size = _view(keys[0], scene, banks, config, is_search)
+    center, side = _window(keys[1], size, is_search, config)
+    pixels = jnp.where(is_search, config.search_size, config.template_size)
+    layers, camera = to_pixels(layers, camera, center - side / 2, side / pixels)
+    coarse = {}
+    if config.low_resolution_probability:
+        # Pixels of the crop to one of the video. What lies between them is interpolated: smooth.
+        factor = jnp.clip(pixels / side / scene["resolution"], 1.0, 4.0)
+        camera["blur"] = jnp.clip(jnp.hypot(camera["blur"], 0.45 * (factor - 1)), 0.25, 2.0)
+        camera["noise"] = camera["noise"] / factor
+        coarse = {"coarse": factor}
+    box = jnp.concatenate([(-center - size / 2) / side + 0.5, size / side])
+    return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
+
+
+def _with_arrays(numbers, banks, config, pixels):
+    """The numbers of one crop with its sensor noise, (3, pixels, pixels) float16, and where its pixels look, (pixels,).
+
+    Made before rendering: XLA would copy the bank for every turn of a loop that slices it, and divide for every sample.
+    """
+    spot = numbers["spot"]
+    place = pick(spot[1:], config.background_size - pixels + 1)
+    noise = jax.lax.dynamic_slice(banks["noise"], (pick(spot[0], NOISES), 0, *place), (1, 3, pixels, pixels))[0]
+    ticks = jnp.arange(pixels) + 0.5
+    if config.low_resolution_probability:
+        ticks = (jnp.floor(ticks / numbers["coarse"]) + 0.5) * numbers["coarse"]
+    return {**numbers, "noise": noise, "ticks": ticks}
+
+
+def _render(numbers, texels, pixels):
+    """Crops (N, pixels, pixels, 3) uint8 from their numbers, with a leading axis N."""
+    x, y = jax.vmap(lambda ticks: tuple(jnp.meshgrid(ticks, ticks)))(numbers["ticks"])
+    images = compose_all(texels, numbers["layers"], x, y)
+    x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
+    noise = numbers["noise"].astype(jnp.float32)
+    return jax.vmap(lambda *view: expose(*view, x, y))(images, numbers["camera"], noise)
+
+
+def _plan(key, banks, config):
+    """All numbers of a pair: (of the template crops, with a leading axis, of the search crop, dict of the label)."""
+    keys = jax.random.split(key)
+    scene = searched = _scene(keys[0], banks, config)
+    views, label = config.templates + 1, {}
+    if config.positive_probability < 1:
+        # Keys of their own: the pairs that stay positive are those of positive_probability 1.
+        positive = draws(jax.random.fold_in(key, 0), (1,))[0][0] < config.positive_probability
+        other = _scene(jax.random.fold_in(key, 1), banks, config)
+        searched = jax.tree.map(lambda own, others: jnp.where(positive, own, others), scene, other)
+        label = {"label": positive.astype(jnp.float32)}
+
+    # A loop, so that XLA stores these numbers: it would fuse them into the rendering and draw them for every pixel.
+    def of_view(view):
+        key, is_search = view
+        seen = jax.tree.map(lambda own, search: jnp.where(is_search, search, own), scene, searched)
+        return _numbers(key, seen if label else scene, is_search, banks, config)
+
+    numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
+    of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
+    return (
+        jax.vmap(lambda n: _with_arrays(n, banks, config, config.template_size))(of_template),
+        _with_arrays(of_search, banks, config, config.search_size),
+        label,
+    )
+
+
+def pairs(keys, banks, config):
+    """Training pairs, each a pure function of its key; for jit.
+
+    Args:
+      keys: (n,) keys.
+
+    Returns:
+      dict: "template" (n, K, Hz, Wz, 3) uint8 RGB, "template_box" (n, K, 4) float32, "search" (n, Hx, Wx, 3) uint8,
+      "search_box" (n, 4) float32; boxes are x, y, w, h fractions of the crop and cover the whole target, hidden parts
+      included; with positive_probability below 1 also "label" (n,) float32, 0 where the search view is of another
+      scene.
+    """
+    of_template, of_search, label = jax.vmap(lambda key: _plan(key, banks, config))(keys)
+    flat = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), of_template)
+    template = _render(flat, banks["texels"], config.template_size)
+    return {
+        "template": template.reshape(-1, config.templates, *template.shape[1:]),
+        "template_box": of_template["box"],
+        "search": _render(of_search, banks["texels"], config.search_size),
+        "search_box": of_search["box"],
+        **label,
+    }
+
+
+def pair(key, banks, config):
+    """One training pair: `pairs` of one key, without the leading axis."""
+    return jax.tree.map(lambda v: v[0], pairs(key[None], banks, config))

@@ -1,0 +1,182 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipelines import phrase_annotations, sources
+from tests.data_pipelines import layouts
+from trackers.errors import InputError, UsageError
+
+REFERENCE = Path(__file__).parents[2] / "reference" / "ikun_losses" / "manifest.json"
+
+
+def boxes_of(video, track):
+    mine = video.tracks.select(video.tracks.ids == track)
+    return mine.frames, mine.boxes
+
+
+def test_conversion_of_phrases_is_the_programs():
+    recorded = json.loads(REFERENCE.read_text())["values"]["expression_conversion"]
+    assert len(recorded) > 10
+    assert {name: phrase_annotations.convert(name) for name in recorded} == recorded
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "0001"), ("test", "0005")])
+def test_refer_kitti(tmp_path, split, name):
+    source = sources.open_source("refer_kitti", layouts.refer_kitti(tmp_path), split)
+    assert source.names == [name]
+    (video,) = source
+    assert len(video) == layouts.LENGTH and video.load(video.frames[0]).shape == (layouts.HEIGHT, layouts.WIDTH, 3)
+    assert video.frames[0].name == "000000.png"
+    frames, boxes = boxes_of(video, 2)
+    np.testing.assert_array_equal(frames, np.arange(1, layouts.LENGTH + 1))  # counted from 1, image 0 first
+    # Written as fractions with eight decimals.
+    np.testing.assert_allclose(boxes, [layouts.walk(2, t) for t in range(layouts.LENGTH)], atol=1e-6)
+    assert [(p.name, p.text) for p in video.phrases] == [
+        ("cars", "car"), ("left-vehicles", "left car"), ("persons", "pedestrian"),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(video.phrases[1].meant, [(t + 1, 1) for t in range(layouts.LENGTH // 2)])
+    assert video.phrases[2].meant.shape == (0, 2)
+
+
+def test_frames_of_an_image_and_of_the_published_ground_truth(tmp_path):
+    """Boxes drawn where the phrase was labelled, against TransRMOT's file, which takes them one image late."""
+    (video,) = sources.open_source("refer_kitti", layouts.refer_kitti(tmp_path))
+    phrase = video.phrases[1]
+    right = phrase_annotations.ground_truth(video, phrase)
+    published = phrase_annotations.ground_truth(video, phrase, "published")
+    for truth, late in ((right, 0), (published, 1)):
+        half = layouts.LENGTH // 2
+        np.testing.assert_array_equal(truth.frames, np.arange(1, half + 1))
+        np.testing.assert_allclose(truth.boxes, [layouts.walk(1, t + late) for t in range(half)], atol=1e-6)
+    # In the last image the published rule finds no boxes.
+    everyone = video.phrases[0]
+    assert len(phrase_annotations.ground_truth(video, everyone)) == 2 * layouts.LENGTH
+    assert len(phrase_annotations.ground_truth(video, everyone, "published")) == 2 * (layouts.LENGTH - 1)
+    with pytest.raises(UsageError, match="frame convention 'mot': use image or published"):
+        phrase_annotations.ground_truth(video, phrase, "mot")
+
+
+def test_an_id_twice_in_a_label_file_counts_once_and_labels_may_lack_a_frame(tmp_path):
+    layouts.refer_kitti(tmp_path)
+    labels = tmp_path / "KITTI" / "labels_with_ids" / "image_02" / "0001"
+    (labels / "000003.txt").write_text("0 1 0.5 0.5 0.25 0.25\n0 1 0.1 0.1 0.1 0.1\n0 2 0.5 0.5 0 0.25\n")
+    (labels / "000004.txt").unlink()
+    (video,) = sources.open_source("refer_kitti", tmp_path)
+    frames, boxes = boxes_of(video, 1)
+    assert 5 not in frames and boxes[frames == 4].tolist() == [[32, 24, 16, 12]]
+    assert 4 not in boxes_of(video, 2)[0]  # without area
+
+
+def test_frames_without_image_are_left_out_with_a_word(tmp_path, capsys):
+    layouts.refer_kitti(tmp_path)
+    layouts.write_phrase(tmp_path / "expression" / "0001", "red-cars", {"3": [1], "99": [1]})
+    (video,) = sources.open_source("refer_kitti", tmp_path)
+    assert video.phrases[-1].meant.tolist() == [[4, 1]]
+    assert "red-cars.json: 1 frames without image, the first is 99: left out" in capsys.readouterr().err
+
+
+def test_refer_dance_from_dancetrack(tmp_path):
+    layouts.refer_dance(tmp_path)
+    train, test = (sources.open_source("refer_dance", tmp_path, split) for split in ("train", "test"))
+    assert (train.names, test.names) == (["dancetrack0001"], ["dancetrack0004"])
+    frames, boxes = boxes_of(train[0], 1)
+    np.testing.assert_array_equal(frames, np.arange(1, layouts.LENGTH + 1))
+    np.testing.assert_array_equal(boxes, [layouts.walk(1, t) for t in range(layouts.LENGTH)])
+    assert train[0].frames[0].name == "00000001.jpg"
+    truth = phrase_annotations.ground_truth(train[0], train[0].phrases[0])
+    np.testing.assert_array_equal(truth.boxes, boxes)
+
+
+def test_refer_dance_as_it_is_packed_itself(tmp_path):
+    layouts.refer_dance(tmp_path / "a")
+    kitti = layouts.refer_kitti(tmp_path / "b", ("dancetrack0001", "dancetrack0004")) / "KITTI"
+    shutil.rmtree(tmp_path / "a" / "train")
+    shutil.rmtree(tmp_path / "a" / "val")
+    kitti.rename(tmp_path / "a" / "DanceTrack")
+    (tmp_path / "a" / "seqmap.txt").write_text("dancetrack0001+standing-person\n")
+    (video,) = sources.open_source("refer_dance", tmp_path / "a", "test")
+    assert video.name == "dancetrack0001" and len(video.tracks) == 2 * layouts.LENGTH
+
+
+def test_rows_that_do_not_count_are_left_out(tmp_path):
+    file = tmp_path / "gt.txt"
+    file.write_text("1,1,2,2,5,5,1,1,1\n1,2,2,2,5,5,0,1,1\n7,1,2,2,5,5,1,1,1\n2,1,2,2,0,5,1,1,1\n")
+    tracks = phrase_annotations.read_mot(file, {1: 1, 2: 2})
+    assert (tracks.frames.tolist(), tracks.ids.tolist()) == ([1], [1])
+
+
+def test_real_files(sequences, tmp_path):
+    """MOT17 and SportsMOT ground truth with published phrases, put together in Refer-Dance's layout."""
+    name = "boxmot__MOT17-04-FRCNN-mini"
+    (tmp_path / "train").mkdir()
+    (tmp_path / "expression").mkdir()
+    (tmp_path / "train" / name).symlink_to(sequences / "mot" / name)
+    (tmp_path / "expression" / name).symlink_to(sequences / "mot" / name / "expression")
+    (video,) = sources.open_source("refer_dance", tmp_path)
+    assert len(video) == 8 and video.load(video.frames[0]).shape == (1080, 1920, 3)
+    by_name = {phrase.name: phrase for phrase in video.phrases}
+    truth = phrase_annotations.ground_truth(video, by_name["person-standing-on-sidewalk"])
+    assert set(truth.ids.tolist()) <= {60, 68, 69} and len(truth) > 0
+    assert truth.boxes[:, 2:].min() > 0 and truth.frames.max() == 8
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda r: shutil.rmtree(r / "expression"), "expression is not a folder; expected Refer-KITTI's expression"),
+        (lambda r: shutil.rmtree(r / "KITTI" / "training"), "video 0001: no images in .*image_02/0001; expected Refer"),
+        (
+            lambda r: shutil.rmtree(r / "KITTI" / "labels_with_ids"),
+            "labels_with_ids/image_02/0001 is missing: expected",
+        ),
+        (lambda r: (r / "expression/0001/cars.json").write_text("{"), "cars.json:1: not JSON"),
+        (lambda r: (r / "expression/0001/cars.json").write_text("[]"), "cars.json: not a phrase"),
+        (
+            lambda r: (r / "expression/0001/cars.json").write_text('{"label": {"x": [1]}, "sentence": ""}'),
+            "not a phrase",
+        ),
+        (
+            lambda r: (r / "KITTI/labels_with_ids/image_02/0001/000002.txt").write_text("0 1 100 50 20 20\n"),
+            "000002.txt:1: '0 1 100 50 20 20': expected lines of class id x y w h, the box as fractions",
+        ),
+        (
+            lambda r: (r / "KITTI/labels_with_ids/image_02/0001/000002.txt").write_text("\n0 1 a\n"),
+            "000002.txt:2: '0 1 a': expected lines",
+        ),
+        (
+            lambda r: [f.unlink() for f in (r / "expression/0001").iterdir()],
+            "no phrases in .*0001: expected PHRASE.json",
+        ),
+    ],
+)
+def test_damage_is_named_in_one_line(tmp_path, damage, message):
+    damage(layouts.refer_kitti(tmp_path))
+    with pytest.raises(InputError, match=message) as caught:
+        sources.open_source("refer_kitti", tmp_path)[0]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["refer_kitti", "refer_dance"])
+def test_wrong_folders_and_splits(tmp_path, layout):
+    with pytest.raises(InputError, match="has no split 'val'"):
+        sources.open_source(layout, tmp_path, "val")
+    with pytest.raises(InputError, match="is not a folder; expected Refer-"):
+        sources.open_source(layout, tmp_path / "nowhere")
+    (tmp_path / "expression").mkdir()
+    with pytest.raises(InputError, match=f"{layout}: no train videos in"):
+        sources.open_source(layout, tmp_path)
+
+
+def test_refer_dance_without_its_videos(tmp_path):
+    shutil.rmtree(layouts.refer_dance(tmp_path) / "train")
+    with pytest.raises(InputError, match="video dancetrack0001: no folder of its images under"):
+        sources.open_source("refer_dance", tmp_path)[0]
+    (tmp_path / "train" / "dancetrack0001" / "img1").mkdir(parents=True)
+    with pytest.raises(InputError, match="video dancetrack0001: no images in"):
+        sources.open_source("refer_dance", tmp_path)[0]
+    layouts.write_frames(tmp_path / "train" / "dancetrack0001" / "img1", 2)
+    with pytest.raises(InputError, match=r"gt/gt.txt is missing: expected Refer-Dance"):
+        sources.open_source("refer_dance", tmp_path)[0]

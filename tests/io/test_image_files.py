@@ -1,0 +1,79 @@
+import struct
+
+import numpy as np
+import pytest
+
+from trackers.errors import InputError
+from trackers.io import image_files
+
+cv2 = pytest.importorskip("cv2")
+
+
+def _picture(height=40, width=60):
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 4, y * 6, (x + y) * 2], axis=-1).astype(np.uint8)  # RGB
+
+
+def _encoded(suffix, image=None):
+    return cv2.imencode(suffix, cv2.cvtColor(_picture() if image is None else image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix,tolerance", [(".png", 0), (".bmp", 0), (".jpg", 12)])
+def test_reads_rgb(tmp_path, suffix, tolerance):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(_encoded(suffix))
+    image = image_files.read_image(path)
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+    assert np.abs(image.astype(int) - _picture()).max() <= tolerance
+    np.testing.assert_array_equal(image_files.read_image(str(path)), image)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.9, 0.99])
+def test_cut_file_is_named(tmp_path, suffix, kept):
+    rng = np.random.default_rng(0)
+    data = _encoded(suffix, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path = tmp_path / f"00000007{suffix}"
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(InputError, match=f"00000007{suffix}"):
+        image_files.read_image(path)
+
+
+def test_end_marker_of_a_thumbnail_does_not_count():
+    whole = _encoded(".jpg")
+    thumbnail = b"Exif\0\0" + whole
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    with_thumbnail = whole[:2] + segment + whole[2:]
+    assert not image_files.is_cut_short(with_thumbnail)
+    assert image_files.is_cut_short(with_thumbnail[:-30])
+
+
+def test_bytes_after_the_end_are_no_fault():
+    assert not image_files.is_cut_short(_encoded(".jpg") + b"\0" * 40)
+
+
+def test_progressive_jpeg_is_whole():
+    data = cv2.imencode(".jpg", _picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert not image_files.is_cut_short(data)
+    assert image_files.is_cut_short(data[:-3])
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_other_files_are_named(tmp_path, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.jpg"):
+        image_files.read_image(path)
+    with pytest.raises(InputError, match="does not exist"):
+        image_files.read_image(tmp_path / "b.jpg")
+
+
+def test_images(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        path.write_bytes(_encoded(".png", np.full((8, 8, 3), i, np.uint8)))
+    images = image_files.Images(paths)
+    assert len(images) == 3
+    assert [int(image[0, 0, 0]) for image in images] == [0, 1, 2]
+    with pytest.raises(InputError, match="no images"):
+        image_files.Images([])

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from trackers.errors import InputError
+from trackers.io import video_files
+
+
+def test_video_goes_out_and_comes_back(tmp_path):
+    path = tmp_path / "v.mp4"
+    with video_files.VideoWriter(path, rate=30) as video:
+        for i in range(5):
+            video.write(np.full((49, 63, 3), 40 * i, np.uint8))
+    read = video_files.Video(path)
+    assert len(read) == 5 and read.rate == pytest.approx(30)
+    images = list(read)
+    assert [image.shape for image in images] == [(50, 64, 3)] * 5  # H.264 needs even sides
+    assert np.allclose([image.mean() for image in images], [0, 40, 80, 120, 160], atol=4)
+
+
+@pytest.mark.parametrize("content,message", [(None, "does not exist"), (b"", "decoded"), (b"no video" * 99, "decoded")])
+def test_wrong_video(tmp_path, content, message):
+    path = tmp_path / "v.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(video_files.Video(path))
+
+
+def test_video_has_one_size(tmp_path):
+    with video_files.VideoWriter(tmp_path / "v.mp4") as video:
+        video.write(np.zeros((48, 64, 3), np.uint8))
+        with pytest.raises(InputError, match="64x50 pixels follows frames of 64x48"):
+            video.write(np.zeros((50, 64, 3), np.uint8))
+
+
+def test_no_ffmpeg(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "absent"))
+    with pytest.raises(InputError, match="no ffmpeg"):
+        video_files.VideoWriter(tmp_path / "v.mp4")
+
+
+def test_no_codec(tmp_path, monkeypatch):
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho ' V..... mpeg4'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    with pytest.raises(InputError, match="no H.264 encoder"):
+        video_files.VideoWriter(tmp_path / "v.mp4")
+
+
+def test_ctrl_c_and_errors_leave_a_whole_file(tmp_path):
+    with pytest.raises(KeyboardInterrupt), video_files.VideoWriter(tmp_path / "v.mp4") as video:
+        for _ in range(3):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+        raise KeyboardInterrupt
+    assert len(list(video_files.Video(tmp_path / "v.mp4"))) == 3
+
+
+def test_unwritable_video(tmp_path):
+    path = tmp_path / "absent" / "v.mp4"
+    with pytest.raises(InputError, match="cannot write .*No such file"), video_files.VideoWriter(path) as video:
+        for _ in range(200):
+            video.write(np.zeros((480, 640, 3), np.uint8))

@@ -1,0 +1,170 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trackers.nn import relation
+from trackers.nn.encoder import ACTIVATIONS, SIZES, Encoder
+from trackers.nn.relation import Division
+
+GRIDS = (("template", (2, 2)), ("search", (3, 4)))
+LENGTHS = (4, 12)
+
+
+def make(relations, **fields):
+    depth = len(relations)
+    encoder = Encoder(32, depth, 2, 8, GRIDS, tuple(relations), division=Division(hidden=(16, 8)), **fields)
+    images = jax.random.normal(jax.random.key(0), (2, 16, 16, 3)), jax.random.normal(jax.random.key(1), (2, 24, 32, 3))
+
+    def run(encoder, template, search, **kwargs):
+        tokens = jnp.concatenate([encoder.embed(template, "template"), encoder.embed(search, "search")], axis=1)
+        return encoder(tokens, LENGTHS, **kwargs)
+
+    variables = encoder.init(jax.random.key(2), *images, method=run)
+    return encoder, variables, images, run
+
+
+def outputs(relations, variables=None, **fields):
+    encoder, own, images, run = make(relations, **fields)
+    return encoder.apply(variables or own, *images, method=run).tokens
+
+
+def test_all_search_only_is_the_two_stream_encoder_and_all_interacting_the_one_stream_encoder():
+    """GRM degenerates into its two special cases: the division is forced through the bias of its last layer."""
+    encoder, variables, images, run = make(["learned"] * 3)
+    for choice, fixed in ((0, relation.TWO_STREAM), (1, relation.ONE_STREAM)):
+        forced = jax.tree.map(lambda x: x, variables)
+        for block in ("block_0", "block_1", "block_2"):
+            forced["params"][block]["division"]["logits"]["bias"] = jnp.zeros(2).at[choice].set(1e3)
+        found = encoder.apply(forced, *images, method=run).tokens
+        plain, _, _, _ = make([fixed] * 3)
+        expected = plain.apply(variables, *images, method=run).tokens
+        # The masked softmax leaves forbidden keys a weight of about 1e-6/N.
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_two_stream_streams_do_not_know_of_each_other():
+    encoder, variables, (template, search), run = make([relation.TWO_STREAM] * 2)
+    one = encoder.apply(variables, template, search, method=run).tokens
+    other = encoder.apply(variables, template + 1, search, method=run).tokens
+    np.testing.assert_array_equal(one[:, 4:], other[:, 4:])
+    assert np.abs(one[:, :4] - other[:, :4]).max() > 1e-3
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize(
+    "relations", [[relation.ASYMMETRIC] * 3, [relation.TWO_STREAM] * 2, [relation.ASYMMETRIC, relation.TWO_STREAM]]
+)
+def test_cached_prefix_equals_the_full_forward(relations, scan):
+    encoder, variables, (template, search), run = make(relations, scan_layers=scan)
+
+    def cached(encoder, template, search):
+        cache = encoder.encode_prefix(encoder.embed(template, "template"), LENGTHS)
+        return cache, encoder.encode_rest(cache, encoder.embed(search, "search"), LENGTHS).tokens
+
+    cache, found = encoder.apply(variables, template, search, method=cached)
+    assert set(cache) == {"memory"}
+    expected = encoder.apply(variables, template, search, method=run).tokens[:, 4:]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_prefix_that_looks_at_the_rest_is_not_cached():
+    assert not relation.prefix_is_independent([relation.ASYMMETRIC, relation.ONE_STREAM])
+    assert not relation.prefix_is_independent(["learned"])
+
+
+def test_stacked_layers_equal_unstacked_ones():
+    relations = [relation.ONE_STREAM, "learned", "learned", "learned"]
+    encoder, variables, images, run = make(relations)
+    stacked, shapes, _, _ = make(relations, scan_layers=True, remat="dots")
+    blocks = [variables["params"][f"block_{i}"] for i in (1, 2, 3)]
+    params = {k: v for k, v in variables["params"].items() if not k.startswith("block_")}
+    params |= {"block_0": variables["params"]["block_0"], "blocks_1_3": jax.tree.map(lambda *x: jnp.stack(x), *blocks)}
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, shapes["params"])
+    kwargs = {"features": True}
+    one = encoder.apply(variables, *images, method=run, **kwargs)
+    two = stacked.apply({"params": params}, *images, method=run, **kwargs)
+    np.testing.assert_allclose(one.tokens, two.tokens, atol=1e-5)
+    for a, b in zip(one.layers, two.layers, strict=True):
+        np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+        if a.divided is not None:
+            np.testing.assert_array_equal(a.divided.category, b.divided.category)
+
+
+def test_batch_permutation_permutes_the_result():
+    encoder, variables, images, run = make([relation.ONE_STREAM, "learned"])
+    flipped = encoder.apply(variables, *(x[::-1] for x in images), method=run).tokens
+    np.testing.assert_allclose(encoder.apply(variables, *images, method=run).tokens[::-1], flipped, atol=1e-6)
+
+
+def test_jit_equals_eager_and_bfloat16_is_close():
+    encoder, variables, images, run = make([relation.ONE_STREAM, "learned"])
+    eager = encoder.apply(variables, *images, method=run).tokens
+    jitted = jax.jit(lambda v, *i: encoder.apply(v, *i, method=run).tokens)(variables, *images)
+    np.testing.assert_allclose(eager, jitted, atol=1e-5)
+    half = outputs([relation.ONE_STREAM] * 2, dtype=jnp.bfloat16)
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, outputs([relation.ONE_STREAM] * 2), atol=0.1)
+
+
+def test_drop_path_rises_linearly_and_keeps_the_mean():
+    encoder, variables, images, run = make([relation.ONE_STREAM] * 3, drop_path=0.5)
+    kwargs = {"method": run, "train": True, "features": True}
+    runs = [encoder.apply(variables, *images, rngs={"droppath": jax.random.key(i)}, **kwargs).layers for i in range(60)]
+    changes = [np.mean([np.abs(r[i].features - runs[0][i].features).max() > 0 for r in runs]) for i in range(3)]
+    assert changes[0] == 0 and 0 < changes[1] <= changes[2]
+    again = encoder.apply(variables, *images, rngs={"droppath": jax.random.key(7)}, **kwargs).layers[2].features
+    np.testing.assert_array_equal(again, runs[7][2].features)
+    quiet = encoder.apply(variables, *images, method=run, features=True).layers[1].features
+    mean = np.mean([r[1].features for r in runs], axis=0)
+    assert np.abs(mean - quiet).mean() < 0.5 * np.abs(runs[0][1].features - quiet).mean() + 0.05
+
+
+@pytest.mark.parametrize("position", ["learned", "sincos", "interpolated"])
+def test_position_embeddings(position):
+    encoder, variables, images, run = make([relation.ONE_STREAM], position=position, position_grid=(5, 5))
+    tables = {k: v.shape for k, v in variables["params"].items() if k.startswith("position")}
+    expected = {
+        "learned": {"position_template": (4, 32), "position_search": (12, 32)},
+        "sincos": {},
+        "interpolated": {"position_template": (25, 32), "position_search": (25, 32)},
+    }
+    assert tables == expected[position]
+    assert encoder.apply(variables, *images, method=run).tokens.shape == (2, 16, 32)
+
+
+def test_clip_options_are_in_the_parameters_and_the_numbers():
+    """LayerNorm before the blocks, no bias in the patch embedding, class token, QuickGELU."""
+    options = {"pre_norm": True, "patch_bias": False, "with_class": True, "activation": "quick_gelu"}
+    encoder, variables, images, run = make([], **options)
+    params = variables["params"]
+    assert "bias" not in params["patch_embed"] and "norm_pre" in params
+    assert params["position_template"].shape == (4, 32) and params["position_search"].shape == (13, 32)
+    token = encoder.apply(variables, 2, method="embed_class")
+    expected = params["class_token"] + params["position_search"][0]
+    np.testing.assert_allclose(token, np.broadcast_to(expected, (2, 1, 32)), atol=1e-6)
+    # Without blocks the two LayerNorms follow one another.
+    scaled = jax.tree.map(lambda x: x, variables)
+    scaled["params"]["norm_pre"]["bias"] = 5 * jnp.arange(32.0)
+    found = encoder.apply(scaled, *images, method=run).tokens
+    np.testing.assert_allclose(found[0, 0], (np.arange(32) - 15.5) / np.std(np.arange(32)), atol=0.1)
+
+
+def test_quick_gelu_is_clips():
+    x = jnp.linspace(-4, 4, 9)
+    quick, exact = ACTIVATIONS["quick_gelu"](x), ACTIVATIONS["gelu"](x)
+    np.testing.assert_allclose(quick, x / (1 + np.exp(-1.702 * x)), atol=1e-6)
+    assert 1e-3 < np.abs(quick - exact).max() < 0.03
+
+
+def test_sizes_have_the_published_parameter_counts():
+    # Published totals (86.6, 22.05, 5.72, 304.3 M) less classifier, class token and positions.
+    for name, millions in (("B", 85.65), ("S", 21.59), ("Ti", 5.49), ("L", 303.1)):
+        width, depth, heads = SIZES[name]
+        encoder = Encoder(
+            width, depth, heads, 16, (("search", (1, 1)),), (relation.ONE_STREAM,) * depth, scan_layers=True
+        )
+        tokens = jax.ShapeDtypeStruct((1, 8, width), jnp.float32)
+        shapes = jax.eval_shape(lambda k, x, e=encoder: e.init(k, x, (8,)), jax.random.key(0), tokens)
+        count = sum(x.size for x in jax.tree.leaves(shapes)) + 16 * 16 * 3 * width
+        assert abs(count / 1e6 - millions) < 0.02, (name, count)

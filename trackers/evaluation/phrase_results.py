@@ -1,0 +1,176 @@
+"""Results of tracking with words in the layout that the field's tools read, and their scores.
+
+    ROOT/VIDEO/PHRASE/gt.txt        the boxes that the phrase means (frame,id,x,y,w,h,1,1,1)
+    ROOT/VIDEO/PHRASE/predict.txt   the boxes that were found       (frame,id,x,y,w,h,confidence,-1,-1,-1)
+    ROOT/seqmap.txt                 a line VIDEO+PHRASE for each folder, without a heading
+
+This is what the TrackEval copy of TransRMOT (Wu et al., CVPR 2023) takes as both ground truth and trackers folder. The
+number that papers give for Refer-KITTI is COMBINED: boxes and matches of all phrases pooled. The mean over phrases is
+another number.
+"""
+
+import dataclasses
+import io
+import re
+import zipfile
+
+import numpy as np
+from etils import epath
+
+from trackers.errors import InputError
+from trackers.evaluation import hota, records, tables
+from trackers.io import mot_files
+
+TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
+LEGEND = """\
+COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: of the rows of the phrases.
+Means over the IoU thresholds 0.05 to 0.95, equal to TrackEval's on the same files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """parts: {(video, phrase folder): Hota}, in the order of the seqmap."""
+
+    parts: dict
+
+    @property
+    def combined(self):
+        """{field: float} of all phrases pooled."""
+        return hota.combine(list(self.parts.values())).values()
+
+    @property
+    def mean(self):
+        """{field: float}, means over phrases."""
+        rows = [part.values() for part in self.parts.values()]
+        return {field: float(np.mean([row[field] for row in rows])) for field in hota.FIELDS}
+
+
+def folder_name(phrase):
+    """A phrase as the name of its folder: words joined by "-", without characters that paths or seqmaps cannot hold."""
+    return re.sub(r"[^\w.,'()-]+", "-", phrase.strip()).strip("-.") or "phrase"
+
+
+def folder_names(phrases):
+    """[folder name] of phrases. Raises: InputError where two would share one."""
+    names = [folder_name(phrase) for phrase in phrases]
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            other = phrases[names.index(name)]
+            raise InputError(f"phrases {other!r} and {phrases[k]!r} would share the folder {name}: change or drop one")
+    return names
+
+
+def write(root, video, folder, found, truth=None):
+    """Writes one phrase's results; `truth` None leaves the ground truth out.
+
+    Args: root: path (gs:// too). video, folder: names. found, truth: Tracks.
+    """
+    place = epath.Path(root) / video / folder
+    mot_files.write(place / FOUND, found)
+    if truth is not None:
+        mot_files.write_truth(place / TRUTH, truth)
+
+
+def write_similarities(folder, tracks, phrases, similarities, **facts):
+    """Writes similarity.npz (frame, id, box, similarity (n, P), phrases, and the `facts`) and similarity.json:
+    {"phrases": [...], "tracks": {id: {frame: [P numbers, null where the box could not be judged]}}}."""
+    folder = epath.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    columns = {"frame": tracks.frames, "id": tracks.ids, "box": tracks.boxes, "similarity": similarities}
+    np.savez_compressed(packed, phrases=np.array(phrases, np.str_), **columns, **facts)
+    (folder / "similarity.npz").write_bytes(packed.getvalue())
+    by_track = {}
+    for number, frame, row in zip(tracks.ids.tolist(), tracks.frames.tolist(), similarities.tolist(), strict=True):
+        by_track.setdefault(number, {})[frame] = [round(value, 5) for value in row]
+    records.write_json(folder / "similarity.json", {"phrases": list(phrases), "tracks": by_track})
+
+
+def read_similarities(folder, run, count):
+    """The similarities (n, P) that write_similarities left with run=`run` for n = `count` boxes, or None."""
+    try:
+        with np.load(io.BytesIO((epath.Path(folder) / "similarity.npz").read_bytes())) as kept:
+            if str(kept["run"]) == run and len(kept["similarity"]) == count:
+                return kept["similarity"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        pass
+    return None
+
+
+def write_seqmap(root, pairs):
+    """Writes ROOT/seqmap.txt. pairs: [(video, phrase folder)]."""
+    (epath.Path(root) / SEQMAP).write_text("".join(f"{video}+{folder}\n" for video, folder in pairs))
+
+
+def score(root, seqmap=None):
+    """Scores of a results folder.
+
+    Args: root: path of the layout above. seqmap: path of the list of phrases; ROOT/seqmap.txt, or all folders that have
+      a gt.txt where there is none.
+
+    Raises: InputError for a missing folder or file, naming it.
+    """
+    root = epath.Path(root)
+    if not root.is_dir():
+        raise InputError(f"results {root}: no such folder; expected VIDEO/PHRASE/{{{TRUTH},{FOUND}}}")
+    parts = {}
+    for video, folder in _listed(root, seqmap):
+        place = root / video / folder
+        for name in (TRUTH, FOUND):
+            if not (place / name).exists():
+                raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
+        parts[video, folder] = hota.score(mot_files.read(place / TRUTH), mot_files.read(place / FOUND))
+    return Scores(parts)
+
+
+def _listed(root, seqmap):
+    path = epath.Path(seqmap) if seqmap else root / SEQMAP
+    if seqmap or path.exists():
+        if not path.exists():
+            raise InputError(f"seqmap {path} does not exist: give a file of lines VIDEO+PHRASE")
+        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        pairs = [line.split("+", 1) for line in lines if line != "name"]
+        wrong = next((pair[0] for pair in pairs if len(pair) != 2), None)
+        if wrong is not None:
+            raise InputError(f"seqmap {path}: line {wrong!r} is not VIDEO+PHRASE")
+    else:
+        pairs = sorted((file.parent.parent.name, file.parent.name) for file in root.glob(f"*/*/{TRUTH}"))
+    if not pairs:
+        raise InputError(f"results {root} hold no phrase: expected VIDEO/PHRASE/{{{TRUTH},{FOUND}}}")
+    return [tuple(pair) for pair in pairs]
+
+
+def table(name, scores):
+    """The paper's table: one row with COMBINED in per cent, and the mean over phrases below it. name: of the method."""
+    rows = [[name, *_cells(scores.combined)], ["mean over phrases", *_cells(scores.mean)]]
+    return tables.markdown(["method", *hota.FIELDS], rows)
+
+
+def phrase_table(scores):
+    """One row a phrase, in per cent, with its boxes in the ground truth and in the result."""
+    rows = []
+    for (video, folder), part in scores.parts.items():
+        counts = [str(int(part.tp[0] + part.fn[0])), str(int(part.tp[0] + part.fp[0]))]
+        rows.append([f"{video} {folder}", *counts, *_cells(part.values())])
+    return tables.markdown(["phrase", "meant", "found", *hota.FIELDS], rows)
+
+
+def _cells(values):
+    return [f"{100 * values[field]:.2f}" for field in hota.FIELDS]
+
+
+def report(name, scores):
+    """Text with both tables; `name` is the method's."""
+    count = len(scores.parts)
+    head = f"{count} phrases in {len({video for video, _ in scores.parts})} videos, in per cent"
+    return "\n\n".join([head, table(name, scores), phrase_table(scores), LEGEND])
+
+
+def write_report(out, text, scores, **facts):
+    """Writes OUT/table.md and OUT/results.json: fractions, per phrase, combined and mean, with `facts` beside them."""
+    out = epath.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(text + "\n")
+    phrases = {"+".join(pair): part.values() for pair, part in scores.parts.items()}
+    found = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": phrases}
+    records.write_json(out / "results.json", {**facts, "units": "fractions", **found})

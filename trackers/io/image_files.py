@@ -1,0 +1,96 @@
+"""Images from files, (H, W, 3) uint8 RGB, alone or as the frames of a sequence."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trackers.errors import InputError
+
+_JPEG_START, _JPEG_END, _PNG_START, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG", b"IEND"
+# JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
+_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
+_START_OF_SCAN = 0xDA
+
+
+def read_image(path):
+    """Decodes an image file as OpenCV does: (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Args:
+      path: str or path object (pathlib, etils.epath).
+
+    Raises: InputError naming the file where it is missing, empty, no image, or cut short. (Decoders fill the missing
+      part of a cut JPEG with grey and say nothing, so its end is looked for here.)
+    """
+    path = path if hasattr(path, "read_bytes") else Path(path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"image {path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"image {path} cannot be read: {error.strerror or error}") from None
+    if is_cut_short(data):
+        raise InputError(f"image {path} is cut short ({len(data)} bytes): copy it again")
+    import cv2
+
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def is_cut_short(data):
+    """Whether the bytes of an image file end before the image does: empty, or a JPEG or PNG without its end marker."""
+    if data.startswith(_JPEG_START):
+        scan = _first_scan(data)
+        # In a scan 0xFF is followed by a byte that says otherwise, so the end marker cannot occur by chance.
+        return scan is None or data.find(_JPEG_END, scan) < 0
+    if data.startswith(_PNG_START):
+        return data.rfind(_PNG_END) < 0
+    return not data
+
+
+def _first_scan(data):
+    """Offset of a JPEG's first start-of-scan marker, None where there is none.
+
+    The segments before it are stepped over by their lengths: a thumbnail among them has an end marker of its own.
+    """
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == _START_OF_SCAN:
+            return position
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _BARE_MARKERS:
+            position += 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The frames of image files. Iterating raises InputError as read_image does.
+
+    paths: list-like, in order. rate: frames per second to play them at.
+    """
+
+    paths: Sequence
+    rate: float = 25.0
+
+    def __post_init__(self):
+        if not len(self.paths):
+            raise InputError("no images to read")
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __iter__(self):
+        return map(read_image, self.paths)

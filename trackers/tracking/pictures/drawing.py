@@ -1,0 +1,193 @@
+"""Results drawn on RGB frames, one by one or as a video."""
+
+import numpy as np
+from etils import epath
+
+from trackers.errors import InputError
+from trackers.io import video_files
+
+BOX_COLOR = (255, 196, 0)
+TRUTH_COLOR = (64, 224, 112)
+_TEXT_COLOR = (16, 16, 16)
+_OUTLINE_COLOR = (24, 24, 24)
+_WINDOW_COLOR = (235, 235, 235)
+# Category of search-only tokens in Prediction.division, and the brightness they are shown at.
+_SEARCH_ONLY, _SHADE = 1, 0.4
+# Small frames are enlarged by a whole factor to at least this height, so that lines and letters look the same on all.
+_SMALLEST_SIDE = 480
+# Fractional bits of the coordinates that OpenCV takes.
+_SHIFT = 4
+
+
+def annotate(frame, box=None, score=None, number=None, truth=None, division=None, window=None):
+    """The frame with what a tracker says of it.
+
+    Args:
+      frame: (H, W, 3) uint8 RGB, left as it is.
+      box: (4,) x, y, w, h in pixels, or None.
+      score: written at the box; None or NaN: not written.
+      number: of the frame, written in the corner, or None.
+      truth: (4,) ground truth x, y, w, h in pixels, in another color, or None (NaN or without area: not drawn).
+      division: (rows, columns) int category of each search token, 1 = search only, or None: search-only tokens are
+        darkened within the search window (as in GRM's Fig. 3).
+      window: (3,) x1, y1, side of the search crop in pixels, needed with `division`.
+
+    Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small.
+    """
+    import cv2
+
+    image = frame if division is None else shade_search_only(frame, division, window)
+    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    if scale > 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    elif image is frame:
+        image = frame.copy()
+    width = max(2, round(min(image.shape[:2]) / 240))
+    if division is not None:
+        x1, y1, side = (float(v) for v in window)
+        _rectangle(image, (x1, y1, side, side), scale, _WINDOW_COLOR, max(1, width // 2))
+    if _drawable(truth):
+        _rectangle(image, truth, scale, TRUTH_COLOR, width)
+    if _drawable(box):
+        _rectangle(image, box, scale, BOX_COLOR, width)
+        if score is not None and np.isfinite(score):
+            _label_box(image, f"{float(score):.2f}", np.asarray(box, float) * scale, width)
+    if number is not None:
+        _label(image, f"frame {number}", (2 * width, 2 * width), (245, 245, 245))
+    return image
+
+
+def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
+    """The frame with the boxes that a phrase means.
+
+    Args:
+      frame: (H, W, 3) uint8 RGB, left as it is.
+      boxes: (n, 4) x, y, w, h in pixels; those not finite or without area are not drawn.
+      labels: n texts written at the boxes, or None. phrase: written in the corner, or None.
+      number: of the frame, written before the phrase, or None.
+
+    Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small. Letters that the font lacks become "?".
+    """
+    import cv2
+
+    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    image = frame.copy()
+    if scale > 1:
+        image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    width = max(2, round(min(image.shape[:2]) / 240))
+    for k, box in enumerate(boxes):
+        if _drawable(box):
+            _rectangle(image, box, scale, BOX_COLOR, width)
+            if labels is not None:
+                _label_box(image, labels[k], np.asarray(box, float) * scale, width)
+    words = [*([] if number is None else [f"frame {number}"]), *([] if phrase is None else [phrase])]
+    if words:
+        text = ": ".join(words).encode("ascii", "replace").decode()
+        while len(text) > 4 and _label_size(image, text)[0] > image.shape[1] - 4 * width:
+            text = text[:-4] + "..."
+        _label(image, text, (2 * width, 2 * width), (245, 245, 245))
+    return image
+
+
+def shade_search_only(frame, division, window):
+    """A copy of the frame whose search-only tokens are darkened; arguments as of annotate."""
+    division = np.asarray(division)
+    x1, y1, side = (int(v) for v in window)
+
+    def span(first, extent, cells):
+        """Pixels of the frame inside the window along one axis, and the token each of them lies in."""
+        pixels = np.arange(max(first, 0), min(first + side, extent))
+        return pixels, (pixels - first) * cells // side
+
+    rows, row_tokens = span(y1, frame.shape[0], division.shape[0])
+    columns, column_tokens = span(x1, frame.shape[1], division.shape[1])
+    shaded = frame.copy()
+    if len(rows) and len(columns):
+        inside = shaded[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        dark = (division == _SEARCH_ONLY)[row_tokens[:, None], column_tokens]
+        inside[dark] = (inside[dark] * _SHADE).astype(np.uint8)
+    return shaded
+
+
+def _drawable(box):
+    return box is not None and bool(np.all(np.isfinite(box)) and box[2] > 0 and box[3] > 0)
+
+
+def _rectangle(image, box, scale, color, width):
+    import cv2
+
+    x, y, w, h = np.asarray(box, float) * scale
+    # The far corner's pixel is the last one that the box covers.
+    corners = [tuple(int(round(v * 2**_SHIFT)) for v in corner) for corner in ((x, y), (x + w - 1, y + h - 1))]
+    for line, shown in ((width + 2, _OUTLINE_COLOR), (width, color)):
+        cv2.rectangle(image, *corners, shown, line, cv2.LINE_AA, _SHIFT)
+
+
+def _font(image):
+    """Scale and thickness of letters: about 1/28 of the frame's smaller side high."""
+    scale = min(image.shape[:2]) / 28 / 22
+    return scale, max(1, round(1.6 * scale))
+
+
+def _label_size(image, text):
+    import cv2
+
+    scale, thickness = _font(image)
+    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    pad = max(3, height // 3)
+    return width + 2 * pad, height + baseline + pad, pad
+
+
+def _label_box(image, text, box, line):
+    """Writes above the box, or inside its upper edge where there is no room."""
+    width, height, _ = _label_size(image, text)
+    x, y = box[0] - line / 2, box[1] - line / 2 - height
+    if y < 0:
+        y = box[1] + line
+    x = min(max(0, x), image.shape[1] - width)
+    _label(image, text, (round(x), round(min(max(0, y), image.shape[0] - height))), BOX_COLOR)
+
+
+def _label(image, text, corner, color):
+    import cv2
+
+    width, height, pad = _label_size(image, text)
+    scale, thickness = _font(image)
+    x, y = corner
+    cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), color, cv2.FILLED)
+    (_, letter_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    origin = (x + pad, y + (height + letter_height) // 2)
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT_COLOR, thickness, cv2.LINE_AA)
+
+
+def write_filmstrip(path, rows, side=320):
+    """Writes pictures side by side as a PNG, a row a video.
+
+    Args:
+      path: of the file. rows: list of lists of (H, W, 3) uint8 RGB frames, equally many in each.
+      side: pixels of a picture's width; its height is that of the first picture's shape.
+
+    Raises: InputError where the file cannot be written.
+    """
+    import cv2
+
+    height, width = rows[0][0].shape[:2]
+    size = (side, round(side * height / width))
+    strip = np.vstack([np.hstack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
+    try:
+        epath.Path(path).write_bytes(cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_tracks(path, frames, tracks, phrase=None, first_frame=1):
+    """Writes a video of boxes with their ids.
+
+    Args: path: of the MP4. frames: Images, Video or an iterable of frames. tracks: mot_files.Tracks.
+      phrase: as in annotate_tracks. first_frame: number that the tracks give to the first frame.
+    """
+    with video_files.VideoWriter(path, getattr(frames, "rate", 25.0)) as writer:
+        for number, frame in enumerate(frames, start=first_frame):
+            rows = tracks.frames == number
+            labels = [str(number) for number in tracks.ids[rows]]
+            writer.write(annotate_tracks(frame, tracks.boxes[rows], labels, phrase, number))
