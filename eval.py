@@ -28,7 +28,7 @@ from etils import epath
 import trackers
 from data_pipelines import phrase_annotations as referring_sets
 from data_pipelines import sources, wording
-from trackers import errors, shipped
+from trackers import errors, weights
 from trackers.evaluation import baselines, benchmark, plots, records, tables
 from trackers.evaluation import phrase_results as phrase_results
 from trackers.io import image_files, mot_files, video_files
@@ -36,7 +36,7 @@ from trackers.tracking import single_object, with_words
 from trackers.tracking.pictures import drawing
 
 FLAGS = flags.FLAGS
-shipped.define_flags()
+weights.define_flags()
 flags.DEFINE_string(
     "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
 )
@@ -81,7 +81,7 @@ def _evaluate_tracker(config, out):
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
     tracker = single_object.Tracker(model, single_object.for_benchmark(config.tracking, name))
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
@@ -121,7 +121,7 @@ def _evaluate_words(config, out):
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = _chosen(list(videos), FLAGS.sequences)
     referrer = with_words.Referrer(trackers.build(config.model), config.tracking)
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
     given = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **given}
     pairs = []

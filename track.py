@@ -31,14 +31,14 @@ from etils import epath
 
 import trackers
 from data_pipelines import annotations, wording
-from trackers import errors, shipped
+from trackers import errors, weights
 from trackers.evaluation import phrase_results as phrase_results
 from trackers.io import image_files, mot_files, video_files
 from trackers.tracking import single_object, smoothing, with_words
 from trackers.tracking.pictures import attention, drawing, prediction_tokens
 
 FLAGS = flags.FLAGS
-shipped.define_flags()
+weights.define_flags()
 flags.DEFINE_string("video", None, "Video file to track in.")
 flags.DEFINE_string("images", None, "Folder of images to track in, in natural order of names; instead of --video.")
 flags.DEFINE_string("box", None, "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner.")
@@ -68,7 +68,7 @@ def _track_object(config, out):
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
     wanted = _parse_frames(FLAGS.attention)
     tracker = single_object.Tracker(model, config.tracking)
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     _make_folder(out)
     with contextlib.ExitStack() as stack:
@@ -101,7 +101,7 @@ def _track_words(config, out):
     texts = [wording.sentence(phrase) for phrase in phrases]
     tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
     referrer = with_words.Referrer(trackers.build(config.model), config.tracking)
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     _make_folder(out)
     name = phrase_results.folder_name(Path(FLAGS.video or FLAGS.images).resolve().stem)
@@ -150,7 +150,7 @@ def _calibration(config, texts):
 def _smooth(config, out):
     tracks = mot_files.read(_needed("tracks"))
     model = trackers.build(config.model)
-    variables = shipped.load(FLAGS.checkpoint, config.model)
+    variables = weights.load(FLAGS.checkpoint, config.model)
     _make_folder(out)
     smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
     mot_files.write(_replace(out / "tracks.txt"), smoothed)

@@ -27,14 +27,13 @@ from etils import epath
 import trackers
 from data_pipelines import sources
 from experiments import judging
-from trackers import errors, shipped
+from trackers import errors, weights
 from trackers.evaluation import baselines, benchmark, plots, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
-from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
-shipped.define_flags()
+weights.define_flags()
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.", required=True)
 flags.DEFINE_list("baselines", list(baselines.NAMES), f"To compare with, of {', '.join(baselines.NAMES)}.")
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged.")
@@ -61,7 +60,7 @@ def main(argv):
 
 def _table(tracker, sequences, read):
     """One row a tracker, then AO sequence by sequence."""
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, FLAGS.config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, FLAGS.config.model))
     runners = {FLAGS.config.model.name: benchmark.Runner(tracker, variables, read)}
     for name in FLAGS.baselines:
         runners[name] = benchmark.Runner(baselines.build(name), None, read, compiled=False)
@@ -81,8 +80,8 @@ def _curve(tracker, sequences, read):
     for name in FLAGS.baselines:
         runner = benchmark.Runner(baselines.build(name), None, read, compiled=False)
         levels[f"AO of {name}"] = _judge(runner, sequences, name)[0][:, 0].mean()
-    for folder in reversed(checkpoints.step_folders(epath.Path(FLAGS.workdir).resolve())):
-        variables = jax.device_put(checkpoints.load_variables(folder, FLAGS.config.model))
+    for folder in reversed(weights.step_folders(epath.Path(FLAGS.workdir).resolve())):
+        variables = jax.device_put(weights.load(folder, FLAGS.config.model))
         numbers, _ = _judge(benchmark.Runner(tracker, variables, read), sequences, f"step {folder.name}")
         mean = numbers.mean(axis=0)
         found.append({"step": int(folder.name), **dict(zip(judging.HEADS, mean.tolist(), strict=True))})

@@ -121,6 +121,8 @@ def _full():
     c.calibration.tau = 100.0
 
     c.data = ml_collections.ConfigDict()
+    # Module of data_pipelines that makes the batches.
+    c.data.name = "clips"
     # How often each source is drawn from, relative to the others; 0 = unused.
     c.data.ratio = ml_collections.ConfigDict({"refer_kitti": 1.0, "refer_dance": 0.0, "synthetic_referring": 0.0})
     # Folders of the data sets in their published layouts.

@@ -52,6 +52,8 @@ def get_config(variant="mot"):
     c.objective.surprise_weight = 0.001
 
     c.data = ml_collections.ConfigDict()
+    # Module of data_pipelines that makes the batches.
+    c.data.name = "trajectories"
     c.data.trajectories = ml_collections.ConfigDict()
     # Folder of VIDEO/gt/gt.txt; "" makes tracks.
     c.data.trajectories.mot = ""

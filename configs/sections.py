@@ -60,6 +60,8 @@ def run():
 def pairs():
     """The data section of the trackers of one object: pairs of crops."""
     data = ml_collections.ConfigDict()
+    # Module of data_pipelines that makes the batches.
+    data.name = "pairs"
     # How often each source is drawn from, relative to the others; 0 = unused.
     data.ratio = ml_collections.ConfigDict(
         {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "shards": 0.0, "synthetic": 0.0}

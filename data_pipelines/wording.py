@@ -11,7 +11,6 @@ from data_pipelines import loader, phrase_annotations, sources
 from trackers import errors
 from trackers.io import mot_files
 from trackers.tracking import calibration
-from trackers.training import checkpoints
 
 
 def tokens(config, texts):
@@ -71,7 +70,7 @@ def calibration_shift(config, weights, videos, texts):
     """
     chosen = config.calibration
     encoder = trackers.build(chosen.model)
-    variables = checkpoints.load_variables(weights, chosen.model)
+    variables = weights.load(weights, chosen.model)
     shares = frequencies(videos)
     names = [name for name in loader.REFERRING if config.data.ratio.get(name, 0)]
     tokenizer = loader.open_tokenizer(config, names)

@@ -17,8 +17,8 @@ import trackers
 from configs import ikun
 from data_pipelines import loader
 from data_pipelines.procedural.people import cast
+from trackers import weights
 from trackers.ops import crops
-from trackers.training import checkpoints
 
 
 def ranked(scores, target):
@@ -82,7 +82,7 @@ def main():
     config = ikun.get_config("tiny").copy_and_resolve_references()
     config.model.fusion, config.seed = args.fusion, args.seed
     model = trackers.build(config.model)
-    variables = checkpoints.load_variables(args.checkpoint, config.model)
+    variables = weights.load(args.checkpoint, config.model)
     scores, wrong, target, phrases = scores_of(model, variables, config, args.clips)
     print(f"{'':12s} pairs  accuracy   F1    AUC   wrong clip: accuracy   F1")
     for name, sentences in groups().items():

@@ -20,11 +20,10 @@ import trackers
 from configs import grm
 from data_pipelines import sources
 from experiments import judging, short_runs
-from trackers import errors
+from trackers import errors, weights
 from trackers.evaluation import benchmark, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
-from trackers.training import checkpoints
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
@@ -67,7 +66,7 @@ def _one(folder, division, seed, sequences, read):
     numbers = short_runs.run(folder, config, seed, FLAGS.steps)
     if sequences:
         tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
-        variables = jax.device_put(checkpoints.load_variables(folder, config.model))
+        variables = jax.device_put(weights.load(folder, config.model))
         runner = benchmark.Runner(tracker, variables, read)
         numbers["AO"] = judging.judge(runner, sequences, str(folder))[0][:, 0].mean()
     return numbers

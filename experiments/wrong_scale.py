@@ -18,13 +18,13 @@ from absl import flags
 import trackers
 from data_pipelines import sources
 from experiments import judging
-from trackers import errors, shipped
+from trackers import errors, weights
 from trackers.evaluation import tables
 from trackers.io import image_files
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
-shipped.define_flags()
+weights.define_flags()
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.", required=True)
 flags.DEFINE_list("scales", ["0.5", "0.7", "1", "1.4", "2"], "Sides of the last box over the true ones.")
 flags.DEFINE_integer("frames", 8, "Frames of each sequence, evenly spread.", lower_bound=1)
@@ -34,7 +34,7 @@ def main(argv):
     del argv
     scales = [_scale(text) for text in FLAGS.scales]
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1]
-    variables = jax.device_put(shipped.load(FLAGS.checkpoint, FLAGS.config.model))
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, FLAGS.config.model))
     settings = {**dict(FLAGS.config.tracking.items()), "size_update": 1.0}
     tracker = single_object.Tracker(trackers.build(FLAGS.config.model), settings)
     rows = []

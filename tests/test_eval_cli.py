@@ -14,7 +14,7 @@ import pytest
 
 import trackers
 from configs import grm
-from trackers.training import checkpoints
+from trackers import weights
 
 cv2 = pytest.importorskip("cv2")
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory):
     config = grm.get_config("tiny")
     model = trackers.build(config.model)
     folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoints.save_variables(folder, jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0)), config.model)
+    weights.save(folder, jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0)), config.model)
     return folder
 
 

@@ -12,7 +12,7 @@ import pytest
 import trackers
 from configs import grm
 from data_pipelines.procedural import video
-from trackers import shipped
+from trackers import weights
 from trackers.errors import UsageError
 from trackers.evaluation import scores
 from trackers.tracking import single_object
@@ -23,7 +23,7 @@ LENGTH = 20
 
 def test_it_follows_a_target_far_better_than_a_box_that_stays():
     config = grm.get_config("t128")
-    variables = shipped.load(None, config.model)
+    variables = weights.load(None, config.model)
     tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
     how = video.SyntheticConfig.from_config(grm.get_config("demo"))
     found, still = [], []
@@ -37,7 +37,7 @@ def test_it_follows_a_target_far_better_than_a_box_that_stays():
 
 def test_another_model_needs_its_own_checkpoint():
     with pytest.raises(UsageError, match="--checkpoint is needed.*model\."):
-        shipped.load(None, grm.get_config("b256").model)
+        weights.load(None, grm.get_config("b256").model)
 
 
 def test_it_is_small():

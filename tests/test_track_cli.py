@@ -12,8 +12,8 @@ import pytest
 
 import trackers
 from configs import grm
+from trackers import weights
 from trackers.io import video_files
-from trackers.training import checkpoints
 
 cv2 = pytest.importorskip("cv2")
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory):
     model = trackers.build(config.model)
     folder = tmp_path_factory.mktemp("checkpoint")
     variables = jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0))
-    checkpoints.save_variables(folder, variables, config.model)
+    weights.save(folder, variables, config.model)
     return folder
 
 

@@ -14,10 +14,10 @@ import trackers
 from configs import ikun, neural_kalman
 from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
+from trackers import weights
 from trackers.errors import InputError, UsageError
 from trackers.evaluation import phrase_results as phrase_results
 from trackers.io import mot_files, video_files
-from trackers.training import checkpoints
 
 pytest.importorskip("tokenizers")
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
 def _checkpoint(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("checkpoint")
     model = trackers.build(config.model)
-    checkpoints.save_variables(folder, trackers.init(model, jax.random.key(0)), config.model)
+    weights.save(folder, trackers.init(model, jax.random.key(0)), config.model)
     return folder
 
 
@@ -174,7 +174,7 @@ def test_frequencies_and_calibration(dataset, tmp_path):
     with config.unlocked():
         config.calibration.model.update({"transformer": small, "features": 32, "scan_layers": False})
     model = trackers.build(config.calibration.model)
-    checkpoints.save_variables(tmp_path, trackers.init(model, jax.random.key(0)), config.calibration.model)
+    weights.save(tmp_path, trackers.init(model, jax.random.key(0)), config.calibration.model)
     known = max(shares, key=shares.get)
     shift = wording.calibration_shift(config, tmp_path, videos, [known, "person moving left"])
     assert shift.shape == (2,) and np.isfinite(shift).all()

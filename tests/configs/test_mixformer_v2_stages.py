@@ -6,9 +6,9 @@ import trackers
 from configs import mixformer_v2
 from configs.mixformer_v2_stages import STAGES
 from tests.recipes import random_variables
-from trackers import objectives
+from trackers import objectives, weights
 from trackers.tracking.single_object import Tracker, for_benchmark
-from trackers.training import checkpoints, freezing, initial
+from trackers.training import freezing, initial
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -44,7 +44,7 @@ def test_every_stage_describes_a_run(stage):
 def test_the_tiny_student_starts_with_the_encoder_of_its_teacher(tmp_path):
     config = mixformer_v2.get_config("tiny_stage1")
     teacher = random_variables(trackers.build(config.teacher.model))
-    checkpoints.save_variables(str(tmp_path), teacher, config.teacher.model)
+    weights.save(str(tmp_path), teacher, config.teacher.model)
     with config.unlocked():
         config.init.checkpoint = str(tmp_path)
     started = initial.variables(config.model, config.init, jax.random.key(0))

@@ -8,11 +8,11 @@ import pytest
 
 import trackers
 from configs import ikun
-from trackers import convert
+from trackers import convert, weights
 from trackers.convert import clip
 from trackers.errors import InputError
 from trackers.nn import stacking
-from trackers.training import checkpoints, freezing, sharding
+from trackers.training import freezing, sharding
 
 TINY = {
     "name": "ikun",
@@ -94,9 +94,9 @@ def test_two_designs_with_the_same_keys_are_told_apart_by_what_was_trained():
 
 def test_our_checkpoint_of_another_design_names_what_differs(tmp_path):
     variables, _ = published(TINY | {"fusion": "cross_correlation"})
-    checkpoints.save_variables(tmp_path, variables, TINY)
+    weights.save(tmp_path, variables, TINY)
     with pytest.raises(InputError, match="of another model or size; unexpected: .*knowledge/mix/kernel"):
-        checkpoints.load_variables(tmp_path, TINY | {"fusion": "text_first_modulation"})
+        weights.load(tmp_path, TINY | {"fusion": "text_first_modulation"})
 
 
 def test_clip_alone_fills_the_encoders():

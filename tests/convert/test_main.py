@@ -9,9 +9,8 @@ import pytest
 
 from configs import grm
 from tests import recipes
-from trackers import convert
+from trackers import convert, weights
 from trackers.nn import stacking
-from trackers.training import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,14 +29,14 @@ def published(tmp_path_factory):
     return path
 
 
-def test_writes_what_load_variables_reads(published, tmp_path):
+def test_writes_what_weights_are_loaded_from(published, tmp_path):
     process = command("--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--out={tmp_path / 'out'}")
     out, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
     counts = {line.split("  ")[0]: int(line.split()[-1].replace(",", "")) for line in out.splitlines()[:-1]}
     config = grm.get_config("tiny").model
     want = convert.to_variables(convert.read_checkpoint(published), config)
-    got = checkpoints.load_variables(tmp_path / "out", config)
+    got = weights.load(tmp_path / "out", config)
     a, b = map(stacking.flatten, (got, want))
     assert set(a) == set(b)
     for path in b:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 import trackers
 from tests.training import support
+from trackers import weights
 from trackers.errors import InputError
 from trackers.training import checkpoints, sharding, state
 
@@ -130,49 +132,58 @@ def test_workdir_of_another_model_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("inner", ["", "checkpoints", "checkpoints/2"])
-def test_load_variables_from_a_run(run, tmp_path, inner):
+def test_load_from_a_run(run, tmp_path, inner):
     config, made, _, _ = run
     _save(config, tmp_path, made, (1, 2))
-    loaded = checkpoints.load_variables(tmp_path / inner, config.model)
+    loaded = weights.load(tmp_path / inner, config.model)
     assert not support.leaves_equal(loaded, state.evaluation_variables(made))
-    plain = checkpoints.load_variables(str(tmp_path / inner), config.model, prefer_ema=False)
+    plain = weights.load(str(tmp_path / inner), config.model, prefer_ema=False)
     assert not support.leaves_equal(plain["params"], made.params)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loaded))
 
 
-def test_load_variables_skips_a_broken_checkpoint(run, tmp_path, capsys):
+def test_load_skips_a_broken_checkpoint(run, tmp_path, capsys):
     config, made, _, _ = run
     _save(config, tmp_path, made, (1, 2))
     _damage(tmp_path / "checkpoints" / "2")
-    loaded = checkpoints.load_variables(tmp_path, config.model)
+    loaded = weights.load(tmp_path, config.model)
     assert not support.leaves_equal(loaded, state.evaluation_variables(made))
     assert "checkpoints/2 is broken" in capsys.readouterr().out
 
 
-def test_save_variables_round_trip_and_refusals(run, tmp_path):
-    config, made, _, target = run
+def test_save_round_trip_and_refusals(run, tmp_path):
+    config, made, _, _ = run
     variables = {"params": made.params, "batch_stats": made.batch_stats}
-    checkpoints.save_variables(tmp_path / "out", variables, config.model)
-    assert not support.leaves_equal(checkpoints.load_variables(tmp_path / "out", config.model), variables)
-    with pytest.raises(InputError, match="already holds checkpoints"):
-        checkpoints.save_variables(tmp_path / "out", variables, config.model)
+    weights.save(tmp_path / "out", variables, config.model)
+    assert not support.leaves_equal(weights.load(tmp_path / "out", config.model), variables)
+    with pytest.raises(InputError, match="already holds weights.safetensors"):
+        weights.save(tmp_path / "out", variables, config.model)
     other = support.small_config().model
     other.width, other.depth = 64, 3
     with pytest.raises(InputError) as caught:
-        checkpoints.load_variables(tmp_path / "out", other)
+        weights.load(tmp_path / "out", other)
     assert "missing: params/encoder/block_2/" in str(caught.value)
     assert "params/encoder/block_0/attention/out/bias (32,) (64,)" in str(caught.value)
     assert "\n" not in str(caught.value)
-    with checkpoints.Checkpoints(tmp_path / "out", config) as saved, pytest.raises(InputError, match="variables only"):
+    with pytest.raises(InputError, match="variables only.*--config.init.checkpoint="):
+        checkpoints.claim_workdir(tmp_path / "out", config)
+
+
+def test_a_checkpoint_without_optimizer_is_not_resumed_and_not_set_aside(run, tmp_path):
+    config, made, _, target = run
+    _save(config, tmp_path, made, (1,))
+    shutil.rmtree(tmp_path / "checkpoints" / "1" / "optimizer")
+    with checkpoints.Checkpoints(tmp_path, config) as saved, pytest.raises(InputError, match="variables only"):
         saved.restore(target)
+    assert (tmp_path / "checkpoints" / "1").exists()
 
 
-def test_load_variables_names_what_is_missing(tmp_path):
+def test_load_names_what_is_missing(tmp_path):
     model = support.small_config().model
     with pytest.raises(InputError, match="does not exist"):
-        checkpoints.load_variables(tmp_path / "nowhere", model)
+        weights.load(tmp_path / "nowhere", model)
     with pytest.raises(InputError, match="holds no checkpoints"):
-        checkpoints.load_variables(tmp_path, model)
+        weights.load(tmp_path, model)
 
 
 def test_stacked_and_unstacked_layers_load_into_each_other(tmp_path):
@@ -180,9 +191,9 @@ def test_stacked_and_unstacked_layers_load_into_each_other(tmp_path):
     single.depth = stacked.depth = 4
     stacked.scan_layers = True
     variables = support.filled(trackers.build(single))
-    checkpoints.save_variables(tmp_path / "single", variables, single)
-    together = checkpoints.load_variables(tmp_path / "single", stacked)
+    weights.save(tmp_path / "single", variables, single)
+    together = weights.load(tmp_path / "single", stacked)
     kernel = together["params"]["encoder"]["blocks_1_3"]["mlp"]["fc1"]["kernel"]
     np.testing.assert_array_equal(kernel[1], variables["params"]["encoder"]["block_2"]["mlp"]["fc1"]["kernel"])
-    checkpoints.save_variables(tmp_path / "stacked", together, stacked)
-    assert not support.leaves_equal(checkpoints.load_variables(tmp_path / "stacked", single), variables)
+    weights.save(tmp_path / "stacked", together, stacked)
+    assert not support.leaves_equal(weights.load(tmp_path / "stacked", single), variables)

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 import trackers
 import train
 from tests.training import support
+from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
-from trackers.training import checkpoints
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
@@ -40,7 +40,7 @@ def config(tmp_path_factory):
     for name, factor in (("teacher", 0.9), ("init", 1.0)):
         made[name].checkpoint = str(tmp_path_factory.mktemp(name))
         scaled = jax.tree.map(lambda leaf, factor=factor: factor * leaf, variables)
-        checkpoints.save_variables(made[name].checkpoint, scaled, made.model)
+        weights.save(made[name].checkpoint, scaled, made.model)
     return made
 
 
@@ -51,7 +51,7 @@ def _run(config, workdir, max_steps=None):
 
 
 def _leaves(path, config):
-    return stacking.flatten(checkpoints.load_variables(path, config.model))
+    return stacking.flatten(weights.load(path, config.model))
 
 
 def test_a_distilled_run_resumes_and_leaves_frozen_layers_as_they_were(config, tmp_path):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import trackers
+from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
 from trackers.nn.encoder import Mlp
-from trackers.training import checkpoints, initial
+from trackers.training import initial
 
 CONFIG = {
     "name": "mixformer_v2", "width": 16, "depth": 6, "heads": 2, "template_size": 16, "search_size": 32,
@@ -51,7 +52,7 @@ def test_narrower_mlps_keep_the_strongest_units():
 
 def test_checkpoint_of_a_deeper_model_and_a_new_score_head(tmp_path):
     source = _variables()
-    checkpoints.save_variables(tmp_path, source, CONFIG)
+    weights.save(tmp_path, source, CONFIG)
     init = {"checkpoint": str(tmp_path), "source": {"depth": 6, "score_head": False}, "layers": (0, 3)}
     config = CONFIG | {"depth": 2, "score_head": True}
     made = initial.variables(config, init | {"fresh": ("params/score/",)}, jax.random.key(0))
@@ -68,6 +69,6 @@ def test_checkpoint_of_a_deeper_model_and_a_new_score_head(tmp_path):
 
 def test_plain_start_is_the_checkpoint(tmp_path):
     source = _variables()
-    checkpoints.save_variables(tmp_path, source, CONFIG)
+    weights.save(tmp_path, source, CONFIG)
     made = initial.variables(CONFIG, {"checkpoint": str(tmp_path)}, jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, made, source)

@@ -17,6 +17,7 @@ import pytest
 import trackers
 import train
 from tests.training import support
+from trackers import weights
 from trackers.errors import InputError
 from trackers.training import checkpoints, chips, sharding, state
 
@@ -33,7 +34,7 @@ def config(tmp_path_factory):
     """A small run that starts from given weights, so that no test waits for the initializers to compile."""
     made = support.small_config(ema_decay=0.9, debug_batch_hash=True, learning_rate=1e-2, warmup_epochs=0.5)
     made.init.checkpoint = str(tmp_path_factory.mktemp("weights"))
-    checkpoints.save_variables(made.init.checkpoint, support.filled(trackers.build(made.model)), made.model)
+    weights.save(made.init.checkpoint, support.filled(trackers.build(made.model)), made.model)
     return made
 
 

@@ -7,7 +7,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from trackers import errors
+from trackers import errors, weights
 from trackers.nn import stacking
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
@@ -20,7 +20,6 @@ flags.mark_flags_as_required(["config", "checkpoint", "out"])
 
 def main(_):
     """Reads, converts, writes, and says how many numbers went where."""
-    from trackers.training import checkpoints
 
     out = epath.Path(_OUT.value)
     if out.exists() and not out.is_dir():
@@ -28,8 +27,8 @@ def main(_):
     if out.exists() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
     config_model = _CONFIG.value.model
-    variables = checkpoints.load_variables(_CHECKPOINT.value, config_model)
-    checkpoints.save_variables(out, variables, config_model)
+    variables = weights.load(_CHECKPOINT.value, config_model)
+    weights.save(out, variables, config_model)
     for part, count in _counts(variables).items():
         print(f"{part:24}{count:>14,}")
     print(f"wrote {out}")

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 import trackers
+from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
-from trackers.training import checkpoints
 
 _BLOCK = re.compile(r"/block_(\d+)/")
 
@@ -25,13 +25,13 @@ def variables(config_model, init, rng):
         fresh (optional): regexes of the parameters that are drawn anew, be they in the checkpoint or not.
       rng: jax key, for what is drawn.
 
-    Raises: InputError as checkpoints.load_variables; for parameters that neither the checkpoint has nor `fresh` names.
+    Raises: InputError as weights.load; for parameters that neither the checkpoint has nor `fresh` names.
     """
     differs, layers, fresh = (init.get(name) or () for name in ("source", "layers", "fresh"))
     if not (differs or layers or fresh):
-        return checkpoints.load_variables(init["checkpoint"], config_model, rng=rng)
+        return weights.load(init["checkpoint"], config_model, rng=rng)
     source_model = _merged(trackers.to_plain(config_model), trackers.to_plain(differs) if differs else {})
-    source = checkpoints.load_variables(init["checkpoint"], source_model, rng=rng)
+    source = weights.load(init["checkpoint"], source_model, rng=rng)
     drawn = jax.device_get(trackers.init(trackers.build(config_model), rng))
     return fit(source, drawn, layers, fresh, init["checkpoint"])
 

@@ -1,0 +1,195 @@
+"""The weights of a model: loaded from a run, from what `save` wrote, from a published file, or those that come along.
+
+The weights that come along are a small GRM's, trained on procedural video alone (docs/shipped_tracker.md).
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import traverse_util
+
+import trackers
+from trackers import convert
+from trackers.errors import InputError, UsageError
+from trackers.nn import stacking
+
+# In a run's folder: its checkpoints, and its config. In a folder that `save` wrote: the weights, and the config.
+FOLDER = "checkpoints"
+FILE = "weights.safetensors"
+CONFIG_FILE = "config.json"
+# Settings of a model that neither its parameters nor its numbers depend on.
+_FREE_MODEL_KEYS = ("remat",)
+_NAMED_AT_MOST = 8
+_ROOT = Path(__file__).resolve().parents[1]
+_SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"
+_SHIPPED = _ROOT / "weights" / "grm_t128"
+
+
+def define_flags():
+    """--config and --checkpoint of the programs that track."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    help_config = "Config file and variant: configs/grm.py:b256. None: the small GRM that comes along."
+    config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
+    help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
+    flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the weights that come along.")
+
+
+def load(path, config_model, prefer_ema=True, rng=None):
+    """The variables of a model, float32 jax arrays on the default device.
+
+    Args:
+      path: a workdir of train.py, its checkpoints folder, one checkpoint in it, what `save` wrote, or a published
+        checkpoint file. None or "": the weights that come along.
+      config_model: the config's model section; a checkpoint that differs from it only in scan_layers is restacked.
+      prefer_ema: take the moving average of the parameters where the run kept one.
+      rng: jax key for what a published backbone does not hold; jax.random.key(0) when None.
+
+    Raises: InputError for a missing path, an unreadable checkpoint or one of another model or size (names and shapes);
+      UsageError where no path is given and the weights that come along are of another model.
+    """
+    path = epath.Path(path) if path else _shipped(config_model)
+    if not path.exists():
+        raise InputError(f"checkpoint {path} does not exist")
+    saved = path if path.name == FILE else path / FILE
+    if not saved.exists() and not path.is_dir():
+        variables = convert.to_variables(convert.read_checkpoint(path), config_model, rng=rng)
+        return jax.tree.map(jax.numpy.asarray, variables)
+    model = trackers.build(config_model)
+    target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    leaves = convert.read_checkpoint(saved) if saved.exists() else _newest(path, prefer_ema)
+    check_leaves({name: leaf.shape for name, leaf in leaves.items()}, stacking.flatten(target), path)
+    return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
+
+
+def _newest(path, prefer_ema):
+    """{path: array} of the newest checkpoint of a run that can be read."""
+    for folder in step_folders(path.resolve()):
+        try:
+            return stacking.flatten(_read_variables(folder, prefer_ema))
+        except Exception as error:  # whatever a damaged file makes the storage layers raise
+            print(f"checkpoint {folder} is broken ({in_one_line(error)}): trying the one before", flush=True)
+    raise InputError(f"no checkpoint in {path} can be read: give a workdir of train.py or a published file")
+
+
+def save(path, variables, config_model):
+    """Writes variables as DIR/weights.safetensors, one array a layer, beside the model section as DIR/config.json.
+
+    Args:
+      path: the folder, made if need be; must not hold weights or checkpoints.
+      variables: {"params": tree, "batch_stats": tree (may be absent)}, layers stacked or not.
+      config_model: the model section.
+
+    Raises: InputError where `path` already holds weights or checkpoints.
+    """
+    from safetensors import numpy as safetensors
+
+    path = epath.Path(path)
+    for name in (FILE, FOLDER):
+        if (path / name).exists():
+            raise InputError(f"{path} already holds {name}: choose another folder")
+    leaves = {name: np.ascontiguousarray(leaf) for name, leaf in stacking.flatten(variables).items()}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / CONFIG_FILE).write_text(json.dumps({"model": plain(config_model)}, indent=2) + "\n")
+    (path / FILE).write_bytes(safetensors.save(leaves))
+
+
+def _shipped(config_model):
+    """The folder of the weights that come along, where they are of this model."""
+    theirs = json.loads((_SHIPPED / CONFIG_FILE).read_text())["model"]
+    if different := differing_models(theirs, config_model):
+        raise UsageError(
+            "--checkpoint is needed with this --config: the weights that come along are of configs/grm.py:t128"
+            f" (there, here): {'; '.join(different[:3])}"
+        )
+    return epath.Path(_SHIPPED)
+
+
+def plain(config):
+    """Nested mappings and sequences (ConfigDict, tuples) as JSON would give them back."""
+    return json.loads(json.dumps(trackers.to_plain(config)))
+
+
+def differing_keys(a, b, prefix=""):
+    """["key.sub: value of a, value of b", ...] for two plain configs; (absent) where one has no such key."""
+    found = []
+    for key in sorted(a.keys() | b.keys()):
+        left, right = a.get(key, "(absent)"), b.get(key, "(absent)")
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += differing_keys(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}: {left!r}, {right!r}")
+    return found
+
+
+def differing_models(a, b):
+    """differing_keys of two model sections (any mappings), but for what parameters and numbers do not depend on."""
+    a, b = ({k: v for k, v in plain(model).items() if k not in _FREE_MODEL_KEYS} for model in (a, b))
+    return differing_keys(a, b, "model.")
+
+
+def step_folders(path):
+    """Checkpoint folders under a workdir, a checkpoints folder, or the checkpoint itself; newest first."""
+    if (path / "params").exists():
+        return [path]
+    folder = path / FOLDER if (path / FOLDER).exists() else path
+    steps = sorted((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
+    if not steps:
+        raise InputError(f"{path} holds no checkpoints: give a workdir of train.py or a published file")
+    return [folder / str(step) for step in steps]
+
+
+def _read_variables(folder, prefer_ema):
+    items = {"params": "ema" if prefer_ema and (folder / "ema").exists() else "params", "batch_stats": "batch_stats"}
+    return {name: _read_item(folder / item) for name, item in items.items() if (folder / item).exists()}
+
+
+def _read_item(folder):
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), reader.metadata(folder).tree)
+        return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def stored_shapes(folder):
+    """{path: shape} of the leaves of one item of a checkpoint, from its metadata."""
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+        return {name: tuple(leaf.shape) for name, leaf in _named(reader.metadata(folder).tree)}
+
+
+def check_leaves(stored, wanted, source):
+    """Compares {name: shape} with {name: array}; InputError naming what is missing, unexpected and misshapen."""
+    wanted = {name: tuple(leaf.shape) for name, leaf in wanted.items()}
+    common = wanted.keys() & stored.keys()
+    problems = {
+        "missing": [f"{name} {wanted[name]}" for name in sorted(wanted.keys() - stored.keys())],
+        "unexpected": [f"{name} {tuple(stored[name])}" for name in sorted(stored.keys() - wanted.keys())],
+        "misshapen (there, here)": [
+            f"{name} {tuple(stored[name])} {wanted[name]}"
+            for name in sorted(common)
+            if tuple(stored[name]) != wanted[name]
+        ],
+    }
+    if not any(problems.values()):
+        return
+    lines = []
+    for kind, names in problems.items():
+        if names:
+            more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+            lines.append(f"{kind}: {', '.join(names[:_NAMED_AT_MOST])}{more}")
+    raise InputError(f"{source} is a checkpoint of another model or size; {'; '.join(lines)}")
+
+
+def _named(tree):
+    return traverse_util.flatten_dict(tree, sep="/").items()
+
+
+def in_one_line(error, length=160):
+    """The first `length` characters of an error, or the last -`length`, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:length] if length > 0 else text[length:]}"
