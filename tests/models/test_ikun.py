@@ -16,8 +16,9 @@ from tests.recipes import given, load, random_variables, stored, weights
 from trackers import convert, errors
 from trackers.convert import ikun as published
 from trackers.convert import layouts
+from trackers.models import text
 from trackers.models.ikun import similarity
-from trackers.nn import stacking, text
+from trackers.nn import stacking
 from trackers.nn.fusion import correlate
 from trackers.objectives.referring import similarity_loss
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trackers.io import mot_files
-from trackers.nn.text import TextFeatures
+from trackers.models.text import TextFeatures
 
 LENGTH = 77
 

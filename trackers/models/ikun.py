@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import text
+from trackers.models import text
 from trackers.nn.backbones import resnet
 from trackers.nn.fusion import Fusion
 from trackers.nn.heads import BatchNorm
