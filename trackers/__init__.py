@@ -9,10 +9,8 @@ import importlib
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 
 from trackers import errors, platforms
-from trackers.nn.tokens import as_pair
 
 platforms.leave_out_absent_tpu()
 
@@ -62,15 +60,8 @@ def _make(cls, fields, path):
 
 
 def example_inputs(model, batch=1):
-    """Zero inputs of the model's own shapes: (template, template_box, search), or what the model itself names."""
-    if hasattr(model, "example_inputs"):
-        return model.example_inputs(batch)
-    template, search = (as_pair(size) for size in (model.template_size, model.search_size))
-    return (
-        jnp.zeros((batch, model.templates, *template, 3), jnp.float32),
-        jnp.broadcast_to(jnp.array([0.25, 0.25, 0.5, 0.5], jnp.float32), (batch, model.templates, 4)),
-        jnp.zeros((batch, *search, 3), jnp.float32),
-    )
+    """Zero inputs of the model's own shapes, as its __call__ takes them."""
+    return model.example_inputs(batch)
 
 
 def init(model, rng):

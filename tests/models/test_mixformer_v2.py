@@ -63,7 +63,8 @@ def check(prediction, out, prefix=""):
         if f"{prefix}logit_{edge[0]}" in out:
             close(prediction.maps[f"{edge}_logits"], out[f"{prefix}logit_{edge[0]}"], 1e-4)
     if f"{prefix}pred_scores" in out:
-        close(prediction.score, out[f"{prefix}pred_scores"], 2e-5)
+        close(prediction.maps["score_logits"], out[f"{prefix}pred_scores"], 2e-5)
+        close(prediction.score, 1 / (1 + np.exp(-out[f"{prefix}pred_scores"].astype(np.float64))), 5e-6)
     if prediction.features is not None:
         close(prediction.features["tokens"][:, -4:], out[f"{prefix}reg_tokens"], 1e-4)
 

@@ -94,13 +94,14 @@ def scored():
 def test_score_module_judges_the_box_and_the_static_template():
     model, variables = scored()
     templates, search = inputs(count=3)
-    run = jax.jit(lambda t, s, box: model.apply(variables, t, None, s, score_box=box, features=True).score)
+    options = {"features": True}
+    run = jax.jit(lambda t, s, box: model.apply(variables, t, None, s, score_box=box, **options).maps["score_logits"])
     given = jnp.array([[0.1, 0.2, 0.6, 0.7]] * 2)
     score = run(templates, search, given)
     assert score.shape == (2,)
     assert np.abs(run(templates, search, given + 0.3) - score).min() > 1e-6
     cached = jax.jit(lambda t, s: model.apply(variables, t, None, s))(templates, search)
-    close(cached.score, run(templates, search, boxes.cxcywh_to_xyxy(cached.box)), 1e-5)
+    close(cached.maps["score_logits"], run(templates, search, boxes.cxcywh_to_xyxy(cached.box)), 1e-5)
 
 
 def test_score_module_goes_to_the_published_names_and_back():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from trackers.nn import relation
-from trackers.nn.encoder import ACTIVATIONS, SIZES, Encoder
-from trackers.nn.relation import Division
+from trackers.nn.blocks import ACTIVATIONS
+from trackers.nn.division import Division
+from trackers.nn.encoder import Encoder
 
 GRIDS = (("template", (2, 2)), ("search", (3, 4)))
 LENGTHS = (4, 12)
@@ -59,8 +60,8 @@ def test_cached_prefix_equals_the_full_forward(relations, scan):
     encoder, variables, (template, search), run = make(relations, scan_layers=scan)
 
     def cached(encoder, template, search):
-        cache = encoder.encode_prefix(encoder.embed(template, "template"), LENGTHS)
-        return cache, encoder.encode_rest(cache, encoder.embed(search, "search"), LENGTHS).tokens
+        cache = encoder.encode_template(encoder.embed(template, "template"))
+        return cache, encoder.encode_search(cache, encoder.embed(search, "search")).tokens
 
     cache, found = encoder.apply(variables, template, search, method=cached)
     assert set(cache) == {"memory"}
@@ -159,8 +160,9 @@ def test_quick_gelu_is_clips():
 
 def test_sizes_have_the_published_parameter_counts():
     # Published totals (86.6, 22.05, 5.72, 304.3 M) less classifier, class token and positions.
+    sizes = {"B": (768, 12, 12), "S": (384, 12, 6), "Ti": (192, 12, 3), "L": (1024, 24, 16)}
     for name, millions in (("B", 85.65), ("S", 21.59), ("Ti", 5.49), ("L", 303.1)):
-        width, depth, heads = SIZES[name]
+        width, depth, heads = sizes[name]
         encoder = Encoder(
             width, depth, heads, 16, (("search", (1, 1)),), (relation.ONE_STREAM,) * depth, scan_layers=True
         )

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tests.recipes import gen, load, weights
 from trackers.nn import relation
-from trackers.nn.encoder import Attention, Context
-from trackers.nn.relation import ALL, SEARCH, TEMPLATE, Division, DivisionModule
+from trackers.nn.blocks import Attention, Context
+from trackers.nn.division import Division, DivisionModule
+from trackers.nn.relation import ALL, SEARCH, TEMPLATE
 
 divisions = st.lists(st.sampled_from([TEMPLATE, SEARCH, ALL]), min_size=1, max_size=12)
 
@@ -97,7 +98,7 @@ def test_division_and_attention_equal_the_program(ratio, name):
     np.testing.assert_array_equal(divided.category == ALL, out[f"B/{name}decision_shared"])
     template = jnp.broadcast_to(one_hot([TEMPLATE]), (1, 4, 3))
     mask = relation.attention_mask(jnp.concatenate([template, divided.one_hot], axis=1))
-    context = Context(None, (4, 16), (0, 2), "learned", False, False, False)
+    context = Context(lengths=(4, 16), present=(0, 2), relation="learned")
     found, _ = Attention(96, 3).apply(attention, tokens, mask, None, context)
     np.testing.assert_allclose(found, out["B/tokens_out_masked" if not name else f"B/{name}out"], atol=1e-5)
 

@@ -12,10 +12,10 @@ from configs import grm
 from tests import recipes
 from trackers import convert
 from trackers.errors import InputError
-from trackers.nn.heads import Prediction
+from trackers.nn.heads import Prediction, decode_windowed, hann_window
 from trackers.ops import crops
 from trackers.tracking import single_object
-from trackers.tracking.single_object import Tracker, check_box, hann_window, track
+from trackers.tracking.single_object import Tracker, check_box, track
 
 BOX = np.float32([30, 25, 24, 20])
 
@@ -109,6 +109,14 @@ class _Fixed:
     def apply(self, variables, *inputs, method):
         return inputs if method == "encode_template" else self.prediction
 
+    def decode(self, prediction, window):
+        return prediction.box, prediction.score
+
+
+class _Mapped(_Fixed):
+    def decode(self, prediction, window):
+        return decode_windowed(prediction.maps, window)
+
 
 def _maps(score, size=0.25, offset=0.5):
     maps = {
@@ -116,7 +124,7 @@ def _maps(score, size=0.25, offset=0.5):
         "size_map": jnp.full((1, *np.shape(score), 2), size, jnp.float32),
         "offset_map": jnp.full((1, *np.shape(score), 2), offset, jnp.float32),
     }
-    return _Fixed(maps=maps)
+    return _Mapped(maps=maps)
 
 
 def _one_step(model, box=(40, 30, 20, 20), **settings):

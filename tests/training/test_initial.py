@@ -7,7 +7,7 @@ import trackers
 from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
-from trackers.nn.encoder import Mlp
+from trackers.nn.blocks import Mlp
 from trackers.training import initial
 
 CONFIG = {

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn.distribution import DistributionHead, ScoreHead, decode_edges
-from trackers.nn.heads import Prediction
+from trackers.nn.heads import scored
 from trackers.nn.mixed_attention import MixedTracker
 
 
@@ -57,29 +57,24 @@ class Model(MixedTracker):
         if self.score_head:
             self.score_module = ScoreHead(dtype, name="score")
 
-    def locate(self, cache, search, train=False, features=False, branch_scale=None):
-        """Finds the target in a search crop.
+    @property
+    def lengths(self):
+        template, search = super().lengths
+        return template, search + self.head.tokens
 
-        Args:
-          cache: from encode_template.
-          search: (B,Hx,Wx,3) float32, normalised.
-          train: drop-path; needs the key "droppath".
-          features: also return the tokens after every layer: search and prediction tokens, behind the templates' where
-            the cache is joint.
-          branch_scale: (L,) factors of the layers' residual branches (elimination rates), the encode_template's own.
-
-        Returns: Prediction. Its score is a logit (see ScoreHead); its maps are decode_edges's.
-        """
+    def embed_search(self, search):
+        """The tokens of the search image, then the prediction tokens."""
         tokens = (self.prediction_tokens + self.prediction_positions).astype(jnp.dtype(self.dtype))
         tokens = jnp.broadcast_to(tokens, (search.shape[0], *tokens.shape))
-        embedded = jnp.concatenate([self.encoder.embed(search, "search"), tokens], axis=1)
-        found, _, kept = self.encode_search(cache, embedded, train=train, features=features, branch_scale=branch_scale)
-        of_edges = found[:, -self.head.tokens :].astype(jnp.dtype(self.dtype))
-        box, maps = decode_edges(self.box_module(of_edges))
-        score = self.score_module(of_edges) if self.score_head else None
-        return Prediction(box=box, score=score, maps=maps, features=kept)
+        return jnp.concatenate([super().embed_search(search), tokens], axis=1)
 
-    def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None):
-        """locate(encode_template(template, template_box), search); see there. Features are of all tokens."""
-        cache = self.encode_template(template, template_box, branch_scale, joint=train or features)
-        return self.locate(cache, search, train, features, branch_scale)
+    def locate(self, cache, search, train=False, features=False, branch_scale=None):
+        """Finds the target in a search crop: see OneStreamTracker. branch_scale: the elimination rates.
+
+        Returns: Prediction; its maps are decode_edges's, and score_logits (see ScoreHead).
+        """
+        encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
+        of_edges = encoded.tokens[:, -self.head.tokens :].astype(jnp.dtype(self.dtype))
+        box, maps = decode_edges(self.box_module(of_edges))
+        logits = self.score_module(of_edges) if self.score_head else None
+        return scored(box, maps, logits, self.features_of(encoded))

@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from trackers.nn.corner import CornerHead, PyramidCornerHead, decode_corners
-from trackers.nn.heads import Prediction
+from trackers.nn.heads import scored
 from trackers.nn.mixed_attention import MixedTracker
 from trackers.nn.score_module import ScoreModule
 from trackers.ops import boxes
@@ -50,34 +50,19 @@ class Model(MixedTracker):
             self.score_module = ScoreModule(self.heads, dtype=dtype, name="score")
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None, score_box=None):
-        """Finds the target in a search crop.
+        """Finds the target in a search crop: see OneStreamTracker.
 
         Args:
-          cache: from encode_template.
-          search: (B,Hx,Wx,3) float32, normalised.
-          train: drop-path and batch statistics; needs the key "droppath".
-          features: also return the tokens after every layer, behind the templates' where the cache is joint.
-          branch_scale: (L,) factors of the layers' residual branches, the encode_template's own.
           score_box: (B,4) x1,y1,x2,y2 as fractions of the crop that the score module judges, e.g. the ground truth in
             training; the predicted box when None.
 
-        Returns: Prediction. Its score is a logit; its maps are corner.corner_maps's.
+        Returns: Prediction; its maps are corner.corner_maps's, and score_logits.
         """
-        dtype = jnp.dtype(self.dtype)
-        embedded = self.encoder.embed(search, "search")
-        found, templates, kept = self.encode_search(
-            cache, embedded, train=train, features=features, branch_scale=branch_scale
-        )
-        found = found.astype(dtype).reshape(search.shape[0], *self.search_grid, self.width)
+        encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
+        found = self.search_map(encoded)
         maps = self.corner_head(found, train)
-        box, score = decode_corners(maps), None
+        box, logits = decode_corners(maps), None
         if self.score_head:
-            rows, columns = self.template_grid
-            static = templates[:, : rows * columns].astype(dtype)
-            score = self.score_module(found, static, boxes.cxcywh_to_xyxy(box) if score_box is None else score_box)
-        return Prediction(box=box, score=score, maps=maps, features=kept)
-
-    def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None, score_box=None):
-        """locate(encode_template(template, template_box), search); see there. Features are of all tokens."""
-        cache = self.encode_template(template, template_box, branch_scale, joint=train or features)
-        return self.locate(cache, search, train, features, branch_scale, score_box)
+            static = self.template_tokens(cache, encoded)[:, : self.template_grid[0] * self.template_grid[1]]
+            logits = self.score_module(found, static, boxes.cxcywh_to_xyxy(box) if score_box is None else score_box)
+        return scored(box, maps, logits, self.features_of(encoded))

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import relation, stark, tokens
-from trackers.nn.backbones import pvt, swin
+from trackers.nn.backbones.pvt import Pvt
 from trackers.nn.backbones.stages import Stages
+from trackers.nn.backbones.swin import Swin
 from trackers.nn.corner import CornerHead, decode_corners
 from trackers.nn.encoder import Encoder
 from trackers.nn.heads import Prediction
+from trackers.nn.one_stream import OneStreamTracker
 
 TEMPLATE_POSITIONS = ("box", "grid")
 
@@ -46,8 +48,40 @@ class BoxPosition(nn.Module):
         return 2 * nn.sigmoid(nn.Dense(self.width, name="fc2")(hidden)) - 1
 
 
-class Model(nn.Module):
-    """SimTrack. Fields are the config's `model` section; encoder.py and Head say what those not named here mean.
+class FovealVit(Encoder):
+    """The ViT with what SimTrack adds to the exemplar's tokens: the class token, and those of the foveal window.
+
+    foveal_grid: (rows, columns) of the window's tokens, (0, 0) without one. exemplar_grid: of the exemplar's.
+    """
+
+    exemplar_grid: tuple[int, int] = (7, 7)
+    foveal_grid: tuple[int, int] = (0, 0)
+
+    @property
+    def exemplar_width(self):
+        """Width of the exemplar's tokens."""
+        return self.width
+
+    def embed_exemplar(self, image, positions=None):
+        """The tokens of exemplar, class and foveal window, (B,N,D).
+
+        Args: image (B,H,W,3) float32, normalized. positions: (B,Nz,D) of the exemplar's tokens; a table when None.
+        """
+        if positions is None:
+            table = self.positions["template"]
+            positions = jnp.broadcast_to(table, (image.shape[0], *table.shape))
+        spans = [self.patches(image) + positions.astype(self.dtype)]
+        if self.with_class:
+            spans.append(self.embed_class(image.shape[0]))
+        if all(self.foveal_grid):
+            window = foveal_window(image, self.exemplar_grid, self.foveal_grid, self.patch_size)
+            positions = foveal_positions(positions, self.exemplar_grid, self.foveal_grid)
+            spans.append(self.patches(window) + positions.astype(self.dtype))
+        return jnp.concatenate(spans, axis=1)
+
+
+class Model(OneStreamTracker):
+    """SimTrack. Fields are the config's `model` section; OneStreamTracker and Head say what those not named here mean.
 
     foveal_size: pixels of the side of the foveal window in the exemplar, a multiple of patch_size; 0 = no window.
     template_position: "box" (BoxPosition) or "grid" (a table as the search tokens have one; Table 8, first row).
@@ -58,11 +92,6 @@ class Model(nn.Module):
       its stride; depth, heads, mlp_ratio and what is CLIP's own have no effect, and there is no foveal window.
     """
 
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    patch_size: int = 16
     patch_bias: bool = False
     template_size: int = 112
     search_size: int = 224
@@ -77,22 +106,6 @@ class Model(nn.Module):
     pre_norm: bool = True
     with_class: bool = True
     position: str = "interpolated"
-    position_grid: tuple[int, int] = (14, 14)
-    attention_init: str = "independent"
-    drop_path: float = 0.0
-    scan_layers: bool = False
-    remat: str = "none"
-    dtype: str = "float32"
-
-    templates = 1
-
-    @property
-    def template_grid(self):
-        return tokens.grid_of(self.template_size, self.patch_size)
-
-    @property
-    def search_grid(self):
-        return tokens.grid_of(self.search_size, self.patch_size)
 
     @property
     def foveal_grid(self):
@@ -112,10 +125,12 @@ class Model(nn.Module):
     @property
     def lengths(self):
         """Tokens of the spans (exemplar, class and foveal; search)."""
-        exemplar, foveal, search = (
-            rows * columns for rows, columns in (self.template_grid, self.foveal_grid, self.search_grid)
-        )
-        return exemplar + int(self.with_class) + foveal, search
+        exemplar, search = super().lengths
+        return exemplar + int(self.with_class) + self.foveal_grid[0] * self.foveal_grid[1], search
+
+    @property
+    def needs_template(self):
+        return self.head.transformer.present
 
     def layer_relations(self):
         """The relation of each layer over the spans (template, search)."""
@@ -130,147 +145,97 @@ class Model(nn.Module):
             raise ValueError(
                 f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
             )
+        super().setup()
         dtype = jnp.dtype(self.dtype)
-        self.encoder = self._vit(dtype) if self.backbone.kind == "vit" else self._hierarchical(dtype)
         if self.template_position == "box":
-            self.box_position = BoxPosition(self.width if self.backbone.kind == "vit" else self.backbone.widths[0])
+            self.box_position = BoxPosition(self.encoder.exemplar_width)
         bottleneck = self.head.channels if self.head.bottleneck is None else self.head.bottleneck
         self.bottleneck = nn.Dense(bottleneck, dtype=dtype)
         if self.head.transformer.present:
             self.transformer = stark.EncoderDecoder(self.head.transformer, dtype)
         self.corner_head = CornerHead(self.head.channels, dtype, name="head")
 
-    def _vit(self, dtype):
-        grids = (("search", self.search_grid),)
-        if self.template_position == "grid":
-            grids = (("template", self.template_grid), *grids)
-        return Encoder(
-            width=self.width,
-            depth=self.depth,
-            heads=self.heads,
-            patch_size=self.patch_size,
-            grids=grids,
-            relations=self.layer_relations(),
-            mlp_ratio=self.mlp_ratio,
-            patch_bias=self.patch_bias,
-            norm_eps=self.norm_eps,
-            activation=self.activation,
-            pre_norm=self.pre_norm,
-            position=self.position,
-            position_grid=tuple(self.position_grid),
-            position_resize="bilinear",
-            with_class=self.with_class,
-            attention_init=self.attention_init,
-            drop_path=self.drop_path,
-            scan_layers=self.scan_layers,
-            remat=self.remat,
-            dtype=dtype,
-        )
+    encoder_class = FovealVit
 
-    def _hierarchical(self, dtype):
-        stages = self.backbone
-        if (self.width, self.patch_size) != (stages.widths[-1], stages.stride):
-            raise ValueError(
-                f"model.width {self.width} and model.patch_size {self.patch_size} must be the width and stride of the"
-                f" last stage of model.backbone, {stages.widths[-1]} and {stages.stride}"
-            )
-        if any(self.foveal_grid) or self.head.transformer.present:
-            raise ValueError("model.backbone.kind swin and pvt need model.foveal_size 0 and no model.head.transformer")
-        if stages.grids(self.search_size)[-1] != self.search_grid:
-            raise ValueError(f"model.search_size {self.search_size} must be a multiple of model.patch_size")
-        shared = {"drop_path": self.drop_path, "scan_layers": self.scan_layers, "remat": self.remat, "dtype": dtype}
-        if stages.kind == "swin":
-            return swin.Swin(stages, **shared)
-        return pvt.Pvt(stages, self.template_size, self.search_size, self.position, tuple(self.position_grid), **shared)
+    def encoder_fields(self):
+        grids = {"search": self.search_grid}
+        if self.template_position == "grid":
+            grids = {"template": self.template_grid, **grids}
+        own = {"exemplar_grid": self.template_grid, "foveal_grid": self.foveal_grid}
+        return {"grids": tuple(grids.items()), "position_resize": "bilinear", **own}
+
+    def make_encoder(self):
+        return BACKBONES[self.backbone.kind](self)
 
     def template_positions(self, template_box):
-        """Position embedding of the exemplar tokens, (B,Nz,D), for template_box (B,1,4) as in encode_template."""
-        if self.template_position == "box":
-            return self.box_position(describe_cells(template_box[:, 0], self.template_grid))
-        table = self.encoder.positions["template"]
-        return jnp.broadcast_to(table, (template_box.shape[0], *table.shape))
+        """Position embedding (B,Nz,D) of the exemplar tokens for template_box (B,1,4), or None where tables serve."""
+        if self.template_position == "grid":
+            return None
+        return self.box_position(describe_cells(template_box[:, 0], self.encoder.exemplar_grid))
 
-    def encode_template(self, template, template_box, train=False):
-        """Everything of the template that does not change from frame to frame.
+    def embed_template(self, template, template_box):
+        return self.encoder.embed_exemplar(template[:, 0], self.template_positions(template_box))
 
-        Args:
-          template: (B,1,Hz,Wz,3) float32, normalized.
-          template_box: (B,1,4) x,y,w,h as fractions of the template crop.
-          train: drop-path, which needs the key "droppath".
+    def locate(self, cache, search, train=False, features=False, branch_scale=None):
+        """Finds the target in a search crop: see OneStreamTracker.
 
-        Returns: a cache (pytree) for `locate`: keys and values of each layer where no exemplar token ever looks at a
-          search token, else the embedded tokens.
-        """
-        image, dtype = template[:, 0], jnp.dtype(self.dtype)
-        if self.backbone.kind != "vit":
-            positions = None
-            if self.template_position == "box":
-                grid = self.backbone.grids(self.template_size)[0]
-                positions = self.box_position(describe_cells(template_box[:, 0], grid))
-            return self.encoder.encode_template(image, positions, train)
-        positions = self.template_positions(template_box)
-        spans = [self.encoder.patches(image) + positions.astype(dtype)]
-        if self.with_class:
-            spans.append(self.encoder.embed_class(image.shape[0]))
-        if all(self.foveal_grid):
-            window = foveal_window(image, self.template_grid, self.foveal_grid, self.patch_size)
-            positions = foveal_positions(positions, self.template_grid, self.foveal_grid)
-            spans.append(self.encoder.patches(window) + positions.astype(dtype))
-        keep = self.head.transformer.present
-        return self.encoder.encode_prefix(jnp.concatenate(spans, axis=1), self.lengths, keep, train=train)
-
-    def locate(self, cache, search, train=False, features=False):
-        """Finds the target in a search crop.
-
-        Args:
-          cache: from encode_template.
-          search: (B,Hx,Wx,3) float32, normalized.
-          train: drop-path and batch statistics; needs the key "droppath".
-          features: also return the tokens after every layer, the exemplar's as far as they are not cached, in the
-            program's order: exemplar, class, search, foveal (of a ViT); and what the head gets, "head" (B,h,w,C).
+        Features are in the program's order: exemplar, class, search, foveal (of a ViT); and what the head gets, "head"
+        (B,h,w,C).
 
         Returns: Prediction; its maps are those of corner.corner_maps, its score is None.
         """
-        dtype = jnp.dtype(self.dtype)
-        encoded = None
-        if self.backbone.kind == "vit":
-            embedded = self.encoder.embed(search, "search")
-            encoded = self.encoder.encode_rest(cache, embedded, self.lengths, train=train, features=features)
-            found = encoded.tokens[:, -self.lengths[1] :]
-        else:
-            found = self.encoder.encode_search(cache, search, train)
-        found = self.bottleneck(found.astype(dtype)).reshape(search.shape[0], *self.search_grid, -1)
+        encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
+        found = self.bottleneck(self.search_map(encoded))
         if self.head.transformer.present:
-            exemplar = cache.get("encoded", encoded.tokens)[:, : self.template_grid[0] * self.template_grid[1]]
-            exemplar = self.bottleneck(exemplar.astype(dtype))
+            exemplar = self.template_tokens(cache, encoded)[:, : self.template_grid[0] * self.template_grid[1]]
             flat = found.reshape(found.shape[0], -1, found.shape[-1])
             grids = (self.template_grid, self.search_grid)
-            found = self.transformer(exemplar, flat, grids, train).reshape(found.shape)
+            found = self.transformer(self.bottleneck(exemplar), flat, grids, train).reshape(found.shape)
         maps = self.corner_head(found, train)
-        return Prediction(
-            box=decode_corners(maps),
-            score=None,
-            maps=maps,
-            features={**self._features(encoded), "head": found} if features else None,
-        )
+        kept = {**(self.features_of(encoded) or {}), "head": found} if features else None
+        return Prediction(box=decode_corners(maps), score=None, maps=maps, features=kept)
 
-    def __call__(self, template, template_box, search, train=False, features=False):
-        """locate(encode_template(template, template_box), search); see there."""
-        return self.locate(self.encode_template(template, template_box, train), search, train, features)
-
-    def _features(self, encoded):
-        if encoded is None:
-            return {}
+    def features_of(self, encoded):
+        features = super().features_of(encoded)
+        first_foveal = self.lengths[0] - self.foveal_grid[0] * self.foveal_grid[1]
 
         def in_program_order(x):
-            if x.shape[1] != sum(self.lengths):
+            if x.shape[-2] != sum(self.lengths):
                 return x
-            first_foveal = self.lengths[0] - self.foveal_grid[0] * self.foveal_grid[1]
-            spans = jnp.split(x, (first_foveal, self.lengths[0]), axis=1)
-            return jnp.concatenate([spans[0], spans[2], spans[1]], axis=1)
+            spans = jnp.split(x, (first_foveal, self.lengths[0]), axis=-2)
+            return jnp.concatenate([spans[0], spans[2], spans[1]], axis=-2)
 
-        layers = [in_program_order(layer.features) for layer in encoded.layers]
-        return {"layers": jnp.stack(layers, axis=1), "tokens": in_program_order(encoded.tokens)}
+        return features and {name: in_program_order(x) for name, x in features.items()}
+
+
+def _hierarchical(kind, **fields):
+    """Function of a Model that makes its hierarchical backbone; fields: what of the Model's the kind takes besides."""
+
+    def make(model):
+        stages = model.backbone
+        if (model.width, model.patch_size) != (stages.widths[-1], stages.stride):
+            raise ValueError(
+                f"model.width {model.width} and model.patch_size {model.patch_size} must be the width and stride of the"
+                f" last stage of model.backbone, {stages.widths[-1]} and {stages.stride}"
+            )
+        if any(model.foveal_grid) or model.head.transformer.present:
+            raise ValueError("model.backbone.kind swin and pvt need model.foveal_size 0 and no model.head.transformer")
+        if stages.grids(model.search_size)[-1] != model.search_grid:
+            raise ValueError(f"model.search_size {model.search_size} must be a multiple of model.patch_size")
+        sizes = {"template_size": model.template_size, "search_size": model.search_size}
+        shared = {name: getattr(model, name) for name in ("drop_path", "scan_layers", "remat")}
+        own = {name: convert(getattr(model, name)) for name, convert in fields.items()}
+        return kind(stages=stages, dtype=jnp.dtype(model.dtype), **sizes, **shared, **own)
+
+    return make
+
+
+# By model.backbone.kind: function of a Model that makes its backbone.
+BACKBONES = {
+    "vit": OneStreamTracker.make_encoder,
+    "swin": _hierarchical(Swin),
+    "pvt": _hierarchical(Pvt, position=str, position_grid=tuple),
+}
 
 
 def describe_cells(box, grid):

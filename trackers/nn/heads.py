@@ -1,10 +1,12 @@
-"""Heads: what turns search tokens into a box."""
+"""Heads: what turns search tokens into a box. Here the center head, and what a tracker says of a search crop."""
 
+import dataclasses
 import math
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 # Scores and sizes are kept this far from 0 and 1, for the logarithms of the focal loss (CenterNet's program).
@@ -15,9 +17,9 @@ CLAMP = 1e-4
 class Prediction:
     """What a single-object tracker says of a search crop.
 
-    box: (B,4) cx,cy,w,h as fractions of the search crop, float32. score: (B,) or None.
+    box: (B,4) cx,cy,w,h as fractions of the search crop, float32. score: (B,) a probability, or None.
     maps: dict of what the head produced, float32, e.g. score_map (B,h,w,1), size_map (B,h,w,2) as w,h, offset_map
-      (B,h,w,2) as x,y.
+      (B,h,w,2) as x,y; score_logits (B,) where the score is the sigmoid of them.
     division: (B,L,Nx) int32 category of each search token in each layer (0 T, 1 S, 2 A), or None.
     division_log_probs: (B,L',Nx,C) of the L' layers that divide, or None.
     division_share: (B,L') part of the search tokens that interacts with the template, differentiable, or None.
@@ -31,6 +33,13 @@ class Prediction:
     division_log_probs: jax.Array | None = None
     division_share: jax.Array | None = None
     features: dict | None = None
+
+
+def scored(box, maps, logits, features):
+    """The Prediction of a tracker whose score is the sigmoid of logits (B,), None where it has no score head."""
+    if logits is None:
+        return Prediction(box=box, score=None, maps=maps, features=features)
+    return Prediction(box=box, score=nn.sigmoid(logits), maps={**maps, "score_logits": logits}, features=features)
 
 
 class BatchNorm(nn.Module):
@@ -85,8 +94,16 @@ def _clamped_sigmoid(x):
     return jnp.clip(jax.nn.sigmoid(x), CLAMP, 1 - CLAMP)
 
 
+@dataclasses.dataclass(frozen=True)
+class CenterFields:
+    """Fields of CenterHead, the config's `model.head`."""
+
+    channels: int = 256
+    score_prior: float = 0.5
+
+
 class CenterHead(nn.Module):
-    """Centre head (OSTrack, Sec. 3.3; GRM, Sec. 3.4): maps of score, size and offset from (B,h,w,D) search features.
+    """Center head (OSTrack, Sec. 3.3; GRM, Sec. 3.4): maps of score, size and offset from (B,h,w,D) search features.
 
     channels: of the first convolution; the others have a half, a quarter, an eighth.
     score_prior: the score that random weights give everywhere (RetinaNet, Sec. 3.3); 0.5 is the program's start.
@@ -128,3 +145,30 @@ def decode_center(score_map, size_map, offset_map):
     cell = jnp.stack([best % columns, best // columns], axis=-1).astype(offset.dtype)
     center = (cell + offset) / jnp.array([columns, rows], offset.dtype)
     return jnp.concatenate([center, size], axis=-1), jnp.take_along_axis(flat, best[:, None], axis=1)[:, 0]
+
+
+def decode_windowed(maps, window):
+    """The box and score that a tracker goes on with: those of the cell whose score under a Hann window is best.
+
+    Args:
+      maps: score_map, size_map and offset_map as of decode_center.
+      window: weight of the window on the score map, 0..1.
+
+    Returns: (box (B,4) cx,cy,w,h as fractions of the crop, score (B,) of that cell before the window).
+    """
+    scores = maps["score_map"]
+    hann = hann_window(*scores.shape[1:3])[None, :, :, None]
+    windowed = scores * ((1 - window) + window * hann)
+    box, _ = decode_center(windowed, maps["size_map"], maps["offset_map"])
+    flat = scores.reshape(scores.shape[0], -1)
+    best = jnp.argmax(windowed.reshape(flat.shape), axis=-1)
+    return box, jnp.take_along_axis(flat, best[:, None], axis=1)[:, 0]
+
+
+def hann_window(height, width):
+    """Hann window (height, width) float32 with its maximum in the middle, above 0 at the border."""
+
+    def line(n):
+        return 0.5 * (1 - np.cos(2 * np.pi / (n + 1) * np.arange(1, n + 1)))
+
+    return np.outer(line(height), line(width)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Token grids and their position embeddings: learned, sine-cosine, or resized from another grid."""
+"""Token grids: their position embeddings (learned, sine-cosine, or resized), and tokens that left them."""
 
 import jax
 import jax.numpy as jnp
@@ -100,3 +100,21 @@ def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14
         return table
     resized = resize_grid(table[extra:].reshape(rows, columns, width), tuple(grid), method).reshape(-1, width)
     return jnp.concatenate([table[:extra], resized])
+
+
+def put_back(x, places, count):
+    """Tokens at their places in a grid, zeros where none is.
+
+    Args:
+      x: (B,n,D). places: (B,n) int32, different in each row. count: N, cells of the grid.
+
+    Returns: (B,N,D).
+    """
+    grid = jnp.zeros((x.shape[0], count, x.shape[2]), x.dtype)
+    return grid.at[jnp.arange(x.shape[0])[:, None], places].set(x)
+
+
+def are_largest(values, count):
+    """(B,N) bool: which of values (B,N) are among the `count` (B,1) largest of their row, the earlier of equal ones."""
+    rank = jnp.argsort(jnp.argsort(-values, axis=1, stable=True), axis=1)
+    return rank < count

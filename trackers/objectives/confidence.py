@@ -41,11 +41,12 @@ class Objective:
         options = {"score_box": truth} if self.judge_truth else {}
         prediction, _ = forward.predict(self.model, params, batch_stats, batch, train=False, **options)
         label = batch["label"]
-        loss = score_loss(prediction.score, label)
+        logits = prediction.maps["score_logits"]
+        loss = score_loss(logits, label)
         overlap = boxes.iou(boxes.cxcywh_to_xyxy(prediction.box), truth)[0]
         metrics = {
             "loss": loss,
-            "accuracy": jnp.mean((prediction.score > 0) == (label > 0.5)),
+            "accuracy": jnp.mean((logits > 0) == (label > 0.5)),
             "iou": jnp.sum(overlap * label) / jnp.maximum(jnp.sum(label), 1.0),
         }
         return loss, (metrics, batch_stats)

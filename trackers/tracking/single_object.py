@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from trackers.errors import InputError
-from trackers.nn.heads import decode_center
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
 from trackers.tracking import online as online_templates
@@ -141,15 +140,6 @@ def check_box(box, height, width, name="the box of the first frame"):
     return values.astype(np.float32)
 
 
-def hann_window(height, width):
-    """Hann window (height, width) float32 with its maximum in the middle, above 0 at the border."""
-
-    def line(n):
-        return 0.5 * (1 - np.cos(2 * np.pi / (n + 1) * np.arange(1, n + 1)))
-
-    return np.outer(line(height), line(width)).astype(np.float32)
-
-
 class Tracker:
     """A single-object tracker around any model of trackers.models; holds no arrays, hashable where the model is.
 
@@ -261,24 +251,16 @@ class Tracker:
         return state.replace(cache=cache, online=online)
 
     def _decide(self, prediction):
-        """Box (4,) cx, cy, w, h in fractions of the crop, and score () before the window."""
-        maps = prediction.maps
-        if "score_map" not in maps:
-            if prediction.score is None and self.settings.update_interval:
-                raise InputError(
-                    "tracking.update_interval chooses templates by their score, and this model gives none:"
-                    " set model.score_head=true, or tracking.update_interval=0"
-                )
-            if prediction.score is None:
-                return prediction.box[0], jnp.float32(jnp.nan)
-            score = prediction.score[0]
-            logit = getattr(self.model, "score_is_logit", False)
-            return prediction.box[0], jax.nn.sigmoid(score) if logit else score
-        scores = maps["score_map"]
-        hann = hann_window(*scores.shape[1:3])[None, :, :, None]
-        windowed = scores * ((1 - self.settings.window) + self.settings.window * hann)
-        box, _ = decode_center(windowed, maps["size_map"], maps["offset_map"])
-        return box[0], scores.reshape(-1)[jnp.argmax(windowed)]
+        """Box (4,) cx, cy, w, h in fractions of the crop, and score (), NaN where the model gives none."""
+        box, score = self.model.decode(prediction, self.settings.window)
+        if score is not None:
+            return box[0], score[0]
+        if self.settings.update_interval:
+            raise InputError(
+                "tracking.update_interval chooses templates by their score, and this model gives none:"
+                " set model.score_head=true, or tracking.update_interval=0"
+            )
+        return box[0], jnp.float32(jnp.nan)
 
 
 def track(tracker, variables, frames, box, frame_size=None):

@@ -52,7 +52,9 @@ def test_an_odd_grid_is_padded_and_gets_its_own_positions():
 
 
 def run(pvt, template, search, train=False):
-    return pvt.encode_search(pvt.encode_template(template, None, train), search, train)
+    cache = pvt.encode_template(pvt.embed_exemplar(template), train=train)
+    encoded = pvt.encode_search(cache, pvt.embed(search, "search"), train=train)
+    return encoded.tokens.reshape(len(search), 4, 4, -1)
 
 
 def test_stacked_equals_unstacked_and_the_exemplar_is_seen():

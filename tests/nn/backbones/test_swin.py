@@ -83,13 +83,15 @@ def test_merging_takes_the_four_neighbors_in_the_programs_order():
 
 
 def run(swin, template, search, train=False):
-    return swin.encode_search(swin.encode_template(template, None, train), search, train)
+    cache = swin.encode_template(swin.embed_exemplar(template), train=train)
+    encoded = swin.encode_search(cache, swin.embed(search, "search"), train=train)
+    return encoded.tokens.reshape(len(search), 4, 4, -1)
 
 
 def test_stacked_equals_unstacked_and_the_exemplar_is_seen():
     rng = np.random.default_rng(0)
     template, search = (rng.standard_normal((2, side, side, 3)).astype(np.float32) for side in (16, 32))
-    plain, stacked = Swin(SIZES), Swin(SIZES, scan_layers=True, remat="full")
+    plain, stacked = (Swin(SIZES, 16, 32, **fields) for fields in ({}, {"scan_layers": True, "remat": "full"}))
     shapes, like = (
         jax.eval_shape(lambda model=model: model.init(jax.random.key(0), template, search, method=run))
         for model in (plain, stacked)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import tokens
-from trackers.nn.backbones.stages import PATCH, Blocks, Shared, Stages, drop_rates, layer_norm, residual
-from trackers.nn.encoder import Mlp
+from trackers.nn.backbones.stages import PATCH, Blocks, Hierarchical, Shared, drop_rates, layer_norm, residual
+from trackers.nn.blocks import Mlp
 
 # What the program gives the LayerNorms of blocks; the others have PyTorch's 1e-5.
 BLOCK_EPS = 1e-6
@@ -126,22 +126,16 @@ class PatchEmbed(nn.Module):
         return (x + self.tables[name].reshape(*grid, self.width)).astype(self.dtype)
 
 
-class Pvt(nn.Module):
-    """PVT over exemplar and search image.
+class Pvt(Hierarchical):
+    """PVT over exemplar and search image. Nothing of the exemplar but its tokens is kept: all later ones depend on the
+    search image.
 
-    stages: its sizes. template_size, search_size: pixels. position, position_grid: as in encoder.Encoder, the grid is
-    the first stage's; resizing is bilinear, as in the program. The others as in encoder.Encoder.
+    position, position_grid: as in encoder.Encoder, the grid is the first stage's; resizing is bilinear, as in the
+    program.
     """
 
-    stages: Stages
-    template_size: int
-    search_size: int
     position: str = "learned"
     position_grid: tuple[int, int] = (56, 56)
-    drop_path: float = 0.0
-    scan_layers: bool = False
-    remat: str = "none"
-    dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         sizes = self.stages
@@ -162,34 +156,22 @@ class Pvt(nn.Module):
             setattr(self, f"embed_{i}", embed)
         self.norm = layer_norm(eps=BLOCK_EPS)
 
-    def encode_template(self, template, position=None, train=False):
-        """The exemplar's tokens before the first block: all later ones depend on the search image.
+    def embed(self, images, name):
+        """(B,H,W,3) float32, normalized -> (B,N,D) with the positions of that name ("template", "search")."""
+        x = self.embed_0(images, name)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
 
-        Args:
-          template: (B,H,W,3) float32, normalised.
-          position: (B,N,D) added to the tokens, or None.
-          train: without effect.
+    def encode_search(self, cache, tokens, train=False, features=False, branch_scale=None):
+        """The search image, given the exemplar's cache.
 
-        Returns: (B,h,w,D), the first stage's.
+        Args: train: drop-path on, which needs the key "droppath".
+
+        Returns: Encoded; tokens (B,h*w,D) float32, D the last stage's width.
         """
-        del train
-        x = self.embed_0(template, "template")
-        return x if position is None else x + position.reshape(-1, *x.shape[1:]).astype(x.dtype)
-
-    def encode_search(self, cache, search, train=False):
-        """Features of the search image.
-
-        Args:
-          cache: from encode_template.
-          search: (B,H,W,3) float32, normalised.
-          train: drop-path on; needs the key "droppath".
-
-        Returns: (B,h,w,D) float32, D the last stage's width.
-        """
-        grids = (cache, self.embed_0(search, "search"))
+        grids = self.as_map(cache["tokens"], self.template_size), self.as_map(tokens, self.search_size)
         for i, rates in enumerate(drop_rates(self.stages, self.drop_path)):
             if i:
                 embed = getattr(self, f"embed_{i}")
                 grids = tuple(embed(grid, name) for grid, name in zip(grids, NAMES, strict=True))
             grids, _ = getattr(self, f"stage_{i}")(grids, rates, Shared(False, train))
-        return self.norm(grids[1])
+        return self.encoded(self.norm(grids[1]))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import placement
-from trackers.nn.encoder import REMAT_POLICIES
+from trackers.nn.blocks import REMAT_POLICIES
 from trackers.nn.heads import BatchNorm
 
 # The last convolution of a block has so many times the channels of its others.

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import placement, tokens
-from trackers.nn.encoder import REMAT_POLICIES, drop_path
+from trackers.nn.blocks import REMAT_POLICIES, drop_path
+from trackers.nn.encoder import Encoded
 
 # Side of a patch of the first stage; each further stage halves the grid.
 PATCH = 4
@@ -121,3 +122,52 @@ class Blocks(nn.Module):
             carry, out = block(**self.fields, name=f"block_{i}")(carry, inputs, shared)
             outs.append(out)
         return carry, outs
+
+
+class Hierarchical(nn.Module):
+    """A hierarchical backbone over exemplar and search image, with the methods that the Encoder has.
+
+    stages: its sizes. template_size, search_size: pixels. The others as in encoder.Encoder. A subclass has `embed`, and
+    `encode_template` and `encode_search` as below.
+    """
+
+    stages: Stages
+    template_size: int
+    search_size: int
+    drop_path: float = 0.0
+    scan_layers: bool = False
+    remat: str = "none"
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def exemplar_grid(self):
+        """(rows, columns) of the tokens that `embed_exemplar` gives."""
+        return self.stages.grids(self.template_size)[0]
+
+    @property
+    def exemplar_width(self):
+        """Width of these tokens."""
+        return self.stages.widths[0]
+
+    def embed_exemplar(self, image, positions=None):
+        """(B,H,W,3) float32, normalized -> the first stage's tokens (B,N,D), and positions (B,N,D) added if given."""
+        x = self.embed(image, "template")
+        return x if positions is None else x + positions.astype(x.dtype)
+
+    def encode_template(self, tokens, keep_tokens=False, train=False, branch_scale=None):
+        """What of the exemplar can be kept while search images change: by default its embedded tokens (B,N,D).
+
+        Raises ValueError for a branch_scale, and for keep_tokens: these are for the Encoder.
+        """
+        if keep_tokens or branch_scale is not None:
+            raise ValueError("model.backbone.kind swin and pvt have neither kept template tokens nor a branch_scale")
+        return {"tokens": tokens}
+
+    def as_map(self, tokens, size):
+        """Tokens (B,N,D) of the first stage of an image of `size` pixels -> (B,h,w,D)."""
+        return tokens.reshape(tokens.shape[0], *self.stages.grids(size)[0], -1)
+
+    @staticmethod
+    def encoded(x):
+        """The last stage's (B,h,w,D) as Encoded; there are no features of layers."""
+        return Encoded(x.reshape(x.shape[0], -1, x.shape[-1]), [])

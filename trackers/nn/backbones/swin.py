@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from trackers.nn.backbones.stages import PATCH, Blocks, Shared, Stages, drop_rates, layer_norm, residual
-from trackers.nn.encoder import Mlp
+from trackers.nn.backbones.stages import PATCH, Blocks, Hierarchical, Shared, drop_rates, layer_norm, residual
+from trackers.nn.blocks import Mlp
 
 
 def pool_matrix(n_from, n_to):
@@ -164,14 +164,8 @@ class Merge(nn.Module):
         return nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="reduction")(x)
 
 
-class Swin(nn.Module):
-    """Swin over exemplar and search image. stages: its sizes; the others as in encoder.Encoder."""
-
-    stages: Stages
-    drop_path: float = 0.0
-    scan_layers: bool = False
-    remat: str = "none"
-    dtype: jnp.dtype = jnp.float32
+class Swin(Hierarchical):
+    """Swin over exemplar and search image; the exemplar's keys and values of each block are kept."""
 
     def setup(self):
         sizes = self.stages
@@ -193,36 +187,29 @@ class Swin(nn.Module):
                 setattr(self, f"merge_{i}", Merge(sizes.widths[i + 1], self.dtype))
         self.norm = layer_norm()
 
-    def encode_template(self, template, position=None, train=False):
-        """Everything of the exemplar that search tokens look at.
+    def embed(self, images, name):
+        """(B,H,W,3) float32, normalized -> (B,N,D); without positions, whichever image it is."""
+        del name
+        x = self.patch_norm(self.patch_embed(images.astype(self.dtype))).astype(self.dtype)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
 
-        Args:
-          template: (B,H,W,3) float32, normalised.
-          position: (B,N,D) added to the first stage's tokens, or None.
-          train: drop-path on; needs the key "droppath".
+    def encode_template(self, tokens, keep_tokens=False, train=False, branch_scale=None):
+        """The cache {"memory": for each stage a list of (k, v) of its blocks, each (B,p,p,H,d)}.
 
-        Returns: for each stage a list of (k, v) of its blocks, each (B,p,p,H,d).
+        Args: as Hierarchical.encode_template; train: drop-path on, which needs the key "droppath".
         """
-        x = self._embed(template)
-        if position is not None:
-            x = x + position.reshape(-1, *x.shape[1:]).astype(x.dtype)
-        return self._run(x, None, True, train)[1]
+        super().encode_template(tokens, keep_tokens, train, branch_scale)
+        return {"memory": self._run(self.as_map(tokens, self.template_size), None, True, train)[1]}
 
-    def encode_search(self, cache, search, train=False):
-        """Features of the search image.
+    def encode_search(self, cache, tokens, train=False, features=False, branch_scale=None):
+        """The search image, given the exemplar's cache, or {"tokens": (B,N,D)} of it.
 
-        Args:
-          cache: from encode_template.
-          search: (B,H,W,3) float32, normalised.
-          train: drop-path on; needs the key "droppath".
-
-        Returns: (B,h,w,D) float32, D the last stage's width.
+        Returns: Encoded; tokens (B,h*w,D) float32, D the last stage's width.
         """
-        x, _ = self._run(self._embed(search), cache, False, train)
-        return self.norm(x)
-
-    def _embed(self, images):
-        return self.patch_norm(self.patch_embed(images.astype(self.dtype))).astype(self.dtype)
+        if "memory" not in cache:
+            cache = self.encode_template(cache["tokens"], False, train, branch_scale)
+        x, _ = self._run(self.as_map(tokens, self.search_size), cache["memory"], False, train)
+        return self.encoded(self.norm(x))
 
     def _run(self, x, memory, keep, train):
         kept = []

@@ -1,0 +1,189 @@
+"""Who divides the search tokens: GRM's learned module (Gao et al., CVPR 2023, Sec. 3.3) and the choices it has."""
+
+import dataclasses
+import functools
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from trackers.nn.relation import ALL, ONE_STREAM, SEARCH, TEMPLATE, TWO_STREAM
+
+# What the division module may choose for a search token, in the order of its outputs (GRM Table 4, rows 3, 4 and 5).
+CHOICES = {
+    "learned": (SEARCH, ALL),
+    "learned_template_search": (SEARCH, TEMPLATE),
+    "learned_three": (SEARCH, TEMPLATE, ALL),
+    "continuous": (SEARCH, ALL),
+}
+FIXED_MODES = ("one_stream", "two_stream")
+POOLS = ("max", "average", "box_max", "box_average", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """How search tokens are divided. Every field is data of the config's `model.division`.
+
+    layers: 1-based layers that divide; None = 2..depth, () = none (Table 5). The others are one-stream.
+    mode: "learned" (S or A; Table 4 #5), "learned_template_search" (S or T; #3), "learned_three" (#4), "two_stream"
+      (all S, last layer global; #1), "one_stream" (#2), "continuous" (probabilities scale the attention; appendix C.3).
+    pool: target representation: "max" or "average" over all template tokens, "box_max" or "box_average" over those
+      in the template box (the others count as zeros, as in the program), "none" (search token alone; with late
+      fusion only).
+    fusion: "early" (concatenation before the MLP) or "late" (both are projected, then added).
+    smoothing: standard deviation in cells of a Gaussian over the map of logits, 0 = off. The program's filter also
+      adds the two channels up, which makes both categories equally likely everywhere; here each channel is smoothed
+      by itself.
+    threshold: inference: S if its probability is at least this, else the likeliest other; 0 = the likeliest.
+    ratio: inference: the share of tokens that is at least taken as A: those with the largest log-probability of A are A
+      whatever the rest of the rule says (the program's rule); 0 = off.
+    temperature: tau of the Gumbel-softmax.
+    hidden: sizes of the MLP's two hidden layers.
+    """
+
+    layers: tuple[int, ...] | None = None
+    mode: str = "learned"
+    pool: str = "max"
+    fusion: str = "early"
+    smoothing: float = 0.0
+    threshold: float = 0.0
+    ratio: float = 0.0
+    temperature: float = 1.0
+    hidden: tuple[int, int] = (384, 192)
+
+    def __post_init__(self):
+        for field in ("layers", "hidden"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, tuple(int(n) for n in getattr(self, field)))
+        if self.mode not in (*CHOICES, *FIXED_MODES):
+            raise ValueError(f"model.division.mode must be one of {(*CHOICES, *FIXED_MODES)}, got {self.mode!r}")
+        if self.pool not in POOLS:
+            raise ValueError(f"model.division.pool must be one of {POOLS}, got {self.pool!r}")
+        if self.fusion not in ("early", "late"):
+            raise ValueError(f"model.division.fusion must be early or late, got {self.fusion!r}")
+        if self.pool == "none" and self.fusion == "early":
+            raise ValueError("model.division.pool 'none' needs model.division.fusion 'late'")
+        if self.ratio and ALL not in CHOICES.get(self.mode, ()):
+            raise ValueError(f"model.division.ratio needs a mode that has category A, got {self.mode!r}")
+
+    def layer_relations(self, depth):
+        """What each of `depth` layers does: "learned", or its fixed relation over (template, search)."""
+        layers = tuple(range(2, depth + 1)) if self.layers is None else self.layers
+        if any(not 1 <= layer <= depth for layer in layers):
+            raise ValueError(f"model.division.layers {layers} lie outside 1..{depth}")
+        if self.mode == "two_stream":
+            return (TWO_STREAM,) * (depth - 1) + (ONE_STREAM,)
+        if self.mode == "one_stream":
+            return (ONE_STREAM,) * depth
+        return tuple("learned" if i + 1 in layers else ONE_STREAM for i in range(depth))
+
+
+@flax.struct.dataclass
+class Divided:
+    """What a division module says of the search tokens of a layer.
+
+    one_hot: (B,Nx,3) over T, S, A: hard with straight-through gradients, probabilities when continuous.
+    category: (B,Nx) int32.
+    log_probs: (B,Nx,C) float32 in the order of CHOICES[mode].
+    share: (B,) float32, the part of the tokens that interacts with the template (not S), differentiable in training.
+    """
+
+    one_hot: jax.Array
+    category: jax.Array
+    log_probs: jax.Array
+    share: jax.Array
+
+
+class DivisionModule(nn.Module):
+    """Divides the search tokens of one layer (GRM Sec. 3.3): MLP 2D-384-192-C with exact GELU, then log-softmax.
+
+    __call__ takes template (B,Nz,D) and search (B,Nx,D) tokens after the layer's first LayerNorm, template_mask
+    (B,Nz) for the box pools, gumbel noise (B,Nx,C) or None (drawn from the "gumbel" key in training), and train.
+    Returns Divided.
+    """
+
+    config: Division
+    grid: tuple[int, int]
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, template, search, template_mask, noise=None, train=False):
+        config, choices = self.config, CHOICES[self.config.mode]
+        dense = functools.partial(nn.Dense, dtype=self.dtype)
+        gelu = functools.partial(nn.gelu, approximate=False)
+
+        target = _pool(template, template_mask, config.pool)
+        if config.fusion == "early":
+            x = jnp.concatenate([search, jnp.broadcast_to(target, search.shape)], axis=-1)
+            x = dense(config.hidden[0], name="hidden1")(x)
+        else:
+            x = dense(config.hidden[0], name="local")(search)
+            x = x if target is None else x + dense(config.hidden[0], name="target")(target)
+        x = gelu(dense(config.hidden[1], name="hidden2")(gelu(x)))
+        logits = dense(len(choices), name="logits")(x).astype(jnp.float32)
+        if config.smoothing:
+            logits = _smooth(logits, self.grid, config.smoothing)
+        log_probs = jax.nn.log_softmax(logits, axis=-1)
+
+        if config.mode == "continuous":
+            chosen, soft = jnp.argmax(log_probs, axis=-1), jnp.exp(log_probs)
+        elif train:
+            if noise is None:
+                noise = jax.random.gumbel(self.make_rng("gumbel"), log_probs.shape, jnp.float32)
+            y = jax.nn.softmax((log_probs + noise) / config.temperature, axis=-1)
+            chosen = jnp.argmax(y, axis=-1)
+            hard = jax.nn.one_hot(chosen, len(choices), dtype=jnp.float32)
+            soft = hard - jax.lax.stop_gradient(y) + y
+        else:
+            chosen = _decide(log_probs, config, choices)
+            soft = jax.nn.one_hot(chosen, len(choices), dtype=jnp.float32)
+
+        columns = jax.nn.one_hot(jnp.asarray(choices), 3, dtype=jnp.float32)
+        return Divided(
+            one_hot=soft @ columns,
+            category=jnp.asarray(choices, jnp.int32)[chosen],
+            log_probs=log_probs,
+            share=jnp.mean(jnp.sum(soft[..., 1:], axis=-1), axis=-1),
+        )
+
+
+def _pool(template, template_mask, pool):
+    if pool == "none":
+        return None
+    if pool.startswith("box"):
+        template = template * template_mask[..., None].astype(template.dtype)
+    if pool.endswith("average"):
+        return jnp.mean(template, axis=1, keepdims=True)
+    # Taken by index: the gradient of jnp.max divides by the count of elements equal to the maximum, and where the
+    # compiler recomputes them with another rounding that count is 0.
+    return jnp.take_along_axis(template, jnp.argmax(template, axis=1, keepdims=True), axis=1)
+
+
+def _decide(log_probs, config, choices):
+    if config.threshold:
+        others = 1 + jnp.argmax(log_probs[..., 1:], axis=-1)
+        chosen = jnp.where(jnp.exp(log_probs[..., 0]) < config.threshold, others, 0)
+    else:
+        chosen = jnp.argmax(log_probs, axis=-1)
+    if config.ratio:
+        shared = choices.index(ALL)
+        _, forced = jax.lax.top_k(log_probs[..., shared], int(log_probs.shape[1] * config.ratio))
+        chosen = chosen.at[jnp.arange(chosen.shape[0])[:, None], forced].set(shared)
+    return chosen
+
+
+def _smooth(logits, grid, sigma):
+    """Gaussian over the map of logits (B,Nx,C): a 5x5 kernel at sigma 1, as in the program, wider for more."""
+    radius = max(1, round(2 * sigma))
+    offset = np.arange(-radius, radius + 1)
+    kernel = np.exp(-(offset**2) / (2 * sigma**2))
+    kernel = np.outer(kernel, kernel) / (2 * np.pi * sigma)
+    channels = logits.shape[-1]
+    maps = logits.reshape(logits.shape[0], *grid, channels)
+    kernel = jnp.asarray(np.repeat(kernel[:, :, None, None], channels, axis=-1), logits.dtype)
+    smoothed = jax.lax.conv_general_dilated(
+        maps, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=channels
+    )
+    return smoothed.reshape(logits.shape)

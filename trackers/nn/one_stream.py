@@ -1,0 +1,210 @@
+"""What every one-stream tracker repeats: one ViT over template and search tokens, and the contract around it.
+
+A tracker states its token layout (`embed_template`, `embed_search`), its relations (`layer_relations`) and its head
+(`locate`); all else has a default here. docs/new_tracker.md tells how to write one.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from trackers.nn import relation, tokens
+from trackers.nn.encoder import Encoder
+from trackers.nn.heads import CenterFields, CenterHead, decode_center, decode_windowed
+
+# What the encoder puts into a cache; all else there is a tracker's template_context.
+CACHED = ("tokens", "memory", "encoded")
+
+
+class OneStreamTracker(nn.Module):
+    """A tracker of one object. Fields are the config's `model` section; those of the same name are the Encoder's.
+
+    template_size, search_size: pixels of the crops' sides, an int or (height, width).
+
+    Its spans are (template, everything of the search crop). Shapes: template (B,K,Hz,Wz,3) and search (B,Hx,Wx,3)
+    float32, normalized; template_box (B,K,4) x,y,w,h as fractions of the template crop.
+    """
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    patch_size: int = 16
+    template_size: int = 128
+    search_size: int = 256
+    position: str = "learned"
+    position_grid: tuple[int, int] = (14, 14)
+    attention_init: str = "independent"
+    drop_path: float = 0.0
+    scan_layers: bool = False
+    remat: str = "none"
+    dtype: str = "float32"
+
+    # The class of the encoder.
+    encoder_class = Encoder
+    # Number K of templates.
+    templates = 1
+    # Whether there is a head that says if the target is in the search crop.
+    score_head = False
+    # Whether `locate` reads the templates' own tokens after the last layer (template_tokens).
+    needs_template = False
+
+    def layer_relations(self):
+        """For each layer which span looks at which (nn/relation.py), or "learned"."""
+        return (relation.ONE_STREAM,) * self.depth
+
+    def encoder_fields(self):
+        """{field: value} of the Encoder where neither this tracker's field of that name nor the default is meant."""
+        return {}
+
+    @property
+    def template_grid(self):
+        """(rows, columns) of the tokens of one template."""
+        return tokens.grid_of(self.template_size, self.patch_size)
+
+    @property
+    def search_grid(self):
+        """(rows, columns) of the tokens of the search crop."""
+        return tokens.grid_of(self.search_size, self.patch_size)
+
+    @property
+    def lengths(self):
+        """Tokens of the spans (all templates, everything of the search crop); the search image's come first there."""
+        template, search = (rows * columns for rows, columns in (self.template_grid, self.search_grid))
+        return self.templates * template, search
+
+    def setup(self):
+        if self.templates < 1:
+            raise ValueError(f"model.templates must be at least 1, got {self.templates}")
+        self.encoder = self.make_encoder()
+
+    def make_encoder(self):
+        """The Encoder, or a backbone with its methods embed, encode_template and encode_search."""
+        own, theirs = ({field.name for field in dataclasses.fields(kind)} for kind in (type(self), self.encoder_class))
+        fields = {name: getattr(self, name) for name in (own & theirs) - {"parent", "name"}}
+        fields |= {"position_grid": tuple(self.position_grid), "dtype": jnp.dtype(self.dtype)}
+        fields["grids"] = (("template", self.template_grid), ("search", self.search_grid))
+        return self.encoder_class(**{**fields, "relations": self.layer_relations(), **self.encoder_fields()})
+
+    def embed_template(self, template, template_box):
+        """The tokens of the first span (B,N,D). By default those of all templates, each with the same positions."""
+        batch, count = template.shape[:2]
+        embedded = self.encoder.embed(template.reshape(batch * count, *template.shape[2:]), "template")
+        return embedded.reshape(batch, -1, self.width)
+
+    def embed_search(self, search):
+        """The tokens of the second span (B,N,D), the search image's first. By default these alone."""
+        return self.encoder.embed(search, "search")
+
+    def template_context(self, template_box):
+        """What else of the template the layers need: arguments of Encoder.__call__, kept in the cache."""
+        return {}
+
+    def encode_template(self, template, template_box, train=False, branch_scale=None, joint=False):
+        """Everything of the template that does not change from frame to frame; to be called when a template changes.
+
+        Args:
+          template, template_box: see the class; any number of templates.
+          train: drop-path, which needs the key "droppath".
+          branch_scale: (L,) factors of the layers' residual branches, or None.
+          joint: leave the layers to `locate`, which then runs all tokens together: the same numbers and multiply-adds
+            for one use, but drop-path drops a sample's templates and search together, and features hold all tokens.
+
+        Returns: a cache (pytree) for `locate`: keys and values of each layer where no template token ever looks at a
+          search token, else the embedded tokens.
+        """
+        cache = {"tokens": self.embed_template(template, template_box)}
+        if not joint:
+            context = {"train": train, "branch_scale": branch_scale}
+            cache = self.encoder.encode_template(cache["tokens"], self.needs_template, **context)
+        return {**cache, **self.template_context(template_box)}
+
+    def encode_search(self, cache, search, **context):
+        """The search crop through the layers, given the template's cache; context: arguments of Encoder.__call__.
+
+        Returns: Encoded, see Encoder.encode_search.
+        """
+        context |= {name: value for name, value in cache.items() if name not in CACHED}
+        return self.encoder.encode_search(cache, self.embed_search(search), **context)
+
+    def locate(self, cache, search, train=False, features=False, branch_scale=None):
+        """Finds the target in a search crop.
+
+        Args:
+          cache: from encode_template.
+          search: see the class.
+          train: drop-path, noise and batch statistics; needs the keys "gumbel", "dropout" and "droppath" as far as the
+            tracker has such things.
+          features: also return the tokens after every layer.
+          branch_scale: as in encode_template.
+
+        Returns: heads.Prediction.
+        """
+        raise NotImplementedError(f"{type(self).__module__} has no locate")
+
+    def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None, **options):
+        """locate(encode_template(template, template_box), search); options: further arguments of this tracker's locate.
+
+        In training, and for features, all tokens run together (encode_template's `joint`).
+        """
+        shared = {"train": train, "branch_scale": branch_scale}
+        cache = self.encode_template(template, template_box, joint=train or features, **shared)
+        return self.locate(cache, search, features=features, **shared, **options)
+
+    def decode(self, prediction, window=0.0):
+        """The box and score that a tracker goes on with from frame to frame, from a Prediction.
+
+        Args: window: weight, 0..1, of a Hann window where the head has a score map.
+
+        Returns: (box (B,4) cx,cy,w,h as fractions of the search crop, score (B,) a probability, or None).
+        """
+        return prediction.box, prediction.score
+
+    def search_map(self, encoded):
+        """The search image's tokens after the last layer, in the dtype of the computation: (B,h,w,D)."""
+        rows, columns = self.search_grid
+        found = encoded.tokens[:, -self.lengths[1] :][:, : rows * columns]
+        return found.astype(jnp.dtype(self.dtype)).reshape(found.shape[0], rows, columns, -1)
+
+    def template_tokens(self, cache, encoded):
+        """The first span's tokens after the last layer (B,N,D), in the dtype of the computation; see needs_template."""
+        found = cache["encoded"] if "encoded" in cache else encoded.tokens[:, : -self.lengths[1]]
+        return found.astype(jnp.dtype(self.dtype))
+
+    def features_of(self, encoded):
+        """{"layers": (B,L,N,D), "tokens": (B,N,D)} of Prediction.features, or None where no features were asked for.
+
+        N counts the first span too where the cache was joint or held tokens.
+        """
+        layers = [layer.features for layer in encoded.layers if layer.features is not None]
+        return {"layers": jnp.stack(layers, axis=1), "tokens": encoded.tokens} if layers else None
+
+    def example_inputs(self, batch=1):
+        """Zero inputs of the model's own shapes: (template, template_box, search)."""
+        template, search = (tokens.as_pair(size) for size in (self.template_size, self.search_size))
+        return (
+            jnp.zeros((batch, self.templates, *template, 3), jnp.float32),
+            jnp.broadcast_to(jnp.array([0.25, 0.25, 0.5, 0.5], jnp.float32), (batch, self.templates, 4)),
+            jnp.zeros((batch, *search, 3), jnp.float32),
+        )
+
+
+class CenterTracker(OneStreamTracker):
+    """A one-stream tracker with a center head (OSTrack, Sec. 3.3). head: heads.CenterFields."""
+
+    head: CenterFields = CenterFields()
+
+    def setup(self):
+        super().setup()
+        self.center_head = CenterHead(self.head.channels, self.head.score_prior, jnp.dtype(self.dtype), name="head")
+
+    def center(self, search_map, train=False):
+        """{"box", "score", "maps"} of a Prediction from the search tokens (B,h,w,D)."""
+        maps = self.center_head(search_map, train)
+        box, score = decode_center(**maps)
+        return {"box": box, "score": score, "maps": maps}
+
+    def decode(self, prediction, window=0.0):
+        """See OneStreamTracker.decode; the box is that of the best cell under the window."""
+        return decode_windowed(prediction.maps, window)
