@@ -1,7 +1,7 @@
 """Sections that the configs have in common, each field explained once; a config sets what is its own.
 
-run() starts every config. vit(), center_head(), center_objective(), corners_objective(), tracking() and pairs() make the
-sections of a tracker of one object; small_run(), tiny_run() and demo_run() turn its config into one for a laptop.
+run() starts every config. vit(), center_head(), center_objective(), corners_objective(), tracking() and pairs() make
+the sections of a tracker of one object; small_run(), tiny_run() and demo_run() turn its config into one for a laptop.
 """
 
 import ml_collections
@@ -187,13 +187,17 @@ def pairs():
     data.ratio = ml_collections.ConfigDict(
         {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "shards": 0.0, "synthetic": 0.0}
     )
-    # Folders of the data sets in their published layouts.
+    # Folder of LaSOT in its published layout.
     data.lasot = ""
+    # Folder of GOT-10k in its published layout.
     data.got10k = ""
+    # Folder of TrackingNet in its published layout.
     data.trackingnet = ""
+    # Folder of COCO in its published layout.
     data.coco = ""
+    # Folder of own videos (data_pipelines/sources/frames.py).
     data.frames = ""
-    # What `python -m data_pipelines shards` wrote of any of them, for pods.
+    # Folder that `python -m data_pipelines shards` wrote of any of them, for pods.
     data.shards = ""
     # Largest distance in frames between template and search frame.
     data.max_gap = 200
@@ -201,8 +205,9 @@ def pairs():
     data.search_center_jitter = 3.0
     # Standard deviation of the logarithm of the search crop's scale.
     data.search_scale_jitter = 0.25
-    # The same two for the template crop.
+    # Range of the template crop's center, over the square root of the box's area.
     data.template_center_jitter = 0.0
+    # Standard deviation of the logarithm of the template crop's scale.
     data.template_scale_jitter = 0.0
     # Probability that both crops of a pair turn gray.
     data.grey_probability = 0.05
