@@ -53,6 +53,7 @@ def b256():
     c.model.division.temperature = 1.0
     c.model.head = sections.center_head()
 
+    # The paper's weights (Sec. 3.4).
     c.objective = sections.center_objective()
     # Weight of the entropy regularization of the division ratio; the program's option is 1.
     c.objective.entropy_weight = 0.0
