@@ -126,15 +126,14 @@ def center_head():
     return head
 
 
+def corners_objective():
+    """The objective section of trackers that predict the corners of the box; weights of SimTrack and MixViT."""
+    return _of_boxes("corners")
+
+
 def center_objective():
     """The objective section of trackers with a center head; weights of GRM and OSTrack."""
-    objective = ml_collections.ConfigDict()
-    # Module of trackers.objectives.
-    objective.name = "center"
-    # Weight of the generalized IoU loss of the box.
-    objective.giou_weight = 2.0
-    # Weight of the L1 loss of the box.
-    objective.l1_weight = 5.0
+    objective = _of_boxes("center")
     # Weight of the focal loss of the score map.
     objective.focal_weight = 1.0
     # The box is learned at the best cell (0, the program), or around the true center with this deviation in cells.
@@ -144,11 +143,10 @@ def center_objective():
     return objective
 
 
-def corners_objective():
-    """The objective section of trackers that predict the corners of the box; weights of SimTrack and MixViT."""
+def _of_boxes(name):
     objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
-    objective.name = "corners"
+    objective.name = name
     # Weight of the generalized IoU loss of the box.
     objective.giou_weight = 2.0
     # Weight of the L1 loss of the box.
