@@ -1,10 +1,10 @@
-"""GRM (CVPR 2023): configs/grm.py:VARIANT with VARIANT one of b256, b256_got10k, l320, tiny, demo, pocket, t128.
+"""GRM (CVPR 2023): configs/grm.py:VARIANT.
 
 b256         Paper: LaSOT AUC 69.9, TrackingNet AUC 84.0, NfS30 65.6, UAV123 70.2, AVisT 54.5; 8 RTX 3090, half a day.
              python train.py --config configs/grm.py:b256 --workdir DIR
              --config.init.checkpoint=mae_pretrain_vit_base.pth --config.data.lasot=DIR --config.data.got10k=DIR
              --config.data.coco=DIR --config.data.trackingnet=DIR
-             Result here: not yet run (no data sets and no accelerator were at hand).
+             Result here: not yet run.
 b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4 with the one-shot protocol. Result here: not yet run.
 l320         Paper: LaSOT AUC 71.4, TrackingNet AUC 84.4, UAV123 72.2, AVisT 55.1. Result here: not yet run.
 tiny         For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
@@ -14,9 +14,9 @@ demo         The main job: `make demo`, 11 minutes on 2 CPU cores. Result: valid
 pocket       For real video, learned from procedural video on a CPU:
              GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:pocket --workdir DIR
              Result here, 1,216,000 pairs in about three and a half hours on 2 CPU cores, the jitter of the search crop
-             raised in the course of the run (docs/shipped_tracker.md): validation IoU 0.72 (0.26 with the wrong
+             raised during the run (docs/shipped_tracker.md): validation IoU 0.72 (0.26 with the wrong
              template), AO 45.7 on eight real sequences (static box 17.1, KCF 22.1, MIL 29.2, CSRT 44.1).
-t128         The same on a GPU, three times as large; its weights come along (weights/grm_t128).
+t128         The same on a GPU, three times as large; the weights are in weights/grm_t128.
              python train.py --config configs/grm.py:t128 --workdir DIR --config.model.dtype=bfloat16
              Result here, 3,590,000 pairs in eleven minutes on one H100 (docs/shipped_tracker.md): validation IoU 0.79
              (0.23 with the wrong template), AO 56.2 on the eight real sequences, 75.3, 76.1 and 79.5 on procedural ones
@@ -25,57 +25,13 @@ t128         The same on a GPU, three times as large; its weights come along (we
 
 import ml_collections
 
-from configs import sections
-
-VARIANTS = ("b256", "b256_got10k", "l320", "tiny", "demo", "pocket", "t128")
+from configs import sections, variants
 
 
-def get_config(variant="b256"):
-    """The whole config of a variant, a locked ConfigDict."""
-    if variant not in VARIANTS:
-        raise ValueError(f"configs/grm.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
-    config = _b256()
-    changes = {
-        "b256_got10k": _b256_got10k,
-        "l320": _l320,
-        "tiny": _tiny,
-        "demo": _demo,
-        "pocket": _pocket,
-        "t128": _t128,
-    }
-    if variant != "b256":
-        changes[variant](config)
-    return config.lock()
-
-
-def _b256():
+def b256():
     c = sections.run()
 
-    c.model = ml_collections.ConfigDict()
-    # Module of trackers.models.
-    c.model.name = "grm"
-    # ViT: width, layers, heads, hidden width of the MLP over width, pixels of a patch's side.
-    c.model.width = 768
-    c.model.depth = 12
-    c.model.heads = 12
-    c.model.mlp_ratio = 4.0
-    c.model.patch_size = 16
-    # Pixels of the sides of the crops.
-    c.model.template_size = 128
-    c.model.search_size = 256
-    # Position embedding: learned, sincos, or interpolated from position_grid (rows, columns).
-    c.model.position = "learned"
-    c.model.position_grid = (14, 14)
-    # Random start of the attention: independent, or matched (keys equal to queries).
-    c.model.attention_init = "independent"
-    # Drop-path rate of the last layer.
-    c.model.drop_path = 0.1
-    # Stack equal layers with nn.scan: compile time does not grow with depth.
-    c.model.scan_layers = True
-    # Recomputation of activations in the backward pass: none, full or dots.
-    c.model.remat = "none"
-    # Compute dtype: float32 or bfloat16.
-    c.model.dtype = "bfloat16"
+    c.model = sections.vit("grm", template_size=128, search_size=256)
     c.model.division = ml_collections.ConfigDict()
     # 1-based layers that divide their search tokens; None = 2..depth, () = none.
     c.model.division.layers = ml_collections.config_dict.placeholder(tuple)
@@ -95,38 +51,16 @@ def _b256():
     c.model.division.hidden = (384, 192)
     # Temperature of the Gumbel-softmax.
     c.model.division.temperature = 1.0
-    c.model.head = ml_collections.ConfigDict()
-    # Channels of the head's first convolution.
-    c.model.head.channels = 256
-    # Score that random weights give everywhere; the program's is 0.5.
-    c.model.head.score_prior = 0.5
+    c.model.head = sections.center_head()
 
-    c.objective = ml_collections.ConfigDict()
-    # Module of trackers.objectives.
-    c.objective.name = "center"
-    # Weights of the losses (paper, Sec. 3.4).
-    c.objective.giou_weight = 2.0
-    c.objective.l1_weight = 5.0
-    c.objective.focal_weight = 1.0
-    # The box is learned at the best cell (0, the program), or around the true center with this deviation in cells.
-    c.objective.box_spread = 0.0
-    # Overlap down to which a center counts as near in the score's target; the program's is 0.7.
-    c.objective.heatmap_overlap = 0.7
-    # Weight of the entropy regularisation of the division ratio; the program's option is 1.
+    # The paper's weights (Sec. 3.4).
+    c.objective = sections.center_objective()
+    # Weight of the entropy regularization of the division ratio; the program's option is 1.
     c.objective.entropy_weight = 0.0
     # Weight of the division's supervision by the ground-truth box (appendix C.1).
     c.objective.division_weight = 0.0
 
-    c.tracking = ml_collections.ConfigDict()
-    # Side of the crops over the square root of the box's area.
-    c.tracking.template_factor = 2.0
-    c.tracking.search_factor = 4.0
-    # Weight of the Hann window on the score map; 1 = the program.
-    c.tracking.window = 1.0
-    # Share of the new width and height that is taken over in a frame; 1 = the program.
-    c.tracking.size_update = 1.0
-    # The box keeps at least so many pixels inside the image.
-    c.tracking.clip_margin = 10.0
+    c.tracking = sections.tracking(window=1.0)
     # Division threshold by benchmark (the program's test settings).
     c.tracking.thresholds = ml_collections.ConfigDict({"lasot": 0.4, "avist": 0.4, "uav": 0.55, "nfs": 0.6})
 
@@ -137,75 +71,39 @@ def _b256():
     return c
 
 
-def _b256_got10k(c):
+def b256_got10k(c):
     c.data.ratio.update({"lasot": 0.0, "got10k": 1.0, "trackingnet": 0.0, "coco": 0.0})
     c.train.total_epochs = 100
     c.train.drop_epoch = 80
 
 
-def _l320(c):
-    c.model.update({"width": 1024, "depth": 24, "heads": 16, "search_size": 320, "remat": "dots"})
+def l320(c):
+    c.model.update({**sections.VIT_L, "search_size": 320})
     c.tracking.search_factor = 5.0
     c.data.search_center_jitter = 4.5
     c.data.search_scale_jitter = 0.5
     c.train.batch_size = 80
 
 
-def _tiny(c):
-    c.model.update({"width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64})
-    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
+def tiny(c):
+    sections.tiny_run(c)
     c.model.head.channels = 32
-    sections.only_synthetic(c)
-    c.data.synthetic.update({"backgrounds": 8, "families": 4, "poses": 2})
-    c.data.pairs_per_epoch = 64
-    c.data.validation_pairs = 16
-    c.data.threads = 2
-    c.train.batch_size = 8
-    c.train.total_epochs = 2
-    c.train.drop_epoch = 1
-    c.train.learning_rate = 1e-3
-    c.train.encoder_multiplier = 1.0
-    c.train.log_every_steps = 1
-    c.train.checkpoint_every_steps = 8
-    c.train.validate_every_epochs = 1
 
 
-def _demo(c):
-    c.model.update({"width": 96, "depth": 4, "heads": 4, "patch_size": 12, "template_size": 48, "search_size": 96})
-    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
+def demo(c):
+    sections.demo_run(c)
     c.model.division.update({"layers": (3, 4), "hidden": (96, 48)})
-    c.model.head.channels = 64
     c.model.head.score_prior = 0.1
-    c.model.update({"position": "sincos", "attention_init": "matched"})
     # A map of 8 x 8 cells is coarse: what is learned at the one right cell only leaves its neighbors ignorant.
     c.objective.update({"box_spread": 0.7, "heatmap_overlap": 0.3})
-    sections.only_synthetic(c)
-    c.tracking.search_factor = 4.0
     c.tracking.size_update = 0.2
-    # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
     c.data.synthetic.update({"detail": 1.0, "plainness": 1.0, "detail_steps": 1500, "renew_every_steps": 500})
-    c.data.synthetic.update({"background_scale": 1.5, "change": 0.6})
-    c.data.synthetic.update({"distractors": 4, "distractor_probability": 0.9, "distractor_reach": 1.4})
-    c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.1, "region_probability": 0.05})
     c.data.search_center_jitter = 2.0
-    c.data.pairs_per_epoch = 10000
-    c.data.validation_pairs = 512
-    c.data.threads = 2
-    c.train.batch_size = 16
-    c.train.total_epochs = 8
-    c.train.learning_rate = 1e-3
-    c.train.encoder_multiplier = 1.0
-    c.train.clip_norm = 1.0
-    c.train.schedule = "cosine"
-    c.train.warmup_epochs = 0.3
-    c.train.ema_decay = 0.999
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 1
-    c.train.validate_every_epochs = 2
+    c.train.update({"batch_size": 16, "learning_rate": 1e-3, "ema_decay": 0.999})
 
 
-def _pocket(c):
-    _demo(c)
+def pocket(c):
+    demo(c)
     # Template and search crop at one scale: the same thing measures the same in both.
     c.model.update({"width": 128, "depth": 4, "heads": 4, "template_size": 60})
     c.model.division.hidden = (128, 64)
@@ -223,18 +121,12 @@ def _pocket(c):
     c.data.search_scale_jitter = 0.5
     c.data.search_center_jitter = 1.8
     c.data.pairs_per_epoch = 32000
-    c.train.batch_size = 16
-    c.train.total_epochs = 38
-    c.train.schedule = "step"
-    c.train.drop_epoch = 35
-    c.train.warmup_epochs = 0.25
-    c.train.ema_decay = 0.9995
-    c.train.checkpoint_every_steps = 1000
-    c.train.keep_checkpoints = 100
+    c.train.update({"total_epochs": 38, "schedule": "step", "drop_epoch": 35, "warmup_epochs": 0.25})
+    c.train.update({"ema_decay": 0.9995, "keep_checkpoints": 100})
 
 
-def _t128(c):
-    _pocket(c)
+def t128(c):
+    pocket(c)
     # ViT-Ti's width, and the published geometry at half the resolution: 8 x 8 and 16 x 16 tokens.
     c.model.update({"width": 192, "depth": 6, "heads": 3, "patch_size": 8, "template_size": 64, "search_size": 128})
     c.model.division.update({"layers": (4, 5, 6), "hidden": (192, 96)})
@@ -247,10 +139,8 @@ def _t128(c):
     c.data.synthetic.update({"change": 0.8, "low_resolution_probability": 0.3, "grey_probability": 0.2})
     c.data.synthetic.update({"region_probability": 0.2, "distractor_reach": 1.8})
     c.data.pairs_per_epoch = 128000
-    c.train.batch_size = 128
-    c.train.total_epochs = 29
-    c.train.schedule = "cosine"
-    c.train.warmup_epochs = 1.0
-    c.train.log_every_steps = 200
-    c.train.checkpoint_every_steps = 2000
-    c.train.validate_every_epochs = 8
+    c.train.update({"batch_size": 128, "total_epochs": 29, "schedule": "cosine", "warmup_epochs": 1.0})
+    c.train.update({"log_every_steps": 200, "checkpoint_every_steps": 2000, "validate_every_epochs": 8})
+
+
+get_config = variants.chooser(b256, b256_got10k, l320, tiny, demo, pocket, t128)

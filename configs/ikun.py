@@ -1,12 +1,11 @@
-"""iKUN (CVPR 2024): configs/ikun.py:VARIANT with VARIANT one of none, cascade_attention, cross_correlation,
-text_first_modulation, tiny.
+"""iKUN (CVPR 2024): configs/ikun.py:VARIANT.
 
 cascade_attention      Paper: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on NeuralSORT's
                        tracks; batch 8, 100 epochs.
                        python train.py --config configs/ikun.py:cascade_attention --workdir DIR
                        --config.init.checkpoint=RN50.pt --config.data.refer_kitti=DIR
                        --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz
-                       Result here: not yet run (no data sets and no accelerator were at hand).
+                       Result here: not yet run.
 cross_correlation      The second design of the knowledge unification module. Result here: not yet run.
 text_first_modulation  The third. Result here: not yet run.
 none                   The baseline: local and global map without words. Result here: not yet run.
@@ -28,24 +27,10 @@ Published weights were trained with model.normalize_text=eval; in evaluation tha
 
 import ml_collections
 
-from configs import sections
-
-VARIANTS = ("none", "cascade_attention", "cross_correlation", "text_first_modulation", "tiny")
+from configs import sections, variants
 
 
-def get_config(variant="cascade_attention"):
-    """The whole config of a variant, a locked ConfigDict."""
-    if variant not in VARIANTS:
-        raise ValueError(f"configs/ikun.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
-    config = _full()
-    if variant == "tiny":
-        _tiny(config)
-    else:
-        config.model.fusion = variant
-    return config.lock()
-
-
-def _full():
+def cascade_attention():
     c = sections.run()
 
     c.model = ml_collections.ConfigDict()
@@ -67,21 +52,25 @@ def _full():
     c.model.normalize_text = "always"
     # Batch-normalize both features before they are compared: for encoders from scratch, not in paper or program.
     c.model.standardize = False
-    # In training encode local and global images, of one size, in one batch: for encoders from scratch, likewise.
+    # In training encode local and global images, of one size, in one batch: for encoders from scratch too.
     c.model.joint_statistics = False
     # Width of the features that are compared.
     c.model.width = 1024
-    # Channels of the visual map, blocks of the ResNet's stages.
+    # Channels of the visual map.
     c.model.visual_width = 2048
+    # Blocks of the ResNet's stages.
     c.model.visual_depths = (3, 4, 6, 3)
-    # Width of CLIP's text features, and how many text tokens are kept (L).
+    # Width of CLIP's text features.
     c.model.text_width = 1024
+    # Text tokens that are kept (L).
     c.model.truncation = 10
-    # Pixels of the sides of the local and the global images.
+    # Pixels of a local image's side.
     c.model.local_size = 224
+    # Pixels of a global image's side.
     c.model.global_size = 672
-    # Cells of their maps (rows, columns); None = what the sizes give, 7x7 and 21x21.
+    # Cells of the local map (rows, columns); None = what the size gives, 7x7.
     c.model.local_grid = ml_collections.config_dict.placeholder(tuple)
+    # Cells of the global map (rows, columns); None = what the size gives, 21x21.
     c.model.global_grid = ml_collections.config_dict.placeholder(tuple)
     # Text transformer: ids, tokens of a phrase, width, layers, heads.
     c.model.transformer = ml_collections.ConfigDict(
@@ -105,19 +94,29 @@ def _full():
     c.objective.reduction = "sum"
 
     c.tracking = ml_collections.ConfigDict()
-    # Frames of a clip, frames from one clip's start to the next, frames of a clip that the network sees (T).
+    # Frames of a clip.
     c.tracking.window = 8
+    # Frames from one clip's start to the next.
     c.tracking.stride = 4
+    # Frames of a clip that the network sees (T).
     c.tracking.samples = 2
     # A box is what the phrase means where its mean similarity is above this.
     c.tracking.threshold = 0.0
 
     c.calibration = ml_collections.ConfigDict()
     # Text encoder whose features say which phrases are alike; its weights are CLIP's ViT-B-32.pt.
-    c.calibration.model = ml_collections.ConfigDict({"name": "text", "features": 512, "scan_layers": True})
-    # Score + a * frequency + b; sharpness of the similarity to the training phrases.
+    c.calibration.model = ml_collections.ConfigDict()
+    # Module of trackers.models.
+    c.calibration.model.name = "text"
+    # Width of a phrase's features.
+    c.calibration.model.features = 512
+    # Stack equal layers with nn.scan: compile time does not grow with depth.
+    c.calibration.model.scan_layers = True
+    # Calibrated score = score + a * frequency + b.
     c.calibration.a = 8.0
+    # The b of that sum.
     c.calibration.b = -0.1
+    # Sharpness of the similarity to the training phrases.
     c.calibration.tau = 100.0
 
     c.data = ml_collections.ConfigDict()
@@ -125,18 +124,21 @@ def _full():
     c.data.name = "clips"
     # How often each source is drawn from, relative to the others; 0 = unused.
     c.data.ratio = ml_collections.ConfigDict({"refer_kitti": 1.0, "refer_dance": 0.0, "synthetic_referring": 0.0})
-    # Folders of the data sets in their published layouts.
+    # Folder of Refer-KITTI in its published layout.
     c.data.refer_kitti = ""
+    # Folder of Refer-Dance in its published layout.
     c.data.refer_dance = ""
     # CLIP's byte-pair vocabulary, bpe_simple_vocab_16e6.txt.gz; empty = the synthetic set's own.
     c.data.vocabulary = ""
-    # Frames of a training clip (T; 8 in the supplement), and the consecutive kept frames they are drawn from.
+    # Frames of a training clip (T; 8 in the supplement).
     c.data.clip_frames = 2
+    # Consecutive kept frames that they are drawn from.
     c.data.clip_window = 8
     # Kept frames from one frame of that window to the next.
     c.data.clip_stride = 1
-    # Aspect and area ranges of the random crop of every image.
+    # Range of the aspect of the random crop of every image.
     c.data.crop_ratio = (0.8, 1.0)
+    # Range of its area.
     c.data.crop_area = (0.08, 1.0)
     # Share of clips whose phrase holds; 0 = every phrase of the video alike (program).
     c.data.positive_share = 0.0
@@ -148,25 +150,29 @@ def _full():
     c.data.pairs_per_epoch = 2000
     # Clips of a validation.
     c.data.validation_pairs = 512
-    # Threads that decode and crop; batches made ahead.
+    # Threads that decode and crop.
     c.data.threads = 8
+    # Batches made ahead.
     c.data.prefetch_batches = 2
     # Procedural videos with phrases.
     c.data.synthetic_referring = ml_collections.ConfigDict()
-    # Videos of the training and of the test split.
+    # Videos of the training split.
     c.data.synthetic_referring.train_videos = 40
+    # Videos of the test split.
     c.data.synthetic_referring.test_videos = 25
-    # Frames of a video, and their pixels.
+    # Frames of a video.
     c.data.synthetic_referring.length = 48
+    # Rows of pixels of a frame.
     c.data.synthetic_referring.height = 240
+    # Columns of pixels of a frame.
     c.data.synthetic_referring.width = 320
     # Fewest and most people in a video, look-alikes included.
     c.data.synthetic_referring.people = (4, 8)
     # Chance that a pillar stands in front of some of the scene.
     c.data.synthetic_referring.pillar_probability = 0.5
-    # Standard deviation of the camera's noise in grey levels.
+    # Standard deviation of the camera's noise in gray levels.
     c.data.synthetic_referring.noise = 3.0
-    # Frames that each video keeps in memory once they are drawn.
+    # Frames that each video keeps in memory after they are drawn.
     c.data.synthetic_referring.cached_frames = 0
 
     c.train.update({"batch_size": 8, "total_epochs": 100, "learning_rate": 1e-5, "weight_decay": 1e-5})
@@ -180,7 +186,19 @@ def _full():
     return c
 
 
-def _tiny(c):
+def none(c):
+    c.model.fusion = "none"
+
+
+def cross_correlation(c):
+    c.model.fusion = "cross_correlation"
+
+
+def text_first_modulation(c):
+    c.model.fusion = "text_first_modulation"
+
+
+def tiny(c):
     c.model.update({"width": 128, "visual_width": 128, "visual_depths": (1, 1), "text_width": 64, "truncation": 10})
     c.model.update({"local_size": 32, "global_size": 32, "scan_layers": False})
     c.model.update({"standardize": True, "joint_statistics": True})
@@ -193,15 +211,12 @@ def _tiny(c):
     c.data.update({"context_length": 12, "positive_share": 0.5, "phrases_per_clip": 4, "crop_area": (0.6, 1.0)})
     # One frame of a clip: poses and clothes need no more, and twice as many clips are seen in the time.
     c.data.update({"clip_frames": 1, "clip_window": 1, "pairs_per_epoch": 8192, "validation_pairs": 1024, "threads": 2})
-    c.train.batch_size = 64
-    c.train.total_epochs = 6
-    c.train.learning_rate = 3e-3
+    c.train.update({"batch_size": 64, "total_epochs": 6, "learning_rate": 3e-3})
     # Nothing was pretrained.
     c.train.frozen = ()
-    c.train.weight_decay = 1e-4
-    c.train.clip_norm = 1.0
-    c.train.warmup_epochs = 0.3
-    c.train.log_every_steps = 32
-    c.train.checkpoint_every_steps = 128
-    c.train.keep_checkpoints = 1
+    c.train.update({"weight_decay": 1e-4, "clip_norm": 1.0, "warmup_epochs": 0.3})
+    c.train.update({"log_every_steps": 32, "checkpoint_every_steps": 128, "keep_checkpoints": 1})
     c.train.validate_every_epochs = 2
+
+
+get_config = variants.chooser(cascade_attention, cross_correlation, text_first_modulation, none, tiny)

@@ -4,7 +4,7 @@ b       MixFormerV2-B, 8 layers, the published online tracker. Paper (abstract):
         frames/s on a GPU.
         python eval.py --config configs/mixformer_v2.py:b --checkpoint mixformerv2_base.pth.tar
         --benchmark lasot:DIR --out DIR
-        Result here: not yet run (neither weights nor data sets were at hand).
+        Result here: not yet run.
 s       MixFormerV2-S, 4 layers with MLP ratio 1, crops of 112 and 224 pixels. Paper (abstract): LaSOT AUC 2.7 above
         FEAR-L's, real time on a CPU. Result here: not yet run; speed on a CPU: python -m benchmarks.mixformer_cpu.
 b_star  B*, 12 layers: the network of distillation's stage 1, with a score head. Result here: not yet run.
@@ -14,68 +14,51 @@ b, s and b_star train without a teacher as they stand; the paper's route is in d
 
 import ml_collections
 
-from configs import mixvit
-from configs.mixformer_v2_stages import STAGES
+from configs import mixformer_v2_stages, mixvit, sections, variants
 
 
-def get_config(variant="b"):
-    """The whole config of a variant or of a stage, a locked ConfigDict."""
-    if variant not in VARIANTS:
-        raise ValueError(f"configs/mixformer_v2.py has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
-    config = _b()
-    VARIANTS[variant](config)
-    return config.lock()
-
-
-def _b():
-    c = mixvit.base()
+def b():
+    c = mixvit.b()
     c.model.name = "mixformer_v2"
     c.model.depth = 8
     c.model.score_head = True
     c.model.head = ml_collections.ConfigDict()
     # Bins of each edge's distribution: 96 in the published online models, 72 in the paper and in distillation.
     c.model.head.bins = 96
-    # Prediction tokens and MLPs: 4 and 1, or the supplement's Table 2a: 4 and 4, 1 and 4.
+    # Prediction tokens: 4, or 1 with 4 MLPs (supplement, Table 2a).
     c.model.head.tokens = 4
+    # MLPs: 1 for all edges, or 4 (supplement, Table 2a).
     c.model.head.mlps = 1
     # Frames after which an online template is replaced; 0 = never.
     c.tracking.update_interval = 200
-    # Intervals and factors of the program's scripts.
-    c.tracking.benchmarks = _by_benchmark(
-        lasot={"update_interval": 200},
-        got10k={"update_interval": 10},
-        trackingnet={"update_interval": 25},
-        vot20={"update_interval": 10},
-        vot20lt={"update_interval": 200},
-    )
+    # Intervals of the program's scripts.
+    c.tracking.benchmarks = {
+        "lasot": {"update_interval": 200},
+        "got10k": {"update_interval": 10},
+        "trackingnet": {"update_interval": 25},
+        "vot20": {"update_interval": 10},
+        "vot20lt": {"update_interval": 200},
+    }
     return c
 
 
-def _by_benchmark(**settings):
-    return ml_collections.ConfigDict({name: ml_collections.ConfigDict(values) for name, values in settings.items()})
-
-
-def _s(c):
-    c.model.update({"depth": 4, "mlp_ratio": 1.0, "template_size": 112, "search_size": 224})
+def s(c):
+    c.model.update(mixformer_v2_stages.S)
     c.tracking.search_factor = 4.5
-    c.tracking.benchmarks = _by_benchmark(
-        lasot={"update_interval": 200, "search_factor": 4.4},
-        got10k={"update_interval": 15, "search_factor": 4.55},
-        trackingnet={"update_interval": 25, "search_factor": 4.55},
-        vot20={"update_interval": 10},
-        vot20lt={"update_interval": 200},
-    )
+    # Intervals and factors of the program's scripts.
+    c.tracking.benchmarks.lasot.search_factor = 4.4
+    c.tracking.benchmarks.got10k.update({"update_interval": 15, "search_factor": 4.55})
+    c.tracking.benchmarks.trackingnet.search_factor = 4.55
 
 
-def _b_star(c):
+def b_star(c):
     c.model.depth = 12
 
 
-def _tiny(c):
-    mixvit.tiny_run(c)
+def tiny(c):
+    sections.tiny_run(c)
     c.model.head.bins = 16
     c.tracking.update_interval = 10
 
 
-# How each variant and each stage differs from b.
-VARIANTS = {"b": lambda c: None, "s": _s, "b_star": _b_star, "tiny": _tiny, **STAGES}
+get_config = variants.chooser(b, s, b_star, tiny, *mixformer_v2_stages.STAGES)

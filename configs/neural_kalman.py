@@ -1,4 +1,5 @@
-"""Neural Kalman filter (iKUN, CVPR 2024, main paper; our reading, its code was never released).
+"""Neural Kalman filter (iKUN, CVPR 2024, main paper; our reading, its code was never released):
+configs/neural_kalman.py:VARIANT.
 
 mot    trained on ground-truth tracks, e.g. MOT17/train or DanceTrack/train: VIDEO/gt/gt.txt.
        Aims at no figure of the paper. Hardware: one CPU is enough.
@@ -14,21 +15,10 @@ tiny   trained on made tracks, no data needed; a minute on two shared CPU cores.
 
 import ml_collections
 
-from configs import sections
-
-VARIANTS = ("mot", "tiny")
+from configs import sections, variants
 
 
-def get_config(variant="mot"):
-    """The whole configuration of a variant.
-
-    Args:
-      variant: one of VARIANTS.
-
-    Returns: a locked ml_collections.ConfigDict.
-    """
-    if variant not in VARIANTS:
-        raise ValueError(f"configs/neural_kalman.py has no variant {variant!r}: use one of {', '.join(VARIANTS)}")
+def mot():
     c = sections.run()
 
     c.model = ml_collections.ConfigDict()
@@ -46,26 +36,30 @@ def get_config(variant="mot"):
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "kalman"
-    # Weights of the squared errors (heights) after and before a frame's observation, and of the innovations' surprise.
+    # Weight of the squared errors (in heights) after a frame's observation.
     c.objective.filtered_weight = 1.0
+    # Weight of those before it.
     c.objective.predicted_weight = 1.0
+    # Weight of the surprise of the innovations.
     c.objective.surprise_weight = 0.001
 
     c.data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
     c.data.name = "trajectories"
     c.data.trajectories = ml_collections.ConfigDict()
-    # Folder of VIDEO/gt/gt.txt; "" makes tracks.
+    # Folder of VIDEO/gt/gt.txt; empty = made tracks.
     c.data.trajectories.mot = ""
     # Frames of a window.
     c.data.trajectories.length = 48
     # Least and largest deviation of simulated detections, in parts of the box.
     c.data.trajectories.noise = (0.01, 0.1)
-    # Probability that a miss begins at a frame, and its largest length in frames.
+    # Probability that a miss begins at a frame.
     c.data.trajectories.miss_probability = 0.03
+    # Its largest length in frames.
     c.data.trajectories.longest_miss = 8
-    # Windows that count as an epoch, and windows of a validation.
+    # Windows that count as an epoch.
     c.data.pairs_per_epoch = 6400
+    # Windows of a validation.
     c.data.validation_pairs = 512
 
     c.train.update({"batch_size": 64, "total_epochs": 20, "learning_rate": 3e-3, "encoder_multiplier": 1.0})
@@ -73,9 +67,11 @@ def get_config(variant="mot"):
     c.train.update({"checkpoint_every_steps": 500, "keep_checkpoints": 1, "validate_every_epochs": 2})
     # The network is too small to be split.
     c.mesh.max_unsharded = 1.0
-    if variant == "tiny":
-        c.train.batch_size = 32
-        c.train.total_epochs = 2
-        c.train.checkpoint_every_steps = 400
-        c.train.validate_every_epochs = 1
-    return c.lock()
+    return c
+
+
+def tiny(c):
+    c.train.update({"batch_size": 32, "total_epochs": 2, "checkpoint_every_steps": 400, "validate_every_epochs": 1})
+
+
+get_config = variants.chooser(mot, tiny)

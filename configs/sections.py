@@ -1,14 +1,21 @@
-"""Parts that the configs have in common, each field explained once; a config sets what is its own."""
+"""Sections that the configs have in common, each field explained once; a config sets what is its own.
+
+run() starts every config. vit(), center_head(), center_objective(), corners_objective(), tracking() and pairs() make
+the sections of a tracker of one object; small_run(), tiny_run() and demo_run() turn its config into one for a laptop.
+"""
 
 import ml_collections
 
+# Sizes of ViT-L beside vit()'s ViT-B, for model.update.
+VIT_L = {"width": 1024, "depth": 24, "heads": 16, "remat": "dots"}
+
 
 def run():
-    """What every run has: a seed, how it is trained, and the mesh. Sections train and mesh; values as GRM's."""
+    """What every run has: a seed, first weights, how it is trained (section train), and the mesh."""
     c = ml_collections.ConfigDict()
     # The only seed: weights, data and noise all derive from it.
     c.seed = 0
-    # Parts that a step's batch is taken in, one after another, to save memory (docs/training.md).
+    # Parts that a step's batch is split into, one after another, to save memory (docs/training.md).
     c.accumulate = 1
     # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
     c.profile = ""
@@ -20,19 +27,25 @@ def run():
     c.train = ml_collections.ConfigDict()
     # Samples (pairs, clips, windows) in a step, over all devices.
     c.train.batch_size = 128
+    # Epochs of the whole run; section data says how many samples make one.
     c.train.total_epochs = 300
     # The rate is for this many samples in a step and in proportion for others; 0 = as it stands.
     c.train.learning_rate_batch = 0
+    # AdamW's rate, before the schedule.
     c.train.learning_rate = 4e-4
-    # The encoder learns at this multiple of the rate, but for what the tracker adds to it (schedules.py).
+    # The encoder learns at this multiple of the rate, except for what the tracker adds to it (schedules.py).
     c.train.encoder_multiplier = 0.1
+    # AdamW's weight decay.
     c.train.weight_decay = 1e-4
     # Largest norm of the gradient of all parameters; 0 = unlimited.
     c.train.clip_norm = 0.1
     # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
     c.train.schedule = "step"
+    # Epoch after which a step schedule lowers the rate.
     c.train.drop_epoch = 240
+    # Factor by which it does.
     c.train.drop_factor = 0.1
+    # Epochs in which the rate rises from zero.
     c.train.warmup_epochs = 0.0
     # Patterns of the parameters that are not trained.
     c.train.frozen = ()
@@ -40,25 +53,131 @@ def run():
     c.train.moment_dtype = "float32"
     # Decay of the exponential moving average of the parameters; 0 = none.
     c.train.ema_decay = 0.0
+    # Steps between two lines of the log.
     c.train.log_every_steps = 50
+    # Steps between two checkpoints.
     c.train.checkpoint_every_steps = 1000
+    # Newest checkpoints that are kept.
     c.train.keep_checkpoints = 3
+    # Epochs between two validations.
     c.train.validate_every_epochs = 20
     # Log a hash of every global batch (to compare resumed runs).
     c.train.debug_batch_hash = False
 
     c.mesh = ml_collections.ConfigDict()
-    # Devices along each axis of the mesh; -1 = the rest.
+    # Devices along the axis that splits the batch; -1 = the rest.
     c.mesh.data = -1
+    # Devices along the axis that splits batch and parameters.
     c.mesh.fsdp = 1
+    # Devices along the axis that splits each layer's matrices.
     c.mesh.tensor = 1
     # Largest share of the parameter bytes that may stay unsharded when fsdp > 1.
     c.mesh.max_unsharded = 0.02
     return c
 
 
+def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
+    """The model section of a tracker on a ViT, with the sizes of ViT-B/16; the tracker adds its own fields.
+
+    Args:
+      name, template_size, search_size, position, drop_path: the fields of these names.
+    """
+    model = ml_collections.ConfigDict()
+    # Module of trackers.models.
+    model.name = name
+    # Width of a token.
+    model.width = 768
+    # Layers.
+    model.depth = 12
+    # Heads of each layer's attention.
+    model.heads = 12
+    # Hidden width of a layer's MLP over its width.
+    model.mlp_ratio = 4.0
+    # Pixels of a patch's side.
+    model.patch_size = 16
+    # Pixels of the template crop's side.
+    model.template_size = template_size
+    # Pixels of the search crop's side.
+    model.search_size = search_size
+    # Position embedding: learned, sincos (computed), fixed (sine-cosine tables kept with the weights), or interpolated.
+    model.position = position
+    # Rows and columns of the pretrained positions that are interpolated.
+    model.position_grid = (14, 14)
+    # Random start of the attention: independent, or matched (keys equal to queries).
+    model.attention_init = "independent"
+    # Drop-path rate of the last layer.
+    model.drop_path = drop_path
+    # Stack equal layers with nn.scan: compile time does not grow with depth.
+    model.scan_layers = True
+    # Recomputation of activations in the backward pass: none, full or dots.
+    model.remat = "none"
+    # Compute dtype: float32 or bfloat16.
+    model.dtype = "bfloat16"
+    return model
+
+
+def center_head():
+    """The model's section head for trackers that score the center of the box."""
+    head = ml_collections.ConfigDict()
+    # Channels of the head's first convolution.
+    head.channels = 256
+    # Score that random weights give everywhere; 0.5 in GRM's program.
+    head.score_prior = 0.5
+    return head
+
+
+def corners_objective():
+    """The objective section of trackers that predict the corners of the box; weights of SimTrack and MixViT."""
+    return _of_boxes("corners")
+
+
+def center_objective():
+    """The objective section of trackers with a center head; weights of GRM and OSTrack."""
+    objective = _of_boxes("center")
+    # Weight of the focal loss of the score map.
+    objective.focal_weight = 1.0
+    # The box is learned at the best cell (0, the program), or around the true center with this deviation in cells.
+    objective.box_spread = 0.0
+    # Overlap down to which a center counts as near in the score's target; the program's is 0.7.
+    objective.heatmap_overlap = 0.7
+    return objective
+
+
+def _of_boxes(name):
+    objective = ml_collections.ConfigDict()
+    # Module of trackers.objectives.
+    objective.name = name
+    # Weight of the generalized IoU loss of the box.
+    objective.giou_weight = 2.0
+    # Weight of the L1 loss of the box.
+    objective.l1_weight = 5.0
+    return objective
+
+
+def tracking(*, search_factor=4.0, window=None):
+    """The tracking section of the trackers of one object.
+
+    Args:
+      search_factor: the field of this name.
+      window: the field of this name, of trackers with a score map; None = no such field.
+    """
+    c = ml_collections.ConfigDict()
+    # Side of the template crop over the square root of the box's area.
+    c.template_factor = 2.0
+    # Side of the search crop over the square root of the box's area.
+    c.search_factor = search_factor
+    if window is not None:
+        # Weight of the Hann window on the score map; 1 = the program.
+        c.window = window
+    # Share of the new width and height that the box takes in a frame; 1 = the program.
+    c.size_update = 1.0
+    # The box keeps at least so many pixels inside the image.
+    c.clip_margin = 10.0
+    return c
+
+
 def pairs():
-    """The data section of the trackers of one object: pairs of crops."""
+    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's at 256 pixels."""
     data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
     data.name = "pairs"
@@ -66,39 +185,78 @@ def pairs():
     data.ratio = ml_collections.ConfigDict(
         {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "shards": 0.0, "synthetic": 0.0}
     )
-    # Folders of the data sets in their published layouts.
+    # Folder of LaSOT in its published layout.
     data.lasot = ""
+    # Folder of GOT-10k in its published layout.
     data.got10k = ""
+    # Folder of TrackingNet in its published layout.
     data.trackingnet = ""
+    # Folder of COCO in its published layout.
     data.coco = ""
+    # Folder of own videos (data_pipelines/sources/frames.py).
     data.frames = ""
-    # What `python -m data_pipelines shards` wrote of any of them, for pods.
+    # Folder that `python -m data_pipelines shards` wrote of any of them, for pods.
     data.shards = ""
     # Largest distance in frames between template and search frame.
     data.max_gap = 200
-    # Jitter of the crops: center (over the square root of the area), scale (log-normal).
+    # Range of the search crop's center, over the square root of the box's area.
     data.search_center_jitter = 3.0
+    # Standard deviation of the logarithm of the search crop's scale.
     data.search_scale_jitter = 0.25
+    # Range of the template crop's center, over the square root of the box's area.
     data.template_center_jitter = 0.0
+    # Standard deviation of the logarithm of the template crop's scale.
     data.template_scale_jitter = 0.0
-    # Augmentation: grey and flip jointly for the pair, brightness for each crop.
+    # Probability that both crops of a pair turn gray.
     data.grey_probability = 0.05
+    # Probability that both are flipped, left to right.
     data.flip_probability = 0.5
+    # Largest change of a crop's brightness, up or down, as a share.
     data.brightness = 0.2
-    # Further flip of each crop by itself.
+    # Probability of a further flip of each crop by itself.
     data.crop_flip_probability = 0.0
     # Pairs that count as an epoch.
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
-    # Threads that decode and crop; batches made ahead.
+    # Threads that decode and crop.
     data.threads = 8
+    # Batches made ahead.
     data.prefetch_batches = 2
     # Procedural video: data_pipelines/procedural/video/config.py says what there is to set.
     data.synthetic = ml_collections.ConfigDict()
     return data
 
 
-def only_synthetic(c):
-    """Procedural video instead of the data sets."""
+def small_run(c):
+    """A network that a laptop trains from random weights in float32, on procedural video instead of the data sets."""
+    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
     c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
+    c.data.threads = 2
+    # Nothing was pretrained.
+    c.train.encoder_multiplier = 1.0
+
+
+def tiny_run(c):
+    """Variant tiny: the recorded test networks' sizes, and 16 steps that show that the loop runs."""
+    small_run(c)
+    c.model.update({"width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64})
+    c.data.synthetic.update({"backgrounds": 8, "families": 4, "poses": 2})
+    c.data.update({"pairs_per_epoch": 64, "validation_pairs": 16})
+    c.train.update({"batch_size": 8, "total_epochs": 2, "drop_epoch": 1, "learning_rate": 1e-3})
+    c.train.update({"log_every_steps": 1, "checkpoint_every_steps": 8, "validate_every_epochs": 1})
+
+
+def demo_run(c):
+    """Variant demo: a small tracker that learns to match on procedural video, 80,000 pairs."""
+    small_run(c)
+    c.model.update({"width": 96, "depth": 4, "heads": 4, "patch_size": 12, "template_size": 48, "search_size": 96})
+    c.model.update({"position": "sincos", "attention_init": "matched"})
+    c.model.head.channels = 64
+    # Matching is found on flat colors among look-alikes in shape, then carried over to textures.
+    c.data.synthetic.update({"background_scale": 1.5, "change": 0.6})
+    c.data.synthetic.update({"distractors": 4, "distractor_probability": 0.9, "distractor_reach": 1.4})
+    c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.1, "region_probability": 0.05})
+    c.data.update({"pairs_per_epoch": 10000, "validation_pairs": 512})
+    c.train.update({"total_epochs": 8, "clip_norm": 1.0, "schedule": "cosine", "warmup_epochs": 0.3})
+    c.train.update({"checkpoint_every_steps": 1000, "keep_checkpoints": 1, "validate_every_epochs": 2})

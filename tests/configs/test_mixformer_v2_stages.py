@@ -11,7 +11,7 @@ from trackers.tracking.single_object import Tracker, for_benchmark
 from trackers.training import freezing, initial
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage.__name__ for stage in STAGES])
 def test_every_stage_describes_a_run(stage):
     config = mixformer_v2.get_config(stage)
     model, teacher = trackers.build(config.model), config.get("teacher")

@@ -129,7 +129,7 @@ def test_published_names_are_those_of_clip():
     assert state["fusion_visual_textual.in_proj_weight"].shape == (96, 32)
 
 
-@pytest.mark.parametrize("variant", ikun.VARIANTS)
+@pytest.mark.parametrize("variant", ikun.get_config.variants)
 def test_configs_freeze_and_shard_what_they_say(variant):
     """The text transformer stays, its tables learn; on 8 fsdp devices next to nothing stays whole."""
     config = ikun.get_config(variant)

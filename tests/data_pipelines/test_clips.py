@@ -198,7 +198,7 @@ def test_sizes_of_the_config_may_be_pairs_of_equal_sides():
         clips.ClipConfig.from_config(config)
 
 
-@pytest.mark.parametrize("variant", ikun.VARIANTS)
+@pytest.mark.parametrize("variant", ikun.get_config.variants)
 def test_configs_name_every_field(variant):
     config = ikun.get_config(variant)
     read = clips.ClipConfig.from_config(config)

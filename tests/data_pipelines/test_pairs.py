@@ -31,7 +31,7 @@ def equal(a, b):
 
 
 def test_pair_config_from_each_variant():
-    for variant in grm.VARIANTS:
+    for variant in grm.get_config.variants:
         config = grm.get_config(variant)
         made = pairs.PairConfig.from_config(config)
         assert made.search_size == config.model.search_size and made.patch_size == config.model.patch_size

@@ -156,7 +156,7 @@ def test_merges_prefer_what_is_frequent():
     assert vocabulary.learn_merges({"a": 3}) == []
 
 
-@pytest.mark.parametrize("variant", ikun.VARIANTS)
+@pytest.mark.parametrize("variant", ikun.get_config.variants)
 def test_configs_name_every_field(variant):
     config = ikun.get_config(variant)
     read = people.ReferringSetConfig.from_config(config)
