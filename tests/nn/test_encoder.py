@@ -170,3 +170,112 @@ def test_sizes_have_the_published_parameter_counts():
         shapes = jax.eval_shape(lambda k, x, e=encoder: e.init(k, x, (8,)), jax.random.key(0), tokens)
         count = sum(x.size for x in jax.tree.leaves(shapes)) + 16 * 16 * 3 * width
         assert abs(count / 1e6 - millions) < 0.02, (name, count)
+
+
+def part(encoder, variables, x, lengths, **context):
+    return encoder.apply(variables, x, lengths, **context)
+
+
+def embedded(encoder, variables, images):
+    return encoder.apply(
+        variables,
+        *images,
+        method=lambda m, t, s: jnp.concatenate([m.embed(t, "template"), m.embed(s, "search")], axis=1),
+    )
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_parts_of_the_layers_one_after_another_equal_all_at_once(scan):
+    relations = [relation.ONE_STREAM, "learned", "learned", relation.ONE_STREAM]
+    encoder, variables, images, run = make(relations, scan_layers=scan, stops=(1, 3), pre_norm=True, drop_path=0.5)
+    scale = jnp.array([1.0, 0.5, 2.0, 0.0])
+    whole = encoder.apply(variables, *images, method=run, branch_scale=scale, features=True)
+    x, layers = embedded(encoder, variables, images), []
+    for ends in ((0, 1), (1, 3), (3, 4)):
+        encoded = part(encoder, variables, x, LENGTHS, layers=ends, branch_scale=scale, features=True)
+        x, layers = encoded.tokens, layers + encoded.layers
+    np.testing.assert_allclose(x, whole.tokens, atol=1e-5)
+    assert len(layers) == 4
+    for a, b in zip(layers, whole.layers, strict=True):
+        np.testing.assert_allclose(a.features, b.features, atol=1e-5)
+
+
+def test_a_part_that_no_stop_ends_is_refused():
+    encoder, variables, images, _ = make([relation.ONE_STREAM] * 4, scan_layers=True, stops=(2,))
+    x = embedded(encoder, variables, images)
+    with pytest.raises(ValueError, match=r"layers \(0, 3\): name where a part ends in the encoder's stops, \(2,\)"):
+        part(encoder, variables, x, LENGTHS, layers=(0, 3))
+    with pytest.raises(ValueError, match=r"layers \(3, 3\) of an encoder of depth 4"):
+        part(encoder, variables, x, LENGTHS, layers=(3, 3))
+    with pytest.raises(ValueError, match="reduce acts in layer 4"):
+        part(encoder, variables, x, LENGTHS, reduce=lambda x, weights: (x, None))
+
+
+@pytest.mark.parametrize("rows", [relation.ONE_STREAM, relation.ASYMMETRIC, "learned"])
+def test_tokens_of_mask_zero_are_as_if_they_were_not_there(rows):
+    """A search token goes: the others come out as from an encoder that never had it."""
+    encoder, variables, images, _ = make([rows] * 2)
+    x = embedded(encoder, variables, images)
+    gone = 9
+    rest = np.delete(np.arange(16), gone)
+    masked = part(encoder, variables, x, LENGTHS, key_mask=jnp.ones((2, 16)).at[:, gone].set(0.0)).tokens[:, rest]
+    without = part(encoder, variables, x[:, rest], (4, 11)).tokens
+    # The masked softmax of layers that divide leaves forbidden keys a weight of about 1e-6/N.
+    np.testing.assert_allclose(masked, without, atol=5e-5 if rows == "learned" else 1e-5)
+
+
+def test_a_mask_learns_also_where_it_is_zero():
+    """What a predictor of DynamicViT's kind needs: a token that is gone says what it would have brought."""
+    encoder, variables, images, _ = make([relation.ONE_STREAM] * 2)
+    x = embedded(encoder, variables, images)
+    mask = jnp.ones((2, 16)).at[:, 5].set(0.0).at[:, 6].set(0.5)
+
+    def loss(mask):
+        return jnp.sum(part(encoder, variables, x, LENGTHS, key_mask=mask).tokens[:, :4] ** 3)
+
+    gradient = jax.grad(loss)(mask)
+    assert np.all(np.isfinite(gradient)) and np.abs(gradient[:, 5:7]).min() > 1e-5
+    step = 1e-2 * jnp.zeros((2, 16)).at[:, 5:7].set(1.0)
+    slope = (loss(mask + step) - loss(mask)) / 1e-2
+    np.testing.assert_allclose(slope, gradient[:, 5:7].sum(), rtol=0.05)
+
+
+def test_reduce_is_shown_the_attention_of_the_watched_tokens():
+    encoder, variables, images, _ = make([relation.ASYMMETRIC] * 2)
+    x, mask = embedded(encoder, variables, images), jnp.ones((2, 16)).at[:, 7].set(0.0)
+    shown = part(
+        encoder, variables, x, LENGTHS, key_mask=mask, watch=(1, 10), reduce=lambda x, weights: (x, weights)
+    ).layers
+    assert shown[0].facts is None and shown[1].facts.shape == (2, 2, 2, 16)
+    weights = np.asarray(shown[1].facts)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    assert np.all(weights[:, :, 0, 4:] == 0) and np.all(weights[..., 7] == 0)
+    assert np.all(weights[:, :, 1, np.delete(np.arange(16), 7)] > 0)
+    _, caught = encoder.apply(variables, x, LENGTHS, key_mask=mask, mutable=["intermediates"])
+    q, k = caught["intermediates"]["block_1"]["attention"]["queries_and_keys"][0]
+    logits = jnp.where(mask[:, None] > 0, jnp.einsum("bhd,bmhd->bhm", q[:, 10], k) * 16**-0.5, -jnp.inf)
+    np.testing.assert_allclose(weights[:, :, 1], jax.nn.softmax(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize("scan, remat", [(False, "none"), (True, "full")])
+def test_tokens_are_fused_into_one_without_an_edit_of_the_encoder(scan, remat):
+    """EViT's dropping: the search tokens that the template looks at least become their weighted mean."""
+    encoder, variables, images, _ = make([relation.ONE_STREAM] * 3, scan_layers=scan, remat=remat, stops=(2,))
+    x = embedded(encoder, variables, images)
+
+    def fuse(x, weights):
+        watched = weights[..., 4:].mean(axis=(1, 2))
+        order = jnp.argsort(-watched, axis=1)
+        kept = jnp.take_along_axis(x[:, 4:], order[:, :8, None], axis=1)
+        rest = jnp.take_along_axis(x[:, 4:] * watched[..., None], order[:, 8:, None], axis=1).sum(axis=1, keepdims=True)
+        return jnp.concatenate([x[:, :4], kept, rest], axis=1), order
+
+    @jax.jit
+    def run(x):
+        first = part(encoder, variables, x, LENGTHS, layers=(0, 2), watch=(0, 1, 2, 3), reduce=fuse)
+        return first, part(encoder, variables, first.tokens, (4, 9), layers=(2, 3), features=True)
+
+    first, last = run(x)
+    assert first.tokens.shape == last.tokens.shape == (2, 13, 32)
+    np.testing.assert_array_equal(np.sort(first.layers[1].facts, axis=1), np.tile(np.arange(12), (2, 1)))
+    assert np.all(np.isfinite(last.tokens))
