@@ -219,19 +219,6 @@ def test_division_learns_from_the_boxes(mode):
     assert all(np.abs(g).max() > 0 and np.isfinite(g).all() for g in jax.tree.leaves(gradients))
 
 
-def test_full_forward_is_locate_of_encode_template_and_permutes_with_the_batch():
-    model, variables = variables_of(TINY)
-    template, box, search = inputs(batch=3)
-    prediction = model.apply(variables, template, box, search)
-    cache = model.apply(variables, template, box, method="encode_template")
-    again = model.apply(variables, cache, search, method="locate")
-    np.testing.assert_array_equal(prediction.box, again.box)
-    order = jnp.array([2, 0, 1])
-    permuted = model.apply(variables, template[order], box[order], search[order])
-    close(permuted.box, prediction.box[order], 1e-6)
-    close(permuted.maps["score_map"], prediction.maps["score_map"][order], 1e-6)
-
-
 def test_same_keys_same_numbers():
     model, variables = variables_of(TINY | {"drop_path": 0.3})
     apply = lambda seed: model.apply(  # noqa: E731

@@ -190,19 +190,6 @@ def test_templates_never_look_at_the_search_crop_and_their_order_does_not_matter
     close(swapped.features["layers"][:, :, :4], one.features["layers"][:, :, 4:8], 1e-5)
 
 
-def test_batch_permutes_jit_equals_eager_and_vmap_equals_batch():
-    model, variables = network()
-    templates, search = inputs()
-    expected = apply(model)(variables, templates, search)
-    close(apply(model)(variables, templates[::-1], search[::-1]).box, expected.box[::-1], 1e-6)
-    close(model.apply(variables, templates, None, search).box, expected.box, 1e-6)
-
-    def one(t, s):
-        return model.apply(variables, t[None], None, s[None]).box[0]
-
-    close(jax.jit(jax.vmap(one))(templates, search), expected.box, 1e-6)
-
-
 def test_four_templates_cached_equal_the_full_forward():
     model, variables = network()
     templates, search = inputs(count=4)

@@ -312,28 +312,6 @@ def _uncached(model, template, box, search):
     return model.locate({"tokens": jnp.concatenate(spans, axis=1)}, search)
 
 
-def test_stacked_layers_equal_single_ones():
-    single, variables = variables_of(SMALL)
-    stacked = trackers.build(SMALL | {"scan_layers": True})
-    given = convert.to_variables(convert.from_variables(variables, SMALL), SMALL | {"scan_layers": True})
-    inputs = inputs_of(single)
-    close(predict(stacked, given, *inputs).box, predict(single, variables, *inputs).box, 1e-6)
-
-
-def test_full_forward_is_locate_of_encode_template_and_permutes_with_the_batch():
-    model, variables = variables_of(SMALL | {"depth": 1})
-    template, box, search = inputs_of(model, batch=3)
-    box = box * jnp.array([0.5, 1.0, 1.2])[:, None, None]
-    prediction = predict(model, variables, template, box, search)
-    assert prediction.score is None
-    close(model.apply(variables, template, box, search).box, prediction.box, 1e-6)
-    order = jnp.array([2, 0, 1])
-    permuted = predict(model, variables, template[order], box[order], search[order])
-    close(permuted.box, prediction.box[order], 1e-6)
-    one = jax.jit(jax.vmap(lambda t, b, s: model.apply(variables, t[None], b[None], s[None]).box[0]))
-    close(one(template, box, search), prediction.box, 1e-6)
-
-
 def test_training_gradients_are_finite_and_reach_every_parameter():
     changes = {"scan_layers": True, "dtype": "bfloat16", "remat": "full", "drop_path": 0.3}
     model, variables = variables_of(SMALL | changes)

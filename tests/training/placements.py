@@ -4,7 +4,6 @@ python -m tests.training.placements rewrites them.
 """
 
 import functools
-import importlib
 import re
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import jax
 from jax.sharding import AbstractMesh
 
 import trackers
+from tests import families
 from trackers.training import schedules, sharding, state
 
 FOLDER = Path(__file__).parent / "placements"
-FAMILIES = {
-    "grm": "b256", "simtrack": "b16", "mixformer_v2": "b", "mixvit": "b", "ikun": "cascade_attention",
-}  # fmt: skip
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
 _LAYER = re.compile(r"block_?[0-9]+/")
 # Parts of the state that mirror the parameters: the prefixes of their leaves' names, and how the text calls them.
@@ -30,7 +27,7 @@ _PARTS = (
 @functools.cache
 def abstract_state(family):
     """TrainState of shapes of a family's published base size, with a moving average."""
-    config = importlib.import_module(f"configs.{family}").get_config(FAMILIES[family])
+    config = families.config(family, families.FAMILIES[family])
     model, optimizer = trackers.build(config.model), schedules.optimizer(config)
     return jax.eval_shape(lambda key: state.create(trackers.init(model, key), optimizer, 0.999), jax.random.key(0))
 
@@ -72,6 +69,6 @@ def golden(family, shape):
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name in FAMILIES:
+    for name in families.FAMILIES:
         for mesh_shape in MESHES:
             golden(name, mesh_shape).write_text(describe(name, mesh_shape))

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests import families
 from tests.training import support
 
 MESHES = ("8x1x1", "1x8x1", "2x2x2")
@@ -64,7 +65,7 @@ def test_checkpoint_moves_to_another_mesh(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["grm", "simtrack", "mixformer_v2", "mixvit", "ikun", "distilled"])
+@pytest.mark.parametrize("family", [*families.FAMILIES, "distilled"])
 def test_each_family_on_each_mesh_equals_one_device(tmp_path, family):
     report = _report(tmp_path, MESHES, family)
     for mesh in MESHES:

@@ -3,11 +3,12 @@
 import pytest
 from jax.sharding import AbstractMesh
 
+from tests import families
 from tests.training import placements
 from trackers.training import sharding
 
 
-@pytest.mark.parametrize("family", placements.FAMILIES)
+@pytest.mark.parametrize("family", families.FAMILIES)
 @pytest.mark.parametrize("shape", placements.MESHES)
 def test_every_leaf_lies_where_it_lay(family, shape):
     recorded, here = placements.golden(family, shape).read_text(), placements.describe(family, shape)
@@ -17,14 +18,14 @@ def test_every_leaf_lies_where_it_lay(family, shape):
     )
 
 
-@pytest.mark.parametrize("family", placements.FAMILIES)
+@pytest.mark.parametrize("family", families.FAMILIES)
 def test_hardly_anything_stays_whole(family):
     params = placements.abstract_state(family).params
     for shape in placements.MESHES:
         sharding.check_sharded(params, AbstractMesh(shape, sharding.AXES), 0.02)
 
 
-@pytest.mark.parametrize("family", placements.FAMILIES)
+@pytest.mark.parametrize("family", families.FAMILIES)
 def test_all_axes_are_in_use(family):
     text = placements.golden(family, (2, 2, 2)).read_text()
     assert " fsdp" in text and " tensor" in text
