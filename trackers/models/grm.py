@@ -23,11 +23,11 @@ class Model(CenterTracker):
     def layer_relations(self):
         return self.division.layer_relations(self.depth)
 
-    def template_context(self, template_box):
+    def template_facts(self, template, template_box):
         return {"template_mask": relation.box_token_mask(template_box, self.template_grid)}
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None, gumbel_noise=None):
-        """Finds the target in a search crop: see OneStreamTracker.locate.
+        """Finds the target in a search crop: see OneStreamTracker.
 
         Args:
           gumbel_noise: (B,L',Nx,C) in place of draws from the "gumbel" key, for the L' layers that divide.

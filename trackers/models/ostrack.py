@@ -60,7 +60,7 @@ class Model(CenterTracker):
         return {"stops": tuple(self.elimination.layers)}
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None, keep_rate=None):
-        """Finds the target in a search crop: see CenterTracker.locate.
+        """Finds the target in a search crop: see OneStreamTracker.
 
         Args:
           keep_rate: () float32 in place of elimination.keep, may be traced: tokens that leave then keep their places,

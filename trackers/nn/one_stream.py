@@ -11,10 +11,7 @@ from flax import linen as nn
 
 from trackers.nn import relation, tokens
 from trackers.nn.encoder import Encoder
-from trackers.nn.heads import CenterFields, CenterHead, decode_center, decode_windowed
-
-# What the encoder puts into a cache; all else there is a tracker's template_context.
-CACHED = ("tokens", "memory", "encoded")
+from trackers.nn.heads import CenterFields, CenterHead, Prediction, decode_center, decode_windowed
 
 
 class OneStreamTracker(nn.Module):
@@ -24,6 +21,14 @@ class OneStreamTracker(nn.Module):
 
     Its spans are (template, everything of the search crop). Shapes: template (B,K,Hz,Wz,3) and search (B,Hx,Wx,3)
     float32, normalized; template_box (B,K,4) x,y,w,h as fractions of the template crop.
+
+    A tracker defines `locate(cache, search, train=False, features=False, branch_scale=None)` -> heads.Prediction, which
+    finds the target in a search crop (further arguments are its own):
+      cache: from encode_template.
+      train: drop-path, noise and batch statistics; needs the keys "gumbel", "dropout" and "droppath" as far as the
+        tracker has such things.
+      features: also return the tokens after every layer.
+      branch_scale: as in encode_template.
     """
 
     width: int = 768
@@ -97,8 +102,8 @@ class OneStreamTracker(nn.Module):
         """The tokens of the second span (B,N,D), the search image's first. By default these alone."""
         return self.encoder.embed(search, "search")
 
-    def template_context(self, template_box):
-        """What else of the template the layers need: arguments of Encoder.__call__, kept in the cache."""
+    def template_facts(self, template, template_box):
+        """{name: array (B,...)} of what else goes into the cache; "template_mask" there reaches layers that divide."""
         return {}
 
     def encode_template(self, template, template_box, train=False, branch_scale=None, joint=False):
@@ -118,30 +123,16 @@ class OneStreamTracker(nn.Module):
         if not joint:
             context = {"train": train, "branch_scale": branch_scale}
             cache = self.encoder.encode_template(cache["tokens"], self.needs_template, **context)
-        return {**cache, **self.template_context(template_box)}
+        return {**cache, **self.template_facts(template, template_box)}
 
     def encode_search(self, cache, search, **context):
         """The search crop through the layers, given the template's cache; context: arguments of Encoder.__call__.
 
         Returns: Encoded, see Encoder.encode_search.
         """
-        context |= {name: value for name, value in cache.items() if name not in CACHED}
+        if "template_mask" in cache:
+            context["template_mask"] = cache["template_mask"]
         return self.encoder.encode_search(cache, self.embed_search(search), **context)
-
-    def locate(self, cache, search, train=False, features=False, branch_scale=None):
-        """Finds the target in a search crop.
-
-        Args:
-          cache: from encode_template.
-          search: see the class.
-          train: drop-path, noise and batch statistics; needs the keys "gumbel", "dropout" and "droppath" as far as the
-            tracker has such things.
-          features: also return the tokens after every layer.
-          branch_scale: as in encode_template.
-
-        Returns: heads.Prediction.
-        """
-        raise NotImplementedError(f"{type(self).__module__} has no locate")
 
     def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None, **options):
         """locate(encode_template(template, template_box), search); options: further arguments of this tracker's locate.
@@ -198,6 +189,11 @@ class CenterTracker(OneStreamTracker):
     def setup(self):
         super().setup()
         self.center_head = CenterHead(self.head.channels, self.head.score_prior, jnp.dtype(self.dtype), name="head")
+
+    def locate(self, cache, search, train=False, features=False, branch_scale=None):
+        """Finds the target in a search crop: see OneStreamTracker."""
+        encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
+        return Prediction(**self.center(self.search_map(encoded), train), features=self.features_of(encoded))
 
     def center(self, search_map, train=False):
         """{"box", "score", "maps"} of a Prediction from the search tokens (B,h,w,D)."""
