@@ -1,6 +1,7 @@
 """OSTrack against the program's numbers, and what its elimination does."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 
 import trackers
+from configs import ostrack
 from tests.recipes import image, load, weights
 from trackers import convert
 from trackers.nn import relation
+from trackers.objectives.ostrack import keep_rate
+from trackers.training import flops
 
 TINY = {"name": "ostrack", "width": 48, "depth": 6, "heads": 3, "template_size": 128, "search_size": 128}
 TINY |= {"head": {"channels": 16}, "elimination": {"layers": (2, 4), "keep": 0.7}}
@@ -113,6 +117,21 @@ def test_without_elimination_all_tokens_stay():
     assert np.all(np.asarray(prediction.division) == relation.ALL)
     kept = trackers.build({**TINY, "elimination": {"layers": (2, 4), "keep": 1.0}}).apply(variables, *inputs)
     close(prediction.box, kept.box, 1e-6)
+
+
+@pytest.mark.parametrize("variant, billions", [("b256_ce", 22.64), ("b256", 30.91)])
+def test_multiply_adds_with_and_without_elimination(variant, billions):
+    """With the attention's products, which the paper's 21.5 G leave out."""
+    model = trackers.build(ostrack.get_config(variant).model)
+    assert round(flops.of_tracker(model)["whole"] / 1e9, 2) == billions
+
+
+def test_the_keep_rate_falls_as_the_programs():
+    rates = {epoch: float(keep_rate(jnp.int32(epoch), 20, 80, 0.7)) for epoch in (1, 19, 20, 40, 60, 100, 300)}
+    for epoch, rate in rates.items():
+        progress = min(max((epoch - 20) / 80, 0), 1)
+        assert rate == pytest.approx(0.7 + 0.3 * (math.cos(math.pi * progress) + 1) / 2, abs=1e-6)
+    assert [float(keep_rate(jnp.int32(epoch), 2, 0, 0.7)) for epoch in (1, 2, 3)] == pytest.approx([1.0, 0.7, 0.7])
 
 
 @pytest.mark.parametrize(

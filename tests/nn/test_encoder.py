@@ -2,9 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from trackers.nn import relation
-from trackers.nn.blocks import ACTIVATIONS
+from trackers.nn.blocks import ACTIVATIONS, Block
 from trackers.nn.division import Division
 from trackers.nn.encoder import Encoder
 
@@ -255,6 +256,28 @@ def test_reduce_is_shown_the_attention_of_the_watched_tokens():
     q, k = caught["intermediates"]["block_1"]["attention"]["queries_and_keys"][0]
     logits = jnp.where(mask[:, None] > 0, jnp.einsum("bhd,bmhd->bhm", q[:, 10], k) * 16**-0.5, -jnp.inf)
     np.testing.assert_allclose(weights[:, :, 1], jax.nn.softmax(logits), atol=1e-5)
+
+
+class Adapted(Block):
+    """A block with an adapter beside its layers, which leaves the tokens as they are until it has learned."""
+
+    @nn.compact
+    def __call__(self, x, inputs, context):
+        adapter = nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros_init(), name="adapter")(x)
+        x, outputs = super().__call__(x, inputs, context)
+        return x + adapter, outputs
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_block_of_a_trackers_own_takes_the_place_of_the_layers(scan):
+    encoder, variables, images, run = make([relation.ONE_STREAM] * 2, scan_layers=scan, block_class=Adapted)
+    plain, _, _, _ = make([relation.ONE_STREAM] * 2, scan_layers=scan)
+    blocks = [block for name, block in variables["params"].items() if name.startswith("block")]
+    assert all("adapter" in block for block in blocks)
+    tokens = encoder.apply(variables, *images, method=run).tokens
+    for block in blocks:
+        del block["adapter"]
+    np.testing.assert_allclose(tokens, plain.apply(variables, *images, method=run).tokens, atol=1e-6)
 
 
 @pytest.mark.parametrize("scan, remat", [(False, "none"), (True, "full")])

@@ -42,6 +42,7 @@ class Encoder(nn.Module):
     drop_path: rate of the last layer; it rises linearly from 0 at the first.
     stops: numbers of layers (1-based) after which the tracker may stop a call of some of the layers and change the
       tokens; such a layer is never stacked with others.
+    block_class: of the layers, Block or a module with its fields and arguments, e.g. with adapters or layer scale.
     scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (blocks.REMAT_POLICIES).
     dtype: of the computation; parameters, LayerNorm, softmax and residual stream's statistics are float32.
     """
@@ -67,6 +68,7 @@ class Encoder(nn.Module):
     attention_init: str = "independent"
     drop_path: float = 0.0
     stops: tuple[int, ...] = ()
+    block_class: type = blocks.Block
     scan_layers: bool = False
     remat: str = "none"
     dtype: jnp.dtype = jnp.float32
@@ -89,7 +91,7 @@ class Encoder(nn.Module):
         self._make_positions()
         for first, last, _ in self._runs():
             if first == last:
-                setattr(self, f"block_{first}", self._block_class()(**self._block_fields()))
+                setattr(self, f"block_{first}", self._recomputed_class()(**self._block_fields()))
             else:
                 setattr(self, f"blocks_{first}_{last}", self._stacked_class(last - first + 1)(**self._block_fields()))
         if self.final_norm:
@@ -145,14 +147,14 @@ class Encoder(nn.Module):
             "dtype": self.dtype,
         }
 
-    def _block_class(self):
+    def _recomputed_class(self):
         if self.remat == "none":
-            return blocks.Block
-        return nn.remat(blocks.Block, policy=blocks.REMAT_POLICIES[self.remat], prevent_cse=not self.scan_layers)
+            return self.block_class
+        return nn.remat(self.block_class, policy=blocks.REMAT_POLICIES[self.remat], prevent_cse=not self.scan_layers)
 
     def _stacked_class(self, length):
         return nn.scan(
-            self._block_class(),
+            self._recomputed_class(),
             variable_axes={"params": 0},
             split_rngs={"params": True, "gumbel": True, "droppath": True, "dropout": True},
             in_axes=(0, nn.broadcast),
