@@ -1,4 +1,4 @@
-"""The weights that come along, and the programs that take them when none are given."""
+"""The shipped weights, and the programs that take them when none are given."""
 
 import csv
 import os

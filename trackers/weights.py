@@ -1,6 +1,6 @@
-"""The weights of a model: loaded from a run, from what `save` wrote, from a published file, or those that come along.
+"""The weights of a model: loaded from a run, from what `save` wrote, from a published file, or the shipped ones.
 
-The weights that come along are a small GRM's, trained on procedural video alone (docs/shipped_tracker.md).
+The shipped weights are a small GRM's, trained on procedural video alone (docs/shipped_tracker.md).
 """
 
 import contextlib
@@ -35,10 +35,10 @@ def define_flags():
     from absl import flags
     from ml_collections import config_flags
 
-    help_config = "Config file and variant: configs/grm.py:b256. None: the small GRM that comes along."
+    help_config = "Config file and variant: configs/grm.py:b256. None: the shipped GRM."
     config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
     help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
-    flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the weights that come along.")
+    flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
 
 
 def load(path, config_model, prefer_ema=True, rng=None):
@@ -46,13 +46,13 @@ def load(path, config_model, prefer_ema=True, rng=None):
 
     Args:
       path: a workdir of train.py, its checkpoints folder, one checkpoint in it, what `save` wrote, or a published
-        checkpoint file. None or "": the weights that come along.
+        checkpoint file. None or "": the shipped weights.
       config_model: the config's model section; a checkpoint that differs from it only in scan_layers is restacked.
       prefer_ema: take the moving average of the parameters where the run kept one.
       rng: jax key for what a published backbone does not hold; jax.random.key(0) when None.
 
     Raises: InputError for a missing path, an unreadable checkpoint or one of another model or size (names and shapes);
-      UsageError where no path is given and the weights that come along are of another model.
+      UsageError where no path is given and the shipped weights are of another model.
     """
     path = epath.Path(path) if path else _shipped(config_model)
     if not path.exists():
@@ -101,11 +101,11 @@ def save(path, variables, config_model):
 
 
 def _shipped(config_model):
-    """The folder of the weights that come along, where they are of this model."""
+    """The folder of the shipped weights, where they are of this model."""
     theirs = json.loads((_SHIPPED / CONFIG_FILE).read_text())["model"]
     if different := differing_models(theirs, config_model):
         raise UsageError(
-            "--checkpoint is needed with this --config: the weights that come along are of configs/grm.py:t128"
+            "--checkpoint is needed with this --config: the shipped weights are of configs/grm.py:t128"
             f" (there, here): {'; '.join(different[:3])}"
         )
     return epath.Path(_SHIPPED)
@@ -118,14 +118,14 @@ def plain(config):
 
 def differing_keys(a, b, prefix=""):
     """["key.sub: value of a, value of b", ...] for two plain configs; (absent) where one has no such key."""
-    found = []
+    differences = []
     for key in sorted(a.keys() | b.keys()):
         left, right = a.get(key, "(absent)"), b.get(key, "(absent)")
         if isinstance(left, dict) and isinstance(right, dict):
-            found += differing_keys(left, right, f"{prefix}{key}.")
+            differences += differing_keys(left, right, f"{prefix}{key}.")
         elif left != right:
-            found.append(f"{prefix}{key}: {left!r}, {right!r}")
-    return found
+            differences.append(f"{prefix}{key}: {left!r}, {right!r}")
+    return differences
 
 
 def differing_models(a, b):

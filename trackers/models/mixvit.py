@@ -59,10 +59,12 @@ class Model(MixedTracker):
         Returns: Prediction; its maps are corner.corner_maps's, and score_logits.
         """
         encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
-        found = self.search_map(encoded)
-        maps = self.corner_head(found, train)
+        search_map = self.search_map(encoded)
+        maps = self.corner_head(search_map, train)
         box, logits = decode_corners(maps), None
         if self.score_head:
             static = self.template_tokens(cache, encoded)[:, : self.template_grid[0] * self.template_grid[1]]
-            logits = self.score_module(found, static, boxes.cxcywh_to_xyxy(box) if score_box is None else score_box)
+            logits = self.score_module(
+                search_map, static, boxes.cxcywh_to_xyxy(box) if score_box is None else score_box
+            )
         return scored(box, maps, logits, self.features_of(encoded))

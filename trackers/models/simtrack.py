@@ -185,14 +185,14 @@ class Model(OneStreamTracker):
         Returns: Prediction; its maps are those of corner.corner_maps, its score is None.
         """
         encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
-        found = self.bottleneck(self.search_map(encoded))
+        search_map = self.bottleneck(self.search_map(encoded))
         if self.head.transformer.present:
             exemplar = self.template_tokens(cache, encoded)[:, : self.template_grid[0] * self.template_grid[1]]
-            flat = found.reshape(found.shape[0], -1, found.shape[-1])
+            flat = search_map.reshape(search_map.shape[0], -1, search_map.shape[-1])
             grids = (self.template_grid, self.search_grid)
-            found = self.transformer(self.bottleneck(exemplar), flat, grids, train).reshape(found.shape)
-        maps = self.corner_head(found, train)
-        kept = {**(self.features_of(encoded) or {}), "head": found} if features else None
+            search_map = self.transformer(self.bottleneck(exemplar), flat, grids, train).reshape(search_map.shape)
+        maps = self.corner_head(search_map, train)
+        kept = {**(self.features_of(encoded) or {}), "head": search_map} if features else None
         return Prediction(box=decode_corners(maps), score=None, maps=maps, features=kept)
 
     def features_of(self, encoded):

@@ -162,11 +162,11 @@ class Encoder(nn.Module):
         )
 
     def embed(self, images, name):
-        """(B,H,W,3) float32, normalised -> (B,N,D) tokens with the positions of that name."""
+        """(B,H,W,3) float32, normalized -> (B,N,D) tokens with the positions of that name."""
         return self.patches(images) + self.positions[name].astype(self.dtype)
 
     def patches(self, images):
-        """(B,H,W,3) float32, normalised -> (B,N,D) tokens without positions."""
+        """(B,H,W,3) float32, normalized -> (B,N,D) tokens without positions."""
         x = self.patch_embed(images.astype(self.dtype))
         return x.reshape(x.shape[0], -1, self.width)
 

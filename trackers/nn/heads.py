@@ -43,7 +43,7 @@ def scored(box, maps, logits, features):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over (B,h,w) as PyTorch has it: momentum 0.1, unbiased running variance, float32 statistics.
+    """Batch normalization over (B,h,w) as PyTorch has it: momentum 0.1, unbiased running variance, float32 statistics.
 
     Under jit with a sharded batch the statistics are those of the global batch.
     """

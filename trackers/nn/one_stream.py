@@ -155,13 +155,13 @@ class OneStreamTracker(nn.Module):
     def search_map(self, encoded):
         """The search image's tokens after the last layer, in the dtype of the computation: (B,h,w,D)."""
         rows, columns = self.search_grid
-        found = encoded.tokens[:, -self.lengths[1] :][:, : rows * columns]
-        return found.astype(jnp.dtype(self.dtype)).reshape(found.shape[0], rows, columns, -1)
+        searched = encoded.tokens[:, -self.lengths[1] :][:, : rows * columns]
+        return searched.astype(jnp.dtype(self.dtype)).reshape(searched.shape[0], rows, columns, -1)
 
     def template_tokens(self, cache, encoded):
         """The first span's tokens after the last layer (B,N,D), in the dtype of the computation; see needs_template."""
-        found = cache["encoded"] if "encoded" in cache else encoded.tokens[:, : -self.lengths[1]]
-        return found.astype(jnp.dtype(self.dtype))
+        template = cache["encoded"] if "encoded" in cache else encoded.tokens[:, : -self.lengths[1]]
+        return template.astype(jnp.dtype(self.dtype))
 
     def features_of(self, encoded):
         """{"layers": (B,L,N,D), "tokens": (B,N,D)} of Prediction.features, or None where no features were asked for.

@@ -47,16 +47,16 @@ def _cubic(distance, a=-0.75):
 
 
 def _resize_matrix(n_from, n_to, method):
-    """(n_to, n_from) weights of one axis: half-pixel centres, borders repeated, no antialiasing."""
-    centre = (np.arange(n_to) + 0.5) * n_from / n_to - 0.5
+    """(n_to, n_from) weights of one axis: half-pixel centers, borders repeated, no antialiasing."""
+    center = (np.arange(n_to) + 0.5) * n_from / n_to - 0.5
     if method == "bilinear":
-        centre = np.clip(centre, 0, n_from - 1)
-    first = np.floor(centre).astype(int)
+        center = np.clip(center, 0, n_from - 1)
+    first = np.floor(center).astype(int)
     taps, kernel = {"bicubic": (range(-1, 3), _cubic), "bilinear": (range(2), lambda d: 1 - np.abs(d))}[method]
     matrix = np.zeros((n_to, n_from))
     for tap in taps:
         index = np.clip(first + tap, 0, n_from - 1)
-        np.add.at(matrix, (np.arange(n_to), index), kernel(centre - (first + tap)))
+        np.add.at(matrix, (np.arange(n_to), index), kernel(center - (first + tap)))
     return matrix
 
 

@@ -1,6 +1,6 @@
 """Boxes as arrays (..., 4) in the field's three formats, and the measures between them.
 
-xywh: left, top, width, height; cxcywh: centre, width, height; xyxy: left, top, right, bottom. Units are the caller's
+xywh: left, top, width, height; cxcywh: center, width, height; xyxy: left, top, right, bottom. Units are the caller's
 (pixels or fractions of a crop); float in, the same dtype out. Everything is vectorised over leading axes, jit-able, and
 has finite gradients for degenerate boxes.
 """
@@ -107,17 +107,17 @@ def giou(a, b):
 def ciou(a, b):
     """Complete IoU (Zheng et al., AAAI 2020, Eq. 10-11) of (..., 4) xyxy boxes: (...), clipped to [-1, 1].
 
-    IoU less the squared centre distance over the squared diagonal of the enclosing box, less the aspect-ratio term
+    IoU less the squared center distance over the squared diagonal of the enclosing box, less the aspect-ratio term
     alpha * v. As in the published program alpha counts only where IoU > 0.5 and is a constant for the gradient; unlike
     it, equal boxes and boxes without height are finite.
     """
     overlap, _ = iou(a, b)
     hull = _enclosing(a, b)
     diagonal = jnp.sum((hull[..., 2:] - hull[..., :2]) ** 2, axis=-1)
-    centre_distance = jnp.sum((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) ** 2, axis=-1) / 4
+    center_distance = jnp.sum((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) ** 2, axis=-1) / 4
     v = (4 / math.pi**2) * (_aspect_angle(a) - _aspect_angle(b)) ** 2
     alpha = jax.lax.stop_gradient(jnp.where(overlap > 0.5, _ratio(v, 1 - overlap + v), 0.0))
-    return jnp.clip(overlap - _ratio(centre_distance, diagonal) - alpha * v, -1.0, 1.0)
+    return jnp.clip(overlap - _ratio(center_distance, diagonal) - alpha * v, -1.0, 1.0)
 
 
 def _aspect_angle(box):

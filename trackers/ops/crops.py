@@ -1,12 +1,12 @@
 """Square crops around a target as the field takes them, on the device.
 
-A crop is a square window of side ceil(sqrt(w * h) * factor) centred on the box, resized to a fixed size. Everything is
+A crop is a square window of side ceil(sqrt(w * h) * factor) centered on the box, resized to a fixed size. Everything is
 plain jax.numpy: the frame's shape is static, box and frame size may be traced, so the functions go through jit, vmap
 and scan. Only the pixels that a crop needs are gathered; the frame itself stays uint8.
 
 Two habits of the published programs decide whether published weights give published boxes, so they are kept:
 the last row and the last column of the frame are never seen (the padding beyond the far border is one pixel too wide),
-and the resize is OpenCV's fixed-point bilinear one (half-pixel centres, edge replication, no antialiasing), black
+and the resize is OpenCV's fixed-point bilinear one (half-pixel centers, edge replication, no antialiasing), black
 padding included. One habit is not kept: where the window lies wholly outside the frame they return pixels of an
 unrelated place or a non-square crop; here it is black.
 """
@@ -102,7 +102,7 @@ def sample_target(frame, box, factor, size, frame_size=None):
 
 
 def box_to_crop(box, center_box, side):
-    """The box in the crop taken around `center_box`, as the tracker sees it (crop centre = size / 2).
+    """The box in the crop taken around `center_box`, as the tracker sees it (crop center = size / 2).
 
     Args:
       box, center_box: (..., 4) x, y, w, h in pixels of the frame.
@@ -118,7 +118,7 @@ def box_to_crop(box, center_box, side):
 def map_box_back(box, center_box, side):
     """The box of the frame that a prediction in the crop around `center_box` means.
 
-    As in the published trackers the crop's centre is taken at the centre of the box, not of the window, which was
+    As in the published trackers the crop's center is taken at the center of the box, not of the window, which was
     rounded to whole pixels.
 
     Args:

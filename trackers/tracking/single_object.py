@@ -221,8 +221,8 @@ class Tracker:
         x1, y1, side = crops.crop_window(state.box, settings.search_factor)
         crop, _ = crops.sample_target(frame, state.box, settings.search_factor, self.search_size, frame_size)
         prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate")
-        found, score = self._decide(prediction)
-        box = crops.map_box_back(found, state.box, side)
+        box_in_crop, score = self._decide(prediction)
+        box = crops.map_box_back(box_in_crop, state.box, side)
         if settings.size_update < 1:
             center = box[:2] + 0.5 * box[2:]
             size = state.box[2:] + settings.size_update * (box[2:] - state.box[2:])

@@ -151,7 +151,7 @@ class Block(nn.Module):
 
 
 class Merge(nn.Module):
-    """Four neighbours become one token of the next stage's width; an odd grid is padded with zeros."""
+    """Four neighbors become one token of the next stage's width; an odd grid is padded with zeros."""
 
     width: int
     dtype: jnp.dtype = jnp.float32
