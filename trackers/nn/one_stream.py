@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import relation, tokens
+from trackers.nn.backbones.stages import Stages
 from trackers.nn.encoder import Encoder
 from trackers.nn.heads import CenterFields, CenterHead, Prediction, decode_center, decode_windowed
 
@@ -48,6 +49,10 @@ class OneStreamTracker(nn.Module):
 
     # The class of the encoder.
     encoder_class = Encoder
+    # In place of the ViT, where its kind says so (SimTrack alone).
+    backbone = Stages()
+    # Whether there is a class token, whose position is the first row of the search crop's table.
+    with_class = False
     # Number K of templates.
     templates = 1
     # Whether there is a head that says if the target is in the search crop.
