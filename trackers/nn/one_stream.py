@@ -55,6 +55,8 @@ class OneStreamTracker(nn.Module):
     with_class = False
     # Number K of templates.
     templates = 1
+    # Tokens that the box is read off, at the end of the search crop's; 0 where a head reads it off the image's own.
+    n_prediction_tokens = 0
     # Whether there is a head that says if the target is in the search crop.
     score_head = False
     # Whether `locate` reads the templates' own tokens after the last layer (template_tokens).
