@@ -48,23 +48,23 @@ def by_hand(params, tokens, target, n_search):
 def test_maps_are_the_attention_on_the_target():
     """Weights of order 1 make attention nearly one-hot, so that rounding in the logits shows: 2e-4."""
     model, variables, template, search = built(GRM)
-    found = maps_of(model, variables, template, search)
-    assert found.shape == (1, 3, 4, 4) and found.dtype == np.float32
+    maps = maps_of(model, variables, template, search)
+    assert maps.shape == (1, 3, 4, 4) and maps.dtype == np.float32
     tokens = np.asarray(model.apply(variables, template, BOX, search, features=True).features["layers"], np.float64)
     target = np.asarray(relation.box_token_mask(BOX, (2, 2)))
     assert 0 < target.sum() < 4
     for layer in (1, 2):
         params = jax.tree.map(np.asarray, variables["params"]["encoder"][f"block_{layer}"])
         expected = by_hand(params, tokens[:, layer - 1], target, 16)
-        np.testing.assert_allclose(found[:, layer].reshape(1, -1), expected, atol=2e-3)
+        np.testing.assert_allclose(maps[:, layer].reshape(1, -1), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("looks", [True, False])
 def test_layers_without_interaction_are_dark(looks):
     """Also where the exemplar's keys come from the cache."""
-    found = maps_of(*built(SIMTRACK | {"template_looks": looks}))
-    assert found[0, 0].max() == 0
-    assert found[0, 1:].max() > 0 and found.max() <= 1
+    maps = maps_of(*built(SIMTRACK | {"template_looks": looks}))
+    assert maps[0, 0].max() == 0
+    assert maps[0, 1:].max() > 0 and maps.max() <= 1
 
 
 def test_a_tracked_frame_with_stacked_layers_and_its_picture(tmp_path):

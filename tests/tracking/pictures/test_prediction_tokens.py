@@ -41,8 +41,8 @@ def test_attention_is_what_the_layer_computes_with():
             [cache["memory"][i][1], layer["qkv"]["__call__"][0].reshape(2, -1, 3, 1, 16)[:, :, 2]], axis=1
         )
         out = variables["params"]["encoder"][f"block_{i}"]["attention"]["out"]
-        found = jnp.einsum("btn,bnhd,hdc->btc", weights[:, i], values, out["kernel"]) + out["bias"]
-        np.testing.assert_allclose(found, layer["out"]["__call__"][0].reshape(2, -1, 16)[:, -4:], atol=1e-5)
+        attended = jnp.einsum("btn,bnhd,hdc->btc", weights[:, i], values, out["kernel"]) + out["bias"]
+        np.testing.assert_allclose(attended, layer["out"]["__call__"][0].reshape(2, -1, 16)[:, -4:], atol=1e-5)
 
 
 def test_picture(network, tmp_path):
