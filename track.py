@@ -35,7 +35,7 @@ from trackers import errors, weights
 from trackers.evaluation import phrase_results as phrase_results
 from trackers.io import image_files, mot_files, video_files
 from trackers.tracking import single_object, smoothing, with_words
-from trackers.tracking.pictures import attention, drawing, prediction_tokens
+from trackers.tracking.pictures import attention, drawing
 
 FLAGS = flags.FLAGS
 weights.define_flags()
@@ -228,9 +228,7 @@ class _AttentionMaps:
     """attention.png of the wanted frames, where there are any."""
 
     def __init__(self, tracker, variables, box, wanted):
-        # Of trackers with prediction tokens, those are what there is to see.
-        self._kind = prediction_tokens if FLAGS.config.model.name == "mixformer_v2" else attention
-        self._maps = self._kind.Maps(tracker, variables, box) if wanted else None
+        self._maps = attention.Maps(tracker, variables, box) if wanted else None
         self._wanted, self._rows, self._depth = wanted, [], tracker.model.depth
 
     def look(self, number, state, frame):
@@ -242,7 +240,7 @@ class _AttentionMaps:
         if missing:
             print(f"--attention: the video has no frame {', '.join(map(str, missing))}", file=sys.stderr)
         if self._rows:
-            self._kind.draw(replace(path), self._rows, attention.shown_layers(self._depth))
+            attention.draw(replace(path), self._rows, attention.shown_layers(self._depth))
 
 
 def _track(tracker, variables, source, box, table, video, maps):

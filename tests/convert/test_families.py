@@ -230,7 +230,7 @@ def test_a_backbone_of_another_kind_is_refused():
 def test_a_trackers_own_weights_are_of_no_family():
     model = trackers.build(VIT)
     own = {"backbone.visual.class_embedding": np.zeros(WIDTH), "backbone.patch_embed.proj.weight": np.zeros(1)}
-    assert families.start(own, None, model) is None
+    assert families.start(own, model, convert.simtrack.PUBLISHED) is None
 
 
 def test_layers_stacked_or_not_hold_the_same(tmp_path):

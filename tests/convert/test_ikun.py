@@ -38,9 +38,9 @@ def published(config, seed=0):
     return variables, {**state, **extra}
 
 
-def assert_equal(found, expected):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_equal(variables, expected):
+    assert jax.tree.structure(variables) == jax.tree.structure(expected)
+    for one, two in zip(jax.tree.leaves(variables), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one, two, strict=True)
 
 
@@ -105,8 +105,8 @@ def test_clip_alone_fills_the_encoders():
     own = {k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")}
     own = {k: v.astype(np.float16) if v.dtype == np.float32 and v.ndim > 1 else v for k, v in own.items()}
     own |= {name: np.array(1) for name in ("input_resolution", "context_length", "vocab_size")}
-    found = convert.to_variables(own, TINY, jax.random.key(3))
-    leaves, given = (stacking.flatten(tree) for tree in (found, variables))
+    converted = convert.to_variables(own, TINY, jax.random.key(3))
+    leaves, given = (stacking.flatten(tree) for tree in (converted, variables))
     for path, leaf in leaves.items():
         assert leaf.dtype == np.float32
         if path.split("/")[1] in ("text", "visual"):

@@ -131,7 +131,7 @@ def test_every_variable_has_the_published_name_and_shape(case, variant):
     targets = stacking.flatten(abstract_variables(grm.get_config(variant).model))
     got = {}
     for path, leaf in targets.items():
-        key, layout = layouts.published(path, convert.grm.RULES)
+        key, layout = layouts.published(path, convert.grm.PUBLISHED.rules)
         got[key] = list(jax.eval_shape(layout.to_published, leaf).shape)
     published = {key: spec["shape"] for key, spec in manifest["keys"].items()}
     unused = [key for key in published if key not in got]

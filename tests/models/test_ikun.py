@@ -14,8 +14,8 @@ import pytest
 import trackers
 from tests.recipes import given, load, random_variables, stored, weights
 from trackers import convert, errors
-from trackers.convert import ikun as published
 from trackers.convert import layouts
+from trackers.convert.ikun import PUBLISHED
 from trackers.models import text
 from trackers.models.ikun import similarity
 from trackers.nn import stacking
@@ -77,8 +77,8 @@ def knowledge(case, mode, **fields):
     targets = {
         path: leaf for path, leaf in stacking.flatten(like).items() if path.split("/")[1] not in ("visual", "text")
     }
-    unused = f"{OTHERS[mode]}|{published.UNUSED}"
-    leaves = layouts.convert(weights(manifest), targets, published.RULES, unused, "ikun")
+    unused = f"{OTHERS[mode]}|{PUBLISHED.unused}"
+    leaves = layouts.convert(weights(manifest), targets, PUBLISHED.rules, unused, "ikun")
     variables = {"params": {}, "batch_stats": {}}
     for path, leaf in leaves.items():
         *parents, name = path.split("/")

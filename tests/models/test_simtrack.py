@@ -13,7 +13,7 @@ from configs import simtrack as configs
 from tests.recipes import image, load, weights
 from trackers import convert, errors, objectives
 from trackers.convert import layouts
-from trackers.convert import simtrack as names
+from trackers.convert.simtrack import PUBLISHED
 from trackers.models import simtrack
 from trackers.nn import relation, stacking
 from trackers.tracking import single_object
@@ -190,9 +190,9 @@ def test_full_size_names_and_shapes_are_the_published_ones():
     model = trackers.build({"name": "simtrack", "scan_layers": True})
     targets = stacking.flatten(jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0)))
     for path, leaf in targets.items():
-        key, layout = layouts.published(path, names.RULES)
+        key, layout = layouts.published(path, PUBLISHED.rules)
         assert jax.eval_shape(layout.to_published, leaf).shape == keys.pop(key), path
-    assert all(re.fullmatch(names.UNUSED, key) for key in keys)
+    assert all(re.fullmatch(PUBLISHED.unused, key) for key in keys)
 
 
 def test_wrong_checkpoints_are_named():

@@ -44,6 +44,6 @@ def test_the_score_is_the_mean_of_the_tokens_scores_not_the_score_of_their_mean(
     variables = jax.jit(head.init)(jax.random.key(1), tokens)
     run = jax.jit(head.apply)
     each = jnp.stack([run(variables, tokens[:, i : i + 1]) for i in range(4)])
-    found = run(variables, tokens)
-    np.testing.assert_allclose(found, each.mean(axis=0), atol=1e-6)
-    assert np.abs(found - run(variables, tokens.mean(axis=1, keepdims=True))).max() > 1e-3
+    logit = run(variables, tokens)
+    np.testing.assert_allclose(logit, each.mean(axis=0), atol=1e-6)
+    assert np.abs(logit - run(variables, tokens.mean(axis=1, keepdims=True))).max() > 1e-3

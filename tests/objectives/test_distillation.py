@@ -10,6 +10,7 @@ from tests import recipes
 from trackers import convert, objectives
 from trackers.errors import InputError
 from trackers.nn import stacking
+from trackers.nn.distribution import BOX_EDGES
 from trackers.objectives import boxes as box_losses
 from trackers.objectives import distillation, forward
 from trackers.ops import boxes
@@ -40,19 +41,19 @@ def test_edge_divergence_and_its_gradients(stage1):
     top_left, bottom_right = (
         _softmax_last(manifest, f"rand/teacher_{corner}").reshape(4, 72, 72) for corner in ("tl", "br")
     )
-    logits = {edge: recipes.image(manifest, f"rand/logit_{edge[0]}") for edge in distillation.EDGES}
+    logits = {edge: recipes.image(manifest, f"rand/logit_{edge[0]}") for edge in BOX_EDGES}
     targets = distillation.corner_marginals(top_left, bottom_right)
     value, grads = jax.value_and_grad(distillation.edge_divergence)(logits, targets)
     np.testing.assert_allclose(value, manifest["values"]["rand/kl64"], rtol=2e-5)
-    for edge in distillation.EDGES:
+    for edge in BOX_EDGES:
         np.testing.assert_allclose(grads[edge], outputs[f"rand/grad_logit_{edge[0]}"], atol=1e-8, rtol=1e-4)
 
 
 def test_divergence_is_zero_only_for_equal_distributions_and_finite_for_hard_ones():
-    logits = {edge: jax.random.normal(jax.random.key(i), (2, 8)) for i, edge in enumerate(distillation.EDGES)}
+    logits = {edge: jax.random.normal(jax.random.key(i), (2, 8)) for i, edge in enumerate(BOX_EDGES)}
     same = {edge: jax.nn.softmax(value) for edge, value in logits.items()}
     np.testing.assert_allclose(distillation.edge_divergence(logits, same), 0.0, atol=1e-6)
-    hard = {edge: jax.nn.one_hot(jnp.array([0, 7]), 8) for edge in distillation.EDGES}
+    hard = {edge: jax.nn.one_hot(jnp.array([0, 7]), 8) for edge in BOX_EDGES}
     value, grads = jax.value_and_grad(distillation.edge_divergence)(logits, hard)
     expected = np.mean([-jax.nn.log_softmax(v)[(0, 1), (0, 7)].mean() for v in logits.values()])
     np.testing.assert_allclose(value, expected, rtol=1e-6)
@@ -60,9 +61,9 @@ def test_divergence_is_zero_only_for_equal_distributions_and_finite_for_hard_one
 
 
 def test_other_bins_are_refused():
-    logits = dict.fromkeys(distillation.EDGES, jnp.zeros((1, 96)))
+    logits = dict.fromkeys(BOX_EDGES, jnp.zeros((1, 96)))
     with pytest.raises(InputError, match="student has 96 bins an edge, the teacher 72"):
-        distillation.edge_divergence(logits, dict.fromkeys(distillation.EDGES, jnp.full((1, 72), 1 / 72)))
+        distillation.edge_divergence(logits, dict.fromkeys(BOX_EDGES, jnp.full((1, 72), 1 / 72)))
 
 
 @pytest.mark.parametrize("case", ["far", "near"])

@@ -1,7 +1,6 @@
 """Published PyTorch checkpoints <-> Flax variables.
 
-A model's file in this folder (grm.py, ...) lists the names as data: RULES, UNUSED and position_grids(model). Where keys
-and shapes do not tell models apart, its `check(state_dict, model)` does.
+A model's file in this folder (grm.py, ...) lists the names as data: PUBLISHED, a contract.Published.
 """
 
 import functools
@@ -35,30 +34,18 @@ def to_variables(state_dict, config_model, rng=None):
     model = trackers.build(config_model)
     name = config_model["name"]
     published = _published(name)
-    if hasattr(published, "check"):
-        published.check(state_dict, model)
+    published.check(state_dict, model)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     targets = stacking.flatten(like)
-    start = _start(state_dict, published, model)
+    start = published.start(state_dict) if published.start else families.start(state_dict, model, published)
     if start is None:
-        leaves = layouts.convert(state_dict, targets, published.RULES, published.UNUSED, name)
+        leaves = layouts.convert(state_dict, targets, published.rules, published.unused, name)
         return stacking.unflatten(leaves, like)
 
-    weights, rules, unused, covers = start
-    covered = {path: leaf for path, leaf in targets.items() if covers(path)}
-    leaves = layouts.convert(weights, covered, rules, unused, name)
-    leaves.update(_draw_uncovered(model, covers, jax.random.key(0) if rng is None else rng))
+    covered = {path: leaf for path, leaf in targets.items() if start.covers(path)}
+    leaves = layouts.convert(start.weights, covered, start.rules, start.unused, name)
+    leaves.update(_draw_uncovered(model, start.covers, jax.random.key(0) if rng is None else rng))
     return stacking.unflatten(leaves, like)
-
-
-def _start(state_dict, published, model):
-    """(weights, rules, unused keys, covers: function of a leaf's path) where the weights are not the tracker's own but
-    a part that it starts from: what the model's file says in `start`, else a pretrained backbone. None where they are
-    its own.
-    """
-    if hasattr(published, "start"):
-        return published.start(state_dict)
-    return families.start(state_dict, published, model)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -77,7 +64,7 @@ def from_variables(variables, config_model):
       variables: {"params": ..., "batch_stats": ...}, layers stacked or not.
       config_model: mapping with "name".
     """
-    rules = _published(config_model["name"]).RULES
+    rules = _published(config_model["name"]).rules
     state_dict = {}
     for path, leaf in stacking.flatten(variables).items():
         key, layout = layouts.published(path, rules)
@@ -87,7 +74,7 @@ def from_variables(variables, config_model):
 
 def _published(name):
     try:
-        return importlib.import_module(f"trackers.convert.{name}")
+        return importlib.import_module(f"trackers.convert.{name}").PUBLISHED
     except ModuleNotFoundError as error:
         if error.name != f"trackers.convert.{name}":
             raise

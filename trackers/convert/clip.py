@@ -28,7 +28,7 @@ VISION = (
 
 
 def text(ours=""):
-    """Rules of the text transformer models.text.Model, found under the path `ours` ("text/") among the variables."""
+    """Rules of the text transformer models.text.Model, which is at the path `ours` ("text/") among the variables."""
     return (
         (rf"{ours}token_embedding", "token_embedding.weight", ROWS),
         (rf"{ours}projection", "text_projection", ROWS),
@@ -39,7 +39,7 @@ def text(ours=""):
 
 
 def resnet(ours=""):
-    """Rules of the ResNet models.resnet.ResNet, found under the path `ours` ("visual/") among the variables."""
+    """Rules of the ResNet nn.backbones.resnet.ResNet, which is at the path `ours` ("visual/") among the variables."""
     block, name = rf"{ours}stage(\d+)_block(\d+)", r"visual.layer\1.\2"
     return (
         (rf"{ours}conv([123])", r"visual.conv\1", CONV),

@@ -10,13 +10,13 @@ import re
 from types import ModuleType
 
 from trackers.convert import clip_vision, pvt, swin, vit
+from trackers.convert.contract import Start
 from trackers.errors import InputError
-from trackers.nn.backbones.stages import Stages
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """name: for messages. module: the rules. backbone: the kind of backbone (models.stages) it fills.
+    """name: for messages. module: the rules. backbone: the kind of backbone (nn/backbones/stages.py) it fills.
 
     sign: regular expression of a key that tells the family; its group, if any, is the prefix of the encoder's keys.
     others: regular expression of the keys without that prefix, which are no part of the encoder.
@@ -57,23 +57,22 @@ FAMILIES = (
 )
 
 
-def start(state_dict, published, model):
+def start(state_dict, model, published):
     """What a pretrained backbone gives to a tracker.
 
     Args:
       state_dict: {published key: array}.
-      published: the tracker's file of this folder; its POSITION_RESIZE says how its program resizes position tables.
-      model: from trackers.build.
+      model: a OneStreamTracker, from trackers.build.
+      published: the tracker's contract.Published.
 
-    Returns: (weights, rules, unused keys, covers: function of a leaf's path), None for weights of no family.
+    Returns: contract.Start, or None for weights of no family.
 
     Raises: InputError where the model's backbone is of another kind.
     """
-    found = _find(state_dict)
-    if found is None:
+    family, prefix = _find(state_dict)
+    if family is None:
         return None
-    family, prefix = found
-    kind = getattr(model, "backbone", Stages()).kind
+    kind = model.backbone.kind
     if kind != family.backbone:
         raise InputError(f"the checkpoint is a {family.name}, the model's backbone a {kind}: set model.backbone.kind")
     # A key without prefix that belongs to no known part keeps its name and is reported.
@@ -82,16 +81,15 @@ def start(state_dict, published, model):
         for key, array in state_dict.items()
         if not re.fullmatch(family.others, key) or (prefix and key.startswith(prefix))
     }
-    method = getattr(published, "POSITION_RESIZE", "bicubic")
-    weights = family.module.fitted(weights, model, published.position_grids(model), method)
+    weights = family.module.fitted(weights, model, published.position_grids(model), published.position_resize)
     covers = functools.partial(family.module.covers, state_dict=weights)
-    return weights, family.module.RULES, family.module.UNUSED, covers
+    return Start(weights, family.module.RULES, family.module.UNUSED, covers)
 
 
 def _find(state_dict):
-    """(Family, prefix of its keys), None for weights of no family, such as a tracker's own."""
+    """(Family, prefix of its keys); (None, "") for weights of no family, such as a tracker's own."""
     for family in FAMILIES:
         for key in state_dict:
             if match := re.fullmatch(family.sign, key):
                 return family, match[1] if match.groups() else ""
-    return None
+    return None, ""

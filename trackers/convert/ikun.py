@@ -3,6 +3,7 @@
 import numpy as np
 
 from trackers.convert import clip
+from trackers.convert.contract import Published, Start
 from trackers.convert.layouts import LINEAR, LINEAR_OF_HEADS, ROWS, VECTOR, Layout, prefixed
 from trackers.errors import InputError
 
@@ -12,7 +13,7 @@ _KERNEL_OF_TEXT = Layout(lambda a, shape: a.transpose(1, 2, 0), lambda a: a.tran
 _CONV1D = Layout(lambda a, shape: a.transpose(2, 1, 0), lambda a: a.transpose(2, 1, 0))
 
 # CLIP's own names; iKUN has them behind "clip.".
-CLIP_RULES = (*clip.text("text/"), *clip.resnet("visual/"))
+_CLIP_RULES = (*clip.text("text/"), *clip.resnet("visual/"))
 
 
 def _attention(name):
@@ -23,8 +24,8 @@ def _attention(name):
     )
 
 
-RULES = (
-    *prefixed("clip.", CLIP_RULES),
+_RULES = (
+    *prefixed("clip.", _CLIP_RULES),
     (r"visual_head", "img_fc", LINEAR),
     (r"text_hidden", "text_fc.0", LINEAR),
     (r"text_head", "text_fc.2", LINEAR),
@@ -39,13 +40,13 @@ RULES = (
 )
 
 # The program builds a feed-forward layer and, for text-first modulation, a second convolution that it never uses.
-UNUSED = rf"clip\.({clip.UNUSED})|fusion_(ffn|conv2)\..*|.*\.num_batches_tracked"
+_UNUSED = rf"clip\.({clip.UNUSED})|fusion_(ffn|conv2)\..*|.*\.num_batches_tracked"
 
 # Batches that the normalizations behind the two convolutions have seen.
 _SEEN_TEXT, _SEEN_MIX = (f"fusion_conv{i}.1.num_batches_tracked" for i in (1, 2))
 
 
-def check(state_dict, model):
+def _check(state_dict, model):
     """Files of cross correlation and of text-first modulation have the same keys; which one was trained shows in what
     the second convolution has seen. Without these counters, or where nothing was trained, the config is believed.
 
@@ -62,15 +63,18 @@ def check(state_dict, model):
         )
 
 
-def start(state_dict):
-    """Where the weights are CLIP's alone (RN50.pt): (weights, rules, unused keys, which leaves they cover); else None.
+def _start(state_dict):
+    """A Start where the weights are CLIP's alone (RN50.pt), else None.
 
     What they do not cover, the knowledge unification module and the heads, is drawn at random.
     """
     if "visual.conv1.weight" not in state_dict:
         return None
-    return state_dict, CLIP_RULES, clip.UNUSED, _is_encoder
+    return Start(state_dict, _CLIP_RULES, clip.UNUSED, _is_encoder)
 
 
 def _is_encoder(path):
     return path.split("/")[1] in ("text", "visual")
+
+
+PUBLISHED = Published(_RULES, _UNUSED, check=_check, start=_start)

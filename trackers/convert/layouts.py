@@ -1,7 +1,7 @@
 """How PyTorch's names and array layouts correspond to this package's, for rules that each model lists as data.
 
 A rule is (pattern, name, layout): the regular expression of a module's path among the variables, its published name,
-and the layout of its kernel. Rules speak of single layers (block_3), as models.stacking.flatten gives them.
+and the layout of its kernel. Rules speak of single layers (block_3), as nn.stacking.flatten gives them.
 """
 
 import re

@@ -1,12 +1,10 @@
 """MixFormerV2's published checkpoints: students without, online models with the score head."""
 
 from trackers.convert import vit
+from trackers.convert.contract import Published
 from trackers.convert.layouts import LINEAR, TABLE, VECTOR, prefixed
-from trackers.convert.mixvit import position_grids
 
-__all__ = ["RULES", "UNUSED", "position_grids"]
-
-RULES = (
+_RULES = (
     *prefixed("backbone.", vit.ENCODER),
     (r"encoder/position_template", "backbone.pos_embed_t", TABLE),
     (r"encoder/position_search", "backbone.pos_embed_s", TABLE),
@@ -21,4 +19,4 @@ RULES = (
 )
 
 # Everything that such a checkpoint holds is used.
-UNUSED = r"(?!)"
+PUBLISHED = Published(_RULES)

@@ -1,6 +1,7 @@
 """MixViT's published checkpoints: offline trackers (MixFormerV2's teacher), and online ones with the score module."""
 
-from trackers.convert import grm, vit
+from trackers.convert import heads, vit
+from trackers.convert.contract import Published
 from trackers.convert.layouts import CONV, LINEAR, LINEAR_OF_HEADS, TABLE, VECTOR, prefixed
 
 
@@ -15,9 +16,7 @@ def _convolution(ours, i, published):
 def _corner(ours, published):
     """One corner's branch of the plain and of the pyramid head."""
     return (
-        (rf"head/{ours}/conv([1-4])", rf"box_head.conv\1_{published}.0", CONV),
-        (rf"head/{ours}/norm([1-4])", rf"box_head.conv\1_{published}.1", VECTOR),
-        (rf"head/{ours}/conv5", f"box_head.conv5_{published}", CONV),
+        *heads.branch(ours, published),
         (rf"head/{ours}/low/conv([12])", rf"box_head.conv\1_{published}.0", CONV),
         (rf"head/{ours}/low/norm([12])", rf"box_head.conv\1_{published}.1", VECTOR),
         *_convolution(f"{ours}/middle", 1, f"conv3_{published}"),
@@ -39,7 +38,7 @@ def _score(i):
     )
 
 
-RULES = (
+_RULES = (
     *prefixed("backbone.", vit.ENCODER),
     (r"encoder/position_template", "backbone.pos_embed_t", TABLE),
     (r"encoder/position_search", "backbone.pos_embed_s", TABLE),
@@ -51,9 +50,6 @@ RULES = (
 )
 
 # What the program inherits from timm's transformer without using it, and PyTorch's counts of batches.
-UNUSED = r"backbone\.(cls_token|pos_embed|(norm|fc_norm|head)\..*)|.*\.num_batches_tracked"
+_UNUSED = r"backbone\.(cls_token|pos_embed|(norm|fc_norm|head)\..*)|.*\.num_batches_tracked"
 
-
-def position_grids(model):
-    """{name: (rows, columns)} of the position tables among the model's parameters; fixed tables are none."""
-    return {} if model.position == "fixed" else grm.position_grids(model)
+PUBLISHED = Published(_RULES, _UNUSED)

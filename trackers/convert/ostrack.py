@@ -2,4 +2,4 @@
 
 from trackers.convert import grm
 
-RULES, UNUSED, position_grids = grm.RULES, grm.UNUSED, grm.position_grids
+PUBLISHED = grm.PUBLISHED

@@ -2,7 +2,7 @@
 
 Python's own unpickler looks names up and calls what it finds. This one is a small stack machine over the opcodes that
 `pickletools` decodes: no import, no attribute access, no call. The few names PyTorch uses to rebuild a tensor are
-recognised by their spelling; any other class or function becomes a `Global`, what it would have made an `Inert`.
+recognized by their spelling; any other class or function becomes a `Global`, what it would have made an `Inert`.
 """
 
 import pickletools

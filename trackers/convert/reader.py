@@ -179,9 +179,9 @@ def _find_state_dict(value):
     if isinstance(value, dict):
         for candidate in (*map(value.get, STATE_DICT_KEYS), value):
             if isinstance(candidate, dict):
-                found = {k: v for k, v in candidate.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
-                if found:
-                    return found
+                tensors = {k: v for k, v in candidate.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
+                if tensors:
+                    return tensors
         keys = ", ".join(repr(key) for key in list(value)[:10])
         places = ", ".join(STATE_DICT_KEYS)
         raise InputError(f"no weights at its top or under {places}; it holds {keys or 'nothing'}")
@@ -190,7 +190,7 @@ def _find_state_dict(value):
 
 def _module_tensors(root):
     """{attribute path: pickles.Tensor} of a TorchScript module, which is pickled as its attributes."""
-    found, pending, visits = {}, [("", root, 0)], 0
+    tensors, pending, visits = {}, [("", root, 0)], 0
     while pending:
         prefix, module, depth = pending.pop()
         visits += 1
@@ -199,13 +199,13 @@ def _module_tensors(root):
         children = []
         for name, value in module.state.items() if _is_module(module) else ():
             if isinstance(value, pickles.Tensor):
-                found[f"{prefix}{name}"] = value
+                tensors[f"{prefix}{name}"] = value
             elif _is_module(value):
                 children.append((f"{prefix}{name}.", value, depth + 1))
         pending.extend(reversed(children))
-    if not found:
+    if not tensors:
         raise InputError("a TorchScript archive without tensors")
-    return found
+    return tensors
 
 
 def _is_module(value):

@@ -46,7 +46,7 @@ def fitted(state_dict, model, grids, method):
 
 def class_grid(model):
     """The position table that also has the class token's row, None where the model has no class token."""
-    return "search" if getattr(model, "with_class", False) else None
+    return "search" if model.with_class else None
 
 
 def with_positions(state_dict, key, grids, method, extra=0, class_grid=None):

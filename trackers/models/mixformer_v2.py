@@ -58,9 +58,13 @@ class Model(MixedTracker):
             self.score_module = ScoreHead(dtype, name="score")
 
     @property
+    def n_prediction_tokens(self):
+        return self.head.tokens
+
+    @property
     def lengths(self):
         template, search = super().lengths
-        return template, search + self.head.tokens
+        return template, search + self.n_prediction_tokens
 
     def embed_search(self, search):
         """The tokens of the search image, then the prediction tokens."""

@@ -75,6 +75,8 @@ class Model(CenterTracker):
         cells = (WATCHING[self.elimination.tokens](n) for n in self.template_grid)
         watch = tuple(row * self.template_grid[1] + column for row, column in itertools.product(*cells))
         for first, last in self.elimination.parts(self.depth):
+            for _ in range(first, last):
+                self.sow("intermediates", "places", places)  # for pictures of the attention
             context = {"layers": (first, last), "train": train, "branch_scale": branch_scale}
             if keep_rate is not None and first:
                 context["key_mask"] = jnp.pad(present.astype(jnp.float32), ((0, 0), (nz, 0)), constant_values=1.0)

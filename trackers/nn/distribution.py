@@ -6,8 +6,10 @@ from flax import linen as nn
 
 from trackers.ops import boxes
 
-# The order of the prediction tokens among the program's weights. Boxes and maps are named, or left, top, right, bottom.
+# The order of the prediction tokens among the program's weights.
 EDGES = ("left", "right", "top", "bottom")
+# The order of a box: left, top, right, bottom.
+BOX_EDGES = EDGES[::2] + EDGES[1::2]
 
 
 class EdgeMlp(nn.Module):
@@ -69,7 +71,7 @@ def decode_edges(logits):
     bins = logits.shape[-1]
     edges = jnp.sum(probabilities * jnp.arange(bins, dtype=jnp.float32), axis=-1) / bins
     by_name = {name: edges[:, i] for i, name in enumerate(EDGES)}
-    box = boxes.xyxy_to_cxcywh(jnp.stack([by_name[name] for name in ("left", "top", "right", "bottom")], axis=-1))
+    box = boxes.xyxy_to_cxcywh(jnp.stack([by_name[name] for name in BOX_EDGES], axis=-1))
     maps = {name: probabilities[:, i] for i, name in enumerate(EDGES)}
     return box, maps | {f"{name}_logits": logits[:, i] for i, name in enumerate(EDGES)}
 

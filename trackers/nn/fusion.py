@@ -20,7 +20,7 @@ RESIDUALS = ("local", "modulated")
 
 @flax.struct.dataclass
 class Related:
-    """What of the fusion does not depend on the text.
+    """The part of the fusion that does not depend on the text.
 
     local: (B,T,N,C) local tokens with positions. other: (B,T,N,C) the same after they attended to the global ones; for
     text_first_modulation, which modulates before it attends, (B,T,M,C) global tokens with positions.
@@ -130,8 +130,8 @@ class Fusion(nn.Module):
             return gated * self._attend(self.visual_textual, other, words, words)
         if self.kind == "cross_correlation":
             kernel = self._kernel_of(text.sentence, local.shape[1], train)
-            found = self.drop(correlate(other, kernel), deterministic=not train)
-            return self.mix_norm(self.mix(other + found), train)
+            modulated = self.drop(correlate(other, kernel), deterministic=not train)
+            return self.mix_norm(self.mix(other + modulated), train)
         # Once for each map, as the program does: in training the statistics move twice.
         query, key = (x * self._modulation(text.sentence, x, train) for x in (local, other))
         attended = self._attend(self.local_global, query, key, other)

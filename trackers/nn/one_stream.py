@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.nn import relation, tokens
+from trackers.nn.backbones.stages import Stages
 from trackers.nn.encoder import Encoder
 from trackers.nn.heads import CenterFields, CenterHead, Prediction, decode_center, decode_windowed
 
@@ -48,8 +49,14 @@ class OneStreamTracker(nn.Module):
 
     # The class of the encoder.
     encoder_class = Encoder
+    # In place of the ViT, where its kind says so (SimTrack alone).
+    backbone = Stages()
+    # Whether there is a class token, whose position is the first row of the search crop's table.
+    with_class = False
     # Number K of templates.
     templates = 1
+    # Tokens that the box is read off, at the end of the search crop's; 0 where a head reads it off the image's own.
+    n_prediction_tokens = 0
     # Whether there is a head that says if the target is in the search crop.
     score_head = False
     # Whether `locate` reads the templates' own tokens after the last layer (template_tokens).

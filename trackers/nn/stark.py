@@ -15,7 +15,7 @@ from flax import linen as nn
 
 @dataclasses.dataclass(frozen=True)
 class Transformer:
-    """Sizes of encoder and decoder. encoder_layers, decoder_layers: 0 = none of it.
+    """Sizes of encoder and decoder. encoder_layers, decoder_layers: numbers of layers, 0 = none.
 
     heads, hidden, dropout: of every layer (STARK-S: 8, 2048, 0.1).
     """
@@ -98,7 +98,7 @@ class Layer(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """Encoder over exemplar and search tokens, decoder of one query, and the query's say over the search tokens.
+    """Encoder over exemplar and search tokens, decoder of one query, and search tokens weighted by that query.
 
     __call__ takes exemplar (B,Nz,C) and search (B,Nx,C) tokens, the grids (rows, columns) of both, and train, which
     needs the key "dropout". Returns (B,Nx,C): the search tokens, each times its similarity to the decoded query where
@@ -119,14 +119,14 @@ class EncoderDecoder(nn.Module):
         for i in range(self.config.encoder_layers):
             layer = Layer(self.config, self.dtype, name=f"encoder_{i}")
             memory = layer(memory, positions, train=train)
-        found = memory[:, -search.shape[1] :]
+        tokens = memory[:, -search.shape[1] :]
         if not self.config.decoder_layers:
-            return found
+            return tokens
         place = self.param("query", nn.initializers.normal(1.0), (1, width)).astype(self.dtype)
         query = jnp.zeros((search.shape[0], 1, width), self.dtype)
         for i in range(self.config.decoder_layers):
             layer = Layer(self.config, self.dtype, name=f"decoder_{i}")
             query = layer(query, place, memory, positions, train)
         query = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name="norm")(query)
-        similarity = jnp.einsum("bnc,bqc->bnq", found, query.astype(self.dtype))
-        return found * similarity
+        similarity = jnp.einsum("bnc,bqc->bnq", tokens, query.astype(self.dtype))
+        return tokens * similarity

@@ -14,11 +14,10 @@ from flax import linen as nn
 from jax.scipy.special import xlogy
 
 from trackers.errors import InputError
+from trackers.nn.distribution import BOX_EDGES
 from trackers.objectives import boxes as box_losses
 from trackers.objectives import forward
 from trackers.ops import boxes
-
-EDGES = ("left", "top", "right", "bottom")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Objective:
         """(loss, metrics) of the student's and the teacher's Prediction; search_box (B,4) x,y,w,h fractions."""
         truth = jnp.clip(boxes.xywh_to_xyxy(search_box), 0.0, 1.0)
         predicted, teachers = (boxes.cxcywh_to_xyxy(prediction.box) for prediction in (found, taught))
-        logits = {edge: found.maps[f"{edge}_logits"] for edge in EDGES}
+        logits = {edge: found.maps[f"{edge}_logits"] for edge in BOX_EDGES}
         metrics = {
             "ciou": box_losses.ciou_loss(predicted, truth),
             "l1": box_losses.l1_loss(predicted, truth),
@@ -146,7 +145,7 @@ def edge_distributions(maps):
     """{edge: (B,bins) probabilities} of a teacher's maps, be they edges or corners."""
     if "corner_top_left" in maps:
         return corner_marginals(maps["corner_top_left"], maps["corner_bottom_right"])
-    return {edge: maps[edge] for edge in EDGES}
+    return {edge: maps[edge] for edge in BOX_EDGES}
 
 
 def edge_divergence(logits, targets):
@@ -157,7 +156,7 @@ def edge_divergence(logits, targets):
     Raises: InputError where student and teacher have different bins: no interpolation is made.
     """
     divergences = []
-    for edge in EDGES:
+    for edge in BOX_EDGES:
         target, logit = targets[edge].astype(jnp.float32), logits[edge].astype(jnp.float32)
         if target.shape != logit.shape:
             raise InputError(
@@ -166,7 +165,7 @@ def edge_divergence(logits, targets):
             )
         divergence = xlogy(target, target) - target * jax.nn.log_softmax(logit)
         divergences.append(jnp.mean(jnp.sum(divergence, axis=-1)))
-    return sum(divergences) / len(EDGES)
+    return sum(divergences) / len(BOX_EDGES)
 
 
 def feature_distance(student, teacher, student_layers, teacher_layers):

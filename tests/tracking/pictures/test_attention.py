@@ -15,6 +15,8 @@ GRM = {"name": "grm", "width": 16, "depth": 3, "heads": 2, "patch_size": 8, "tem
 GRM |= {"head": {"channels": 8}, "division": {"mode": "one_stream", "hidden": (8, 8)}}
 SIMTRACK = {"name": "simtrack", "width": 16, "depth": 3, "heads": 2, "patch_size": 8, "template_size": 24}
 SIMTRACK |= {"search_size": 32, "foveal_size": 8, "head": {"channels": 8}, "interaction": (2, 3)}
+OSTRACK = {"name": "ostrack", "width": 16, "depth": 3, "heads": 2, "patch_size": 8, "template_size": 16}
+OSTRACK |= {"search_size": 32, "head": {"channels": 8}, "elimination": {"layers": (1, 2), "keep": 0.75}}
 BOX = jnp.array([[[0.1, 0.1, 0.3, 0.3]]])
 
 
@@ -46,23 +48,23 @@ def by_hand(params, tokens, target, n_search):
 def test_maps_are_the_attention_on_the_target():
     """Weights of order 1 make attention nearly one-hot, so that rounding in the logits shows: 2e-4."""
     model, variables, template, search = built(GRM)
-    found = maps_of(model, variables, template, search)
-    assert found.shape == (1, 3, 4, 4) and found.dtype == np.float32
+    maps = maps_of(model, variables, template, search)
+    assert maps.shape == (1, 3, 4, 4) and maps.dtype == np.float32
     tokens = np.asarray(model.apply(variables, template, BOX, search, features=True).features["layers"], np.float64)
     target = np.asarray(relation.box_token_mask(BOX, (2, 2)))
     assert 0 < target.sum() < 4
     for layer in (1, 2):
         params = jax.tree.map(np.asarray, variables["params"]["encoder"][f"block_{layer}"])
         expected = by_hand(params, tokens[:, layer - 1], target, 16)
-        np.testing.assert_allclose(found[:, layer].reshape(1, -1), expected, atol=2e-3)
+        np.testing.assert_allclose(maps[:, layer].reshape(1, -1), expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("looks", [True, False])
 def test_layers_without_interaction_are_dark(looks):
     """Also where the exemplar's keys come from the cache."""
-    found = maps_of(*built(SIMTRACK | {"template_looks": looks}))
-    assert found[0, 0].max() == 0
-    assert found[0, 1:].max() > 0 and found.max() <= 1
+    maps = maps_of(*built(SIMTRACK | {"template_looks": looks}))
+    assert maps[0, 0].max() == 0
+    assert maps[0, 1:].max() > 0 and maps.max() <= 1
 
 
 def test_a_tracked_frame_with_stacked_layers_and_its_picture(tmp_path):
@@ -75,9 +77,50 @@ def test_a_tracked_frame_with_stacked_layers_and_its_picture(tmp_path):
     state = tracker.init(variables, frames[0], box)
     crop, maps = attention.Maps(tracker, variables, box)(state, frames[1])
     assert crop.shape == (32, 32, 3) and crop.dtype == np.uint8
-    assert maps.shape == (3, 4, 4) and 0 < maps.max() <= 1
+    assert maps.shares.shape == (3, 4, 4) and 0 < maps.shares.max() <= 1
     attention.draw(tmp_path / "picture.png", [(1, crop, maps), (7, crop, maps)], (1, 3))
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("mode", ["learned", "learned_three"])
+def test_a_layer_that_divides_shows_who_looks_at_the_target(mode):
+    """Search-only tokens are dark; those of the template's kind and of both kinds are not."""
+    model, variables, template, search = built(GRM | {"division": {"mode": mode, "hidden": (8, 8), "ratio": 0.5}})
+    cache = model.apply(variables, template, BOX, method="encode_template")
+    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
+    division = np.asarray(prediction.division)
+    assert set(division[:, 1:].ravel()) == {1, 2} | ({0} if mode == "learned_three" else set())
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    on_template = np.asarray(weights[..., :4].sum(-1))
+    np.testing.assert_array_equal(on_template[division == relation.SEARCH], 0)
+    assert (on_template[division != relation.SEARCH] > 0).all()
+    on_search_only = np.asarray(jnp.einsum("blnm,blm->bln", weights[..., 4:], division == relation.SEARCH))
+    np.testing.assert_array_equal(on_search_only[division == relation.TEMPLATE], 0)
+    shares = maps_of(model, variables, template, search).reshape(division.shape)
+    np.testing.assert_array_equal(shares[division == relation.SEARCH], 0)
+
+
+def test_tokens_that_have_left_are_dark():
+    """Against the pass of training, in which every token stays in its place and some are out of sight."""
+    model, variables, template, search = built(OSTRACK)
+    template, search = (jnp.concatenate([a, a[..., ::-1]]) for a in (template, search))
+    cache = model.apply(variables, template, BOX, method="encode_template")
+    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
+    there = np.asarray(prediction.division == relation.ALL)
+    assert there.sum(axis=2).tolist() == [[16, 12, 9]] * 2 and (there[0] != there[1]).any()
+    np.testing.assert_allclose(weights.sum(-1), there, atol=1e-5)
+    np.testing.assert_array_equal(weights[..., 4:].max(axis=2)[~there], 0)
+
+    masked, caught = model.apply(
+        variables, cache, search, keep_rate=jnp.float32(0.75), method="locate", mutable=["intermediates"]
+    )
+    np.testing.assert_array_equal(masked.division, prediction.division)
+    for i in range(3):
+        q, k = caught["intermediates"]["encoder"][f"block_{i}"]["attention"]["queries_and_keys"][0]
+        scores = np.exp(np.einsum("bnhe,bmhe->bhnm", q[:, 4:], k) / np.sqrt(q.shape[-1]))
+        scores[..., 4:] *= there[:, i, None, None]
+        expected = (scores / scores.sum(-1, keepdims=True)).mean(1) * there[:, i, :, None]
+        np.testing.assert_allclose(weights[:, i], expected, atol=2e-3)
 
 
 def test_every_second_layer_is_shown_up_to_the_last():

@@ -5,7 +5,7 @@ import pytest
 
 import trackers
 from trackers.nn.distribution import EDGES
-from trackers.tracking.pictures import prediction_tokens
+from trackers.tracking.pictures import attention
 from trackers.tracking.single_object import Tracker
 
 CONFIG = {
@@ -25,7 +25,7 @@ def test_attention_is_what_the_layer_computes_with():
     variables = trackers.init(model, jax.random.key(1))
     images = jax.random.normal(jax.random.key(2), (2, 64, 64, 3))
     cache = model.apply(variables, images.reshape(2, 4, 32, 32, 3)[:, :2], None, method="encode_template")
-    weights, prediction = prediction_tokens.attention(model, variables, cache, images)
+    weights, prediction = attention.token_attention(model, variables, cache, images, slice(-4, None))
     assert weights.shape == (2, 2, 4, 2 * 4 + 16 + 4)
     np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-5)
     plain = model.apply(variables, cache, images, method="locate")
@@ -41,8 +41,8 @@ def test_attention_is_what_the_layer_computes_with():
             [cache["memory"][i][1], layer["qkv"]["__call__"][0].reshape(2, -1, 3, 1, 16)[:, :, 2]], axis=1
         )
         out = variables["params"]["encoder"][f"block_{i}"]["attention"]["out"]
-        found = jnp.einsum("btn,bnhd,hdc->btc", weights[:, i], values, out["kernel"]) + out["bias"]
-        np.testing.assert_allclose(found, layer["out"]["__call__"][0].reshape(2, -1, 16)[:, -4:], atol=1e-5)
+        attended = jnp.einsum("btn,bnhd,hdc->btc", weights[:, i], values, out["kernel"]) + out["bias"]
+        np.testing.assert_allclose(attended, layer["out"]["__call__"][0].reshape(2, -1, 16)[:, -4:], atol=1e-5)
 
 
 def test_picture(network, tmp_path):
@@ -51,12 +51,12 @@ def test_picture(network, tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (2, 90, 120, 3), dtype=np.uint8)
     box = np.float32([40, 30, 20, 16])
     state = tracker.init(variables, frames[0], box)
-    crop, found = prediction_tokens.Maps(tracker, variables, box)(state, frames[1])
+    crop, maps = attention.Maps(tracker, variables, box)(state, frames[1])
     assert crop.shape == (64, 64, 3) and crop.dtype == np.uint8
-    assert found["on_templates"].shape == (2, 4, 2, 2, 2) and found["on_search"].shape == (2, 4, 4, 4)
-    shares = found["on_templates"].sum(axis=(2, 3, 4)) + found["on_search"].sum(axis=(2, 3))
+    assert maps.on_templates.shape == (2, 4, 2, 2, 2) and maps.on_search.shape == (2, 4, 4, 4)
+    shares = maps.on_templates.sum(axis=(2, 3, 4)) + maps.on_search.sum(axis=(2, 3))
     assert (shares < 1).all() and (shares > 0.1).all()  # the rest is between prediction tokens
     for edge in EDGES:
-        np.testing.assert_allclose(found["edges"][edge].sum(), 1.0, atol=1e-5)
-    prediction_tokens.draw(tmp_path / "p.png", [(1, crop, found), (2, crop, found)], (1, 2))
+        np.testing.assert_allclose(maps.edges[edge].sum(), 1.0, atol=1e-5)
+    attention.draw(tmp_path / "p.png", [(1, crop, maps), (2, crop, maps)], (1, 2))
     assert (tmp_path / "p.png").stat().st_size > 10_000

@@ -1,12 +1,14 @@
-"""Where search tokens look at the target: target-relevant attention maps of a tracker's layers (SimTrack, Fig. 4, 5).
+"""What the tokens of a one-stream tracker look at: attention maps of its layers, and pictures of them.
 
-For each search token and layer: the attention it spends on the exemplar tokens inside the target's box, a(s,e) of the
-paper's Sec. 3.2, summed over those tokens and averaged over the heads. Queries and keys are caught on their way through
-the tracker's own forward pass; the tracker is not changed and pays nothing.
+Queries and keys are caught on their way through the tracker's own forward pass, so that the tracker needs no change and
+pays nothing. There are two pictures. Without prediction tokens: where search tokens look at the target, which is the
+attention a(s,e) of SimTrack's Sec. 3.2 (its Fig. 4, 5). With them: what each prediction token looks at, and the
+distributions of the edges that they say (MixFormerV2's supplement, Fig. 1 to 3).
 """
 
 import functools
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,51 +16,149 @@ import numpy as np
 import trackers
 from trackers.errors import InputError
 from trackers.nn import relation, stacking
+from trackers.nn.distribution import EDGES
+from trackers.nn.tokens import put_back
 from trackers.ops import crops
+
+_COLORS = {"left": "#3aa6b9", "right": "#b04a8f", "top": "#e07b26", "bottom": "#f2f24b"}
+
+
+def token_attention(model, variables, cache, search, queries):
+    """The attention of some tokens of the search crop in each layer, averaged over the heads.
+
+    Args:
+      model: a OneStreamTracker with a ViT, layers not stacked.
+      variables: of the model.
+      cache: from encode_template.
+      search: (B,H,W,3) float32, normalized.
+      queries: slice of the tokens of the tracker's second span (the search image's come first there).
+
+    Returns: (weights (B,L,n,M) float32, Prediction). M counts the tokens of both spans, those of all templates first.
+      A row sums to 1. It is zero where its token has left the tracker before that layer, and so is the column of such a
+      token; a weight is also zero where the layer's relation or division keeps a token from another.
+
+    Raises: InputError for a tracker with another backbone.
+    """
+    prediction, caught = model.apply(variables, cache, search, method="locate", mutable=["intermediates"])
+    caught = caught.get("intermediates", {})
+    layers = caught.get("encoder", {})
+    if "block_0" not in layers:
+        raise InputError("attention maps need a plain ViT over template and search tokens, as GRM and SimTrack have")
+    memory = [k for k, _ in cache["memory"]] if "memory" in cache else None
+    n_template = cache["tokens"].shape[1] if memory is None else memory[0].shape[1]
+    n_search = model.lengths[1]
+    weights = []
+    for i, rows in enumerate(model.layer_relations()):
+        q, k = layers[f"block_{i}"]["attention"]["queries_and_keys"][0]
+        if memory is None:
+            of_template, q, k = k[:, :n_template], q[:, n_template:], k[:, n_template:]
+        else:
+            of_template = memory[i]
+        there = jnp.ones(q.shape[:2], jnp.float32)
+        if "places" in caught:
+            q, k, there = (_in_place(x, caught["places"][i], n_search) for x in (q, k, there))
+        division = None if prediction.division is None else prediction.division[:, i]
+        mask = _allowed(rows, (n_template, n_search), division)[:, n_template:] * there[..., None]
+        mask = mask * jnp.pad(there, ((0, 0), (n_template, 0)), constant_values=1.0)[:, None]
+        logits = relation.attention_logits(q[:, queries], jnp.concatenate([of_template, k], axis=1))
+        weights.append(relation.present_softmax(logits, mask[:, None, queries]).mean(axis=1))
+    return jnp.stack(weights, axis=1), prediction
+
+
+def _in_place(x, places, count):
+    """What tokens have, (B,n,...), at their places among `count`; zeros where no token is."""
+    flat = put_back(x.reshape(*x.shape[:2], -1), places, count)
+    return flat.reshape(x.shape[0], count, *x.shape[2:])
+
+
+def _allowed(rows, lengths, division):
+    """Which token looks at which in a layer, (B or 1,N,N) float32.
+
+    Args: rows: the layer's relation. lengths: tokens of template and search crop. division: (B,Nx) of "learned" layers.
+    """
+    if rows != "learned":
+        return jnp.asarray(relation.allowed_pairs(rows, lengths, lengths))[None]
+    categories = jnp.pad(division, ((0, 0), (lengths[0], 0)), constant_values=relation.TEMPLATE)
+    return relation.attention_mask(jax.nn.one_hot(categories, 3))
 
 
 def target_attention(model, variables, cache, template_box, search):
-    """The share of each search token's attention that goes to the target.
+    """The share of each search token's attention that goes to the target in the first template.
 
     Args:
-      model: a tracker with a ViT whose last span is the search image (GRM, SimTrack), layers not stacked.
-      variables: of the model.
-      cache: from encode_template.
-      template_box: (B,1,4) x,y,w,h as fractions of the template crop.
-      search: (B,H,W,3) float32, normalized.
+      model, variables, cache, search: see token_attention.
+      template_box: (B,1,4) x,y,w,h as fractions of the first template's crop.
 
-    Returns: (B,L,h,w) float32 in 0..1; zero where a layer keeps its search tokens from the template.
-
-    Raises: InputError for a model of another kind.
+    Returns: (B,L,h,w) float32 in 0..1; zero where a layer keeps its search tokens from the template, and where a token
+      has left.
     """
-    prediction, caught = model.apply(
-        variables,
-        cache,
-        search,
-        method="locate",
-        mutable=["intermediates"],
-    )
-    layers = caught.get("intermediates", {}).get("encoder", {})
-    if "block_0" not in layers or not hasattr(model, "template_grid"):
-        raise InputError("attention maps need a plain ViT over template and search tokens, as GRM and SimTrack have")
+    rows, columns = model.search_grid
+    weights, _ = token_attention(model, variables, cache, search, slice(rows * columns))
     target = relation.box_token_mask(template_box, model.template_grid)
-    maps = []
-    for i, looks in enumerate(_lookers(model, prediction)):
-        queries, keys = layers[f"block_{i}"]["attention"]["queries_and_keys"][0]
-        if "memory" in cache:
-            keys = jnp.concatenate([cache["memory"][i][0], keys], axis=1)
-        queries = queries[:, -model.lengths[-1] :]
-        logits = jnp.einsum("bnhd,bmhd->bhnm", queries, keys, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(logits * queries.shape[-1] ** -0.5, axis=-1)[..., : target.shape[1]]
-        maps.append(jnp.einsum("bhnm,bm->bn", weights, target) / weights.shape[1] * looks)
-    return jnp.stack(maps, axis=1).reshape(search.shape[0], -1, *model.search_grid)
+    shares = jnp.einsum("blnm,bm->bln", weights[..., : target.shape[1]], target)
+    return shares.reshape(*shares.shape[:2], rows, columns)
 
 
-def _lookers(model, prediction):
-    """For each layer which search tokens look at the template and at all others, (B,Nx) or ()."""
-    if prediction.division is not None:
-        return jnp.moveaxis(prediction.division == relation.ALL, 1, 0)
-    return [bool(row[-1][0]) for row in model.layer_relations()]
+@flax.struct.dataclass
+class TargetMaps:
+    """shares: (L,h,w) float32, see target_attention."""
+
+    shares: jax.Array
+
+    def strips(self, number, crop, layers):
+        """One strip for each frame: the search crop, and over it the maps of some layers.
+
+        Colors go from blue to red between a map's smallest and largest value, which stand above it.
+        """
+        panels = []
+        for layer in layers:
+            percent = 100 * self.shares[layer - 1]
+            panels.append((f"layer {layer}: {percent.min():.0f} to {percent.max():.0f} %", percent, None))
+        return [(f"frame {number}", crop, panels, None)]
+
+
+@flax.struct.dataclass
+class PredictionMaps:
+    """templates: (K,S',S',3) uint8. on_templates: (L,T,K,h',w'), on_search: (L,T,h,w) attention of the T prediction
+    tokens. edges: {name: (bins,)} probabilities. box: (4,) cx,cy,w,h as fractions of the search crop.
+    """
+
+    templates: jax.Array
+    on_templates: jax.Array
+    on_search: jax.Array
+    edges: dict
+    box: jax.Array
+
+    def strips(self, number, crop, layers):
+        """A strip of the search crop, and one of each template.
+
+        First the image, the search crop with its box and along its sides the distributions of the edges; then over it
+        the attention of each prediction token in the last of `layers`, reddest at its maximum, with the share of all
+        attention that this image gets.
+        """
+        layer = layers[-1] - 1
+        names = EDGES if self.on_search.shape[1] == len(EDGES) else ("box",)
+        images = [(f"frame {number}, layer {layers[-1]}", crop, self.on_search[layer], self._draw_edges)]
+        for k, template in enumerate(self.templates):
+            title = "first template" if k == 0 else f"online template {k}"
+            images.append((title, template, self.on_templates[layer, :, k], None))
+        return [
+            (title, image, [(f"{n}: {100 * m.sum():.0f} %", m, 0) for n, m in zip(names, maps, strict=True)], mark)
+            for title, image, maps, mark in images
+        ]
+
+    def _draw_edges(self, axis, size):
+        """The box, and each edge's distribution as a curve along the side of the crop that it measures."""
+        from matplotlib.patches import Rectangle
+
+        cx, cy, w, h = size * self.box
+        axis.add_patch(Rectangle((cx - w / 2, cy - h / 2), w, h, fill=False, edgecolor="#ffc400", linewidth=1.2))
+        for edge, probabilities in self.edges.items():
+            place = (np.arange(len(probabilities)) + 0.5) * size / len(probabilities)
+            reach = 0.3 * size * probabilities / probabilities.max()
+            along = (place, size - reach) if edge in ("left", "right") else (reach, place)
+            axis.plot(*along, color=_COLORS[edge], linewidth=1.0)
+        axis.set(xlim=(0, size), ylim=(size, 0))
 
 
 class Maps:
@@ -69,7 +169,8 @@ class Maps:
       variables: of its model.
       box: (4,) x, y, w, h in pixels of the first frame.
 
-    A call returns (crop (S,S,3) uint8 that is searched, maps (L,h,w) float32).
+    A call returns (crop (S,S,3) uint8 that is searched, TargetMaps or, of trackers with prediction tokens,
+    PredictionMaps, of NumPy arrays).
     """
 
     def __init__(self, tracker, variables, box):
@@ -82,15 +183,31 @@ class Maps:
         self._template_box = crops.box_to_crop(box, box, side)[None, None]
 
     def __call__(self, state, frame):
-        crop, maps = self._maps(self._variables, state, frame)
-        return np.asarray(crop).astype(np.uint8), np.asarray(maps)
+        crop, maps = jax.device_get(self._look(self._variables, state, frame))
+        return crop.astype(np.uint8), maps
 
     @functools.partial(jax.jit, static_argnums=0)
-    def _maps(self, variables, state, frame):
+    def _look(self, variables, state, frame):
         factor = self._tracker.settings.search_factor
         crop, _ = crops.sample_target(frame, state.box, factor, self._tracker.search_size)
         search = crops.normalize(crop)[None]
-        return crop, target_attention(self._model, variables, state.cache, self._template_box, search)[0]
+        if self._model.n_prediction_tokens:
+            return crop, self._prediction_maps(variables, state, search)
+        shares = target_attention(self._model, variables, state.cache, self._template_box, search)[0]
+        return crop, TargetMaps(shares)
+
+    def _prediction_maps(self, variables, state, search):
+        model, tokens = self._model, self._model.n_prediction_tokens
+        weights, prediction = token_attention(model, variables, state.cache, search, slice(-tokens, None))
+        count, (rows, columns) = state.online.templates.shape[0], model.template_grid
+        on_templates, on_search = jnp.split(weights[0, ..., :-tokens], [count * rows * columns], axis=-1)
+        return PredictionMaps(
+            templates=state.online.templates,
+            on_templates=on_templates.reshape(model.depth, tokens, count, rows, columns),
+            on_search=on_search.reshape(model.depth, tokens, *model.search_grid),
+            edges={edge: prediction.maps[edge][0] for edge in EDGES},
+            box=prediction.box[0],
+        )
 
 
 def shown_layers(depth):
@@ -100,32 +217,32 @@ def shown_layers(depth):
 
 
 def draw(path, rows, layers):
-    """Writes the picture: a row a frame, the search crop and over it the maps of some layers.
-
-    Colors go from blue to red between a map's smallest and largest value, which stand above it.
+    """Writes a picture of the maps of some frames; `strips` of the maps says what there is to see.
 
     Args:
       path: of a .png file.
-      rows: [(frame number, crop (S,S,3) uint8, maps (L,h,w))].
+      rows: [(frame number, crop (S,S,3) uint8, maps)], as Maps gives them.
       layers: which to show, counted from 1.
     """
     import matplotlib.figure
 
-    side = 1.7
-    shape = (side * (1 + len(layers)), (side + 0.25) * len(rows))
-    figure = matplotlib.figure.Figure(figsize=shape, dpi=150, layout="constrained")
-    axes = figure.subplots(len(rows), 1 + len(layers), squeeze=False)
-    for (number, crop, maps), (first, *others) in zip(rows, axes, strict=True):
-        _show(first, crop, f"frame {number}")
-        for axis, layer in zip(others, layers, strict=True):
-            found = 100 * maps[layer - 1]
-            _show(axis, crop, f"layer {layer}: {found.min():.0f} to {found.max():.0f} %")
-            extent = (0, crop.shape[1], crop.shape[0], 0)
-            axis.imshow(found, cmap="jet", alpha=0.55, extent=extent, interpolation="bilinear")
+    strips = [strip for number, crop, maps in rows for strip in maps.strips(number, crop, layers)]
+    side, width = 1.7, 1 + len(strips[0][2])
+    size = (side * width, (side + 0.25) * len(strips))
+    figure = matplotlib.figure.Figure(figsize=size, dpi=150, layout="constrained")
+    axes = figure.subplots(len(strips), width, squeeze=False)
+    for (title, image, panels, mark), (first, *others) in zip(strips, axes, strict=True):
+        _show(first, image, title)
+        if mark is not None:
+            mark(first, image.shape[0])
+        for axis, (name, values, lowest) in zip(others, panels, strict=True):
+            _show(axis, image, name)
+            extent = (0, image.shape[1], image.shape[0], 0)
+            axis.imshow(values, cmap="jet", alpha=0.55, extent=extent, interpolation="bilinear", vmin=lowest)
     figure.savefig(path)
 
 
-def _show(axis, crop, title):
-    axis.imshow(crop, extent=(0, crop.shape[1], crop.shape[0], 0))
+def _show(axis, image, title):
+    axis.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
     axis.set_title(title, fontsize=7)
     axis.set_axis_off()
