@@ -19,9 +19,9 @@ from absl import flags
 import trackers
 from configs import grm
 from data_pipelines import sources
-from experiments import judging, short_runs
+from experiments import short_runs
 from trackers import errors, weights
-from trackers.evaluation import benchmark, tables
+from trackers.evaluation import benchmark, starts, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
 
@@ -68,7 +68,7 @@ def _one(folder, division, seed, sequences, read):
         tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
         variables = jax.device_put(weights.load(folder, config.model))
         runner = benchmark.Runner(tracker, variables, read)
-        numbers["AO"] = judging.judge(runner, sequences, str(folder))[0][:, 0].mean()
+        numbers["AO"] = starts.judge(runner, sequences, str(folder))[0][:, 0].mean()
     return numbers
 
 

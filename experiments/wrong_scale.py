@@ -17,9 +17,8 @@ from absl import flags
 
 import trackers
 from data_pipelines import sources
-from experiments import judging
 from trackers import errors, weights
-from trackers.evaluation import tables
+from trackers.evaluation import starts, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
 
@@ -59,7 +58,7 @@ def _sizes_seen(tracker, variables, sequence, scales):
     """(size seen over true size, whether the box's center lies in the target), both (frames, scales)."""
     state = tracker.init(variables, image_files.read_image(sequence.frames[0]), sequence.boxes[0])
     usable = np.flatnonzero(sequence.visible[1:]) + 1
-    chosen = judging.spread(usable, FLAGS.frames) if len(usable) else []
+    chosen = starts.spread(usable, FLAGS.frames) if len(usable) else []
     ratios, found = [], []
     for index in chosen:
         image, truth = image_files.read_image(sequence.frames[index]), sequence.boxes[index]
