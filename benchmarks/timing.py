@@ -1,5 +1,6 @@
 """How long a call takes: by the clock, and of the processor's time on all cores, which a busy machine distorts less."""
 
+import os
 import statistics
 import time
 from typing import NamedTuple
@@ -46,6 +47,15 @@ def take_turns(calls, rounds, at_once=1, pause=0.0):
 def median(times):
     """Elapsed of medians over a list of Elapsed."""
     return Elapsed(*(statistics.median(column) for column in zip(*times, strict=True)))
+
+
+def keep_to_cores(count):
+    """Computes on the CPU, on the first `count` cores that are free to this process.
+
+    Call it before JAX computes anything: its thread pool takes the cores that it finds then.
+    """
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    jax.config.update("jax_platforms", "cpu")
 
 
 def counts(flag, texts):

@@ -1,7 +1,7 @@
 """Time of a training step on what is here, with made-up arrays: the step of train.py, any config, mesh and dtype.
 
-    python -m benchmarks.train_step configs/grm.py:b256 [--batch 32,64] [--set model.dtype=float32 --set model.remat=dots]
-        [--mesh fsdp=2,data=-1] [--devices 8] [--repeats 10]
+    python -m benchmarks.train_step configs/grm.py:b256 [--batch 32,64] [--set model.dtype=float32]
+        [--set model.remat=dots] [--mesh fsdp=2,data=-1] [--devices 8] [--repeats 10]
 
 Prints step ms (median and range), pairs/s/chip, model TFLOP/s and MFU, for each of the batches given. The model's FLOPs
 are those of matrix products and convolutions, two for a multiply-add, forward and backward, without recomputation

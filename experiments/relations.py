@@ -44,14 +44,14 @@ def main(argv):
     short_runs.share_programs(FLAGS.workdir)
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1] if FLAGS.sequences else []
     read = functools.cache(image_files.read_image)
-    found = {label: [] for label in _ROWS}
+    results = {label: [] for label in _ROWS}
     for seed in range(FLAGS.seeds):
         for label, division in _ROWS.items():
             folder = Path(FLAGS.workdir) / f"seed{seed}" / "_".join(division.values())
-            found[label].append(_one(folder, division, seed, sequences, read))
+            results[label].append(_one(folder, division, seed, sequences, read))
     heads = ["", "validation IoU", "spread", "each seed", "wrong template", "interacting"]
     heads += ["AO", "spread", "each seed"] if sequences else []
-    print(tables.markdown(heads, [_row(label, runs) for label, runs in found.items()]))
+    print(tables.markdown(heads, [_row(label, runs) for label, runs in results.items()]))
 
 
 def _one(folder, division, seed, sequences, read):
