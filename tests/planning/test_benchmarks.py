@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 from benchmarks import torch_step, train_step
-from configs import variants
+from configs import grm, variants
 from data_pipelines import loader
 from tests import programs
 from trackers.errors import UsageError
 from trackers.planning import steps, topologies
+
+
+def test_a_config_is_named_by_file_and_variant():
+    assert variants.load("configs/grm.py:tiny") == grm.get_config("tiny")
+    assert variants.load("configs/grm.py") == grm.get_config()
 
 
 def test_settings_are_taken_over():

@@ -47,9 +47,9 @@ def judge(runner, sequences, label, starts=ONCE, name="frames"):
     Args:
       runner: benchmark.Runner.
       sequences: list of S data_pipelines.sources.Sequence.
-      label: of the progress bar and of errors.
+      label: names the tracker in the progress bar and in errors.
       starts: Starts.
-      name: of the benchmark, whose rules for hidden targets hold.
+      name: the benchmark's, whose rules for hidden targets hold.
 
     Returns: (numbers (S, 4) as HEADS, fractions; frames per second inside the tracker).
     Raises: InputError where a sequence cannot be scored.
@@ -106,7 +106,7 @@ class Comparison:
 
     Args:
       tracker: single_object.Tracker. config: the whole config, of which `model` and `seed` are read.
-      name: of the benchmark. sequences: list of data_pipelines.sources.Sequence.
+      name: the benchmark's. sequences: list of data_pipelines.sources.Sequence.
       others: names of baselines, UNTRAINED among them or not. starts: Starts.
 
     Raises: UsageError for an unknown baseline.
@@ -139,7 +139,7 @@ class Comparison:
         A run's own validation is procedural and does not foretell real video. Writes OUT/curve.md, curve.json
         (fractions) and curve.png, with the AO of the baselines as lines across.
 
-        workdir: of train.py. out: folder.
+        workdir: the run's. out: folder.
         Raises: InputError where there are no checkpoints.
         """
         workdir = epath.Path(workdir).resolve()
