@@ -20,7 +20,7 @@ from absl import flags
 
 import trackers
 from benchmarks import timing
-from configs import mixformer_v2
+from configs import variants
 from trackers import convert, errors
 from trackers.evaluation import tables
 from trackers.ops.crops import IMAGENET_MEAN, IMAGENET_STD
@@ -190,10 +190,7 @@ def define_flags():
 def main(argv):
     del argv
     timing.keep_to_cores(FLAGS.threads)
-    try:
-        config = mixformer_v2.get_config(FLAGS.variant)
-    except ValueError as error:
-        raise errors.UsageError(f"--variant: {error}") from None
+    config = variants.load(f"configs/mixformer_v2.py:{FLAGS.variant}")
     with config.unlocked():
         config.model.dtype = FLAGS.dtype
     calls, weights, inputs, box = jax_rows(config)

@@ -19,7 +19,7 @@ from absl import flags
 import trackers
 import train
 from benchmarks import timing
-from configs import grm
+from configs import variants
 from data_pipelines import loader
 from trackers import convert, errors
 from trackers.evaluation import tables
@@ -34,10 +34,7 @@ PAUSE = 0.05
 
 def settings(variant, batch, device, scan):
     """The config that both run."""
-    try:
-        config = grm.get_config(variant)
-    except ValueError as error:
-        raise errors.UsageError(f"--variant: {error}") from None
+    config = variants.load(f"configs/grm.py:{variant}")
     with config.unlocked():
         config.train.batch_size = batch
         config.model.update({"remat": "none", "scan_layers": scan})

@@ -36,7 +36,7 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
         (["benchmarks.multiply_adds", "configs/variants.py"], "configs/variants.py"),
         (["benchmarks.train_step", "configs/grm.py:tiny", "--batch=8,x"], "--batch=8,x"),
         (["benchmarks.train_step", "configs/grm.py:tiny", "--batch", "8", "32"], "--batch=8,32"),
-        (["benchmarks.mixformer_cpu", "--variant=huge"], "--variant"),
+        (["benchmarks.mixformer_cpu", "--variant=huge"], "huge"),
         (["benchmarks.referring_rate", "--config=configs/grm.py:tiny"], "--config"),
         (["benchmarks.procedural_rate", "--batch_sizes=0"], "--batch_sizes=0"),
         (["benchmarks.masking", "16"], "16"),
