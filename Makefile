@@ -1,4 +1,4 @@
-# make demo   tracks held-out video with the weights that come along, then trains a small GRM on procedural video and
+# make demo   tracks held-out video with the shipped weights, then trains a small GRM on procedural video and
 #             tracks with it; tables, plots, MP4s in runs/demo
 # make test   the tests and the linter; make test-slow adds parity at full size
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/null 2>&1 && echo python3.12 || \
@@ -27,12 +27,12 @@ $(VENV)/planning: requirements-plan.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet -r requirements-plan.txt
 	@touch $@
 
-# First what the weights that come along do, then a small tracker trained from nothing.
+# First what the shipped weights do, then a small tracker trained from nothing.
 demo: $(VENV)/installed
 	@test -d $(DEMO)/video || $(RUN) -m data_pipelines synthetic --config configs/grm.py:demo --out $(DEMO)/video \
 		--sequences 8 --length 60 --seed 1
 	$(RUN) eval.py --benchmark frames:$(DEMO)/video --out $(DEMO)/shipped --baselines static,kcf,csrt --draw
-	@echo "the tracker that comes along, drawn: $(DEMO)/shipped/filmstrip.png and videos"
+	@echo "the shipped tracker, drawn: $(DEMO)/shipped/filmstrip.png and videos"
 	$(RUN) train.py --config configs/grm.py:demo --workdir $(DEMO)
 	$(RUN) eval.py --config configs/grm.py:demo --checkpoint $(DEMO) --benchmark frames:$(DEMO)/video \
 		--out $(DEMO)/eval --baselines untrained,static,kcf,csrt --draw

@@ -6,6 +6,13 @@
 --out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
 A sequence that is finished there with the same configuration and weights is not tracked again.
 
+    python eval.py --benchmark frames:DIR --starts 6 --baselines static,kcf,csrt,mil --out DIR    # less luck
+    python eval.py --benchmark frames:DIR --workdir RUN --out DIR              # the curve over a run's checkpoints
+
+With --starts trackers start from so many frames of every sequence, forwards and backwards (1: from the first frame);
+AO, SR0.5, AUC, P and fps, means of the sequences, in starts.md. With --workdir every checkpoint there is judged so:
+curve.md, curve.json and curve.png.
+
 Tracking with words, with the tracks of any tracker or, to see what the words alone are worth, the true ones:
 
     python eval.py --config configs/ikun.py:cascade_attention --checkpoint DIR_OR_PTH \\
@@ -29,7 +36,7 @@ import trackers
 from data_pipelines import phrase_annotations as referring_sets
 from data_pipelines import sources, wording
 from trackers import errors, weights
-from trackers.evaluation import baselines, benchmark, plots, records, tables
+from trackers.evaluation import baselines, benchmark, plots, records, starts, tables
 from trackers.evaluation import phrase_results as phrase_results
 from trackers.io import image_files, mot_files, video_files
 from trackers.tracking import single_object, with_words
@@ -59,6 +66,9 @@ flags.DEFINE_enum(
     "Ground truth of phrases: image, boxes of the labelled image; published, Refer-KITTI's gt.txt, a frame late.",
 )
 flags.DEFINE_string("calibration", None, "With words: CLIP's ViT-B-32.pt; calibrates by phrase frequency.")
+flags.DEFINE_integer("starts", 0, "Frames of each sequence to start from; 1: the first; 0: all scores.", lower_bound=0)
+flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
+flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged, from --starts (default 1).")
 flags.mark_flags_as_required(["benchmark", "out"])
 
 # Strips in overlap.png; more are not readable.
@@ -81,6 +91,13 @@ def _evaluate_tracker(config, out):
     sequences = _chosen(sequences, FLAGS.sequences)
     model = _with_threshold(trackers.build(config.model), config.tracking, name)
     tracker = single_object.Tracker(model, single_object.for_benchmark(config.tracking, name))
+    if FLAGS.starts or FLAGS.workdir:
+        if FLAGS.draw:
+            raise errors.UsageError("--draw shows whole sequences: leave it out with --starts and --workdir")
+        among = starts.Starts(FLAGS.starts or 1, FLAGS.length)
+        comparison = starts.Comparison(tracker, config, name, sequences, FLAGS.baselines, among)
+        print(comparison.curve(FLAGS.workdir, out) if FLAGS.workdir else comparison.table(FLAGS.checkpoint, out))
+        return
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}

@@ -7,70 +7,92 @@ of tokens would be compiled again. So the separate form runs sample by sample, o
 row compiles it for one division that stays as it is, the best it could ever do. Prints a table; ratios are what counts.
 """
 
-import argparse
 import functools
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
+from benchmarks import timing
+from trackers import errors
+from trackers.evaluation import tables
 from trackers.nn import relation
 
-
-def milliseconds(run, repeats):
-    """Median over runs after one to warm up, each waited for."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
+FLAGS = flags.FLAGS
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"width": 768, "heads": 12, "template": 64, "search": 256, "batch": 8, "repeats": 15}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--share", type=float, default=0.5, help="share of the search tokens that interact")
-    args = parser.parse_args()
+def separate_attention(q, k, v, categories, rows=relation.GRM_RELATION):
+    """One attention for each category of a division that is known outside jit (GRM Eq. 2-4 executed literally).
 
-    n = args.template + args.search
-    keys = jax.random.split(jax.random.key(0), 3)
-    q, k, v = (jax.random.normal(key, (args.batch, n, args.heads, args.width // args.heads)) for key in keys)
-    rng = np.random.default_rng(0)
-    interacts = rng.random((args.batch, args.search)) < args.share
+    What masking saves us from: group sizes differ from sample to sample, so nothing can be batched or compiled once.
+
+    Args:
+      q, k, v: (1,N,H,d).
+      categories: (N,) concrete ints.
+      rows: which category (row) looks at which (column), zeros and ones.
+
+    Returns: (1,N,H,d).
+    """
+    categories = np.asarray(categories)
+    output = jnp.zeros_like(q)
+    for category, row in enumerate(rows):
+        queries = np.flatnonzero(categories == category)
+        if queries.size:
+            keys = np.flatnonzero(np.asarray(row, bool)[categories])
+            attended = jax.nn.dot_product_attention(q[:, queries], k[:, keys], v[:, keys])
+            output = output.at[:, queries].set(attended)
+    return output
+
+
+@jax.jit
+def _masked(q, k, v, one_hot):
+    return relation.masked_attention(q, k, v, relation.attention_mask(one_hot))
+
+
+def _each(attentions, q, k, v):
+    """Every sample with its own attention."""
+    samples = [attend(q[i : i + 1], k[i : i + 1], v[i : i + 1]) for i, attend in enumerate(attentions)]
+    return jnp.concatenate(samples)
+
+
+def define_flags():
+    flags.DEFINE_integer("width", 768, "Channels of a token.", lower_bound=1)
+    flags.DEFINE_integer("heads", 12, "Attention heads.", lower_bound=1)
+    flags.DEFINE_integer("template", 64, "Template tokens.", lower_bound=1)
+    flags.DEFINE_integer("search", 256, "Search tokens.", lower_bound=1)
+    flags.DEFINE_integer("batch", 8, "Samples.", lower_bound=1)
+    flags.DEFINE_float("share", 0.5, "Share of the search tokens that interact.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_integer("repeats", 15, "Timed calls of each row.", lower_bound=1)
+
+
+def main(argv):
+    del argv
+    n = FLAGS.template + FLAGS.search
+    shape = FLAGS.batch, n, FLAGS.heads, FLAGS.width // FLAGS.heads
+    qkv = [jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(0), 3)]
+    interacts = np.random.default_rng(0).random((FLAGS.batch, FLAGS.search)) < FLAGS.share
     search = np.where(interacts, relation.ALL, relation.SEARCH)
-    categories = np.concatenate([np.zeros((args.batch, args.template), int), search], axis=1)
+    categories = np.concatenate([np.zeros((FLAGS.batch, FLAGS.template), int), search], axis=1)
     one_hot = jax.nn.one_hot(categories, 3)
-
-    @jax.jit
-    def masked(q, k, v, one_hot):
-        return relation.masked_attention(q, k, v, relation.attention_mask(one_hot))
-
-    def separate(attention):
-        samples = [attention[i](q[i : i + 1], k[i : i + 1], v[i : i + 1]) for i in range(args.batch)]
-        return jnp.concatenate(samples)
-
-    eager = [functools.partial(relation.separate_attention, categories=c) for c in categories]
+    eager = [functools.partial(separate_attention, categories=c) for c in categories]
     compiled = [jax.jit(function) for function in eager]
-    rows = {
-        "masked, one batch, jitted": lambda: masked(q, k, v, one_hot),
-        "separate, sample by sample": lambda: separate(eager),
-        "separate, compiled for these divisions only": lambda: separate(compiled),
-        "no division (plain attention), jitted": lambda: jax.jit(jax.nn.dot_product_attention)(q, k, v),
+    plain = jax.jit(jax.nn.dot_product_attention)
+    calls = {
+        "masked, one batch, jitted": lambda: _masked(*qkv, one_hot),
+        "separate, sample by sample": lambda: _each(eager, *qkv),
+        "separate, compiled for these divisions only": lambda: _each(compiled, *qkv),
+        "no division (plain attention), jitted": lambda: plain(*qkv),
     }
-    difference = float(jnp.abs(rows["masked, one batch, jitted"]() - separate(eager)).max())
-    base = None
-    print(f"{jax.devices()[0].device_kind}: batch {args.batch}, {n} tokens, {args.heads} heads, width {args.width}")
-    print(f"largest difference masked/separate: {difference:.1e}\n\n| execution | ms | ratio |\n|---|---|---|")
-    for name, run in rows.items():
-        elapsed = milliseconds(run, args.repeats)
-        base = base or elapsed
-        print(f"| {name} | {elapsed:.1f} | {elapsed / base:.2f} |")
+    difference = float(jnp.abs(_masked(*qkv, one_hot) - _each(eager, *qkv)).max())
+    print(f"{jax.devices()[0].device_kind}: batch {FLAGS.batch}, {n} tokens, {FLAGS.heads} heads, width {FLAGS.width}")
+    print(f"largest difference masked/separate: {difference:.1e}\n")
+    medians = {name: timing.median(times).wall for name, times in timing.take_turns(calls, FLAGS.repeats).items()}
+    base = next(iter(medians.values()))
+    rows = [[name, f"{1e3 * wall:.1f}", f"{wall / base:.2f}"] for name, wall in medians.items()]
+    print(tables.markdown(["execution", "ms", "ratio"], rows))
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    errors.run(main)

@@ -11,38 +11,31 @@ with OpenCV, as the authors' trackers do. Rows take turns.
 that wait busily count; "fastest" is the one best frame. Random weights: speed does not depend on them.
 """
 
-import argparse
 import math
 import os
-import statistics
-import time
 
+import jax
+import numpy as np
+from absl import flags
+
+import trackers
+from benchmarks import timing
+from configs import variants
+from trackers import convert, errors
+from trackers.evaluation import tables
+from trackers.ops.crops import IMAGENET_MEAN, IMAGENET_STD
+from trackers.tracking import single_object
+from trackers.training import flops
+
+FLAGS = flags.FLAGS
 ROUNDS = 5
+HEADS = ["what", "ms", "frames/s", "fastest ms", "core ms"]
 # The frame of the end-to-end rows (height, width), and the box in it, x,y,w,h in pixels.
 FRAME, BOX = (480, 640, 3), (200, 150, 90, 60)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", default="s", help="of configs/mixformer_v2.py")
-    parser.add_argument("--frames", type=int, default=60, help="frames of each row, over all rounds")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="cores that are used")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the JAX network")
-    return parser.parse_args()
-
-
-def milliseconds(run):
-    """(by the clock, of all cores) that `run` takes, which returns when its work is done."""
-    clock, cores = time.perf_counter(), time.process_time()
-    run()
-    return 1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores)
-
-
 def multiply_adds(config):
     """What a frame costs with and without the templates' keys and values kept, in words."""
-    import trackers
-    from trackers.training import flops
-
     count = flops.of_tracker(trackers.build(config.model))
     giga = {part: f"{count[part] / 1e9:.3f} G" for part in ("whole", "search", "template")}
     return (
@@ -53,13 +46,6 @@ def multiply_adds(config):
 
 def jax_rows(config):
     """{row: function} of our network and tracker, and the weights under their published names."""
-    import jax
-    import numpy as np
-
-    import trackers
-    from trackers import convert
-    from trackers.tracking import single_object
-
     model = trackers.build(config.model)
     variables = trackers.init(model, jax.random.key(0))
     template, box, search = (
@@ -72,8 +58,8 @@ def jax_rows(config):
     frame = np.random.default_rng(0).integers(0, 256, FRAME, np.uint8)
     state = tracker.init(variables, frame, np.float32(BOX))
     rows = {
-        "JAX, network, full": lambda: jax.block_until_ready(full(template, search)),
-        "JAX, network, templates kept": lambda: jax.block_until_ready(locate(cache, search)),
+        "JAX, network, full": lambda: full(template, search),
+        "JAX, network, templates kept": lambda: locate(cache, search),
         "JAX, end to end, templates kept": lambda: np.asarray(tracker.step(variables, state, frame)[1].box),
     }
     inputs = np.asarray(template), np.asarray(search)
@@ -96,11 +82,8 @@ def cropped(frame, box, factor, size):
 
 def torch_rows(weights, inputs, sizes, factor, threads):
     """The same in eager PyTorch: {row: function}, and the box of the full forward (1,4) cx,cy,w,h."""
-    import numpy as np
     import torch
     from torch.nn import functional
-
-    from trackers.ops.crops import IMAGENET_MEAN, IMAGENET_STD
 
     torch.set_num_threads(threads)
     weights = {key: torch.from_numpy(value.copy()) for key, value in weights.items()}
@@ -197,41 +180,39 @@ def torch_rows(weights, inputs, sizes, factor, threads):
     return rows, full()[0].numpy()
 
 
-def main():
-    args = arguments()
-    # Before JAX starts: its thread pool takes the cores that it finds.
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    import numpy as np
+def define_flags():
+    flags.DEFINE_string("variant", "s", "Variant of configs/mixformer_v2.py.")
+    flags.DEFINE_integer("frames", 60, "Frames of each row, over all rounds.", lower_bound=1)
+    flags.DEFINE_integer("threads", len(os.sched_getaffinity(0)), "Cores that are used.", lower_bound=1)
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Data type of the JAX network.")
 
-    from configs import mixformer_v2
 
-    config = mixformer_v2.get_config(args.variant)
+def main(argv):
+    del argv
+    timing.keep_to_cores(FLAGS.threads)
+    config = variants.load(f"configs/mixformer_v2.py:{FLAGS.variant}")
     with config.unlocked():
-        config.model.dtype = args.dtype
-    rows, weights, inputs, box = jax_rows(config)
+        config.model.dtype = FLAGS.dtype
+    calls, weights, inputs, box = jax_rows(config)
     try:
         sizes = config.model.heads, config.model.depth, config.model.patch_size
-        others, other_box = torch_rows(weights, inputs, sizes, config.tracking.search_factor, args.threads)
+        others, other_box = torch_rows(weights, inputs, sizes, config.tracking.search_factor, FLAGS.threads)
         print(f"largest difference of the boxes, JAX and PyTorch: {np.abs(box - other_box).max():.1e}")
-        rows |= others
+        calls |= others
     except ImportError:
         print("PyTorch is not installed: its rows are left out")
-    for run in rows.values():
-        run()
-    times = {name: [] for name in rows}
-    for _ in range(ROUNDS):
-        for name, run in rows.items():
-            times[name] += [milliseconds(run) for _ in range(max(1, args.frames // ROUNDS))]
-    print(f"MixFormerV2 {args.variant}, batch 1, {args.threads} cores, JAX in {args.dtype}, PyTorch in float32")
+    times = timing.take_turns(calls, ROUNDS, max(1, FLAGS.frames // ROUNDS))
+    print(f"MixFormerV2 {FLAGS.variant}, batch 1, {FLAGS.threads} cores, JAX in {FLAGS.dtype}, PyTorch in float32")
     print(f"{multiply_adds(config)}\n")
-    print("| what | ms | frames/s | fastest ms | core ms |\n|---|---|---|---|---|")
-    for name, found in times.items():
-        clock, cores = zip(*found, strict=True)
-        middle = statistics.median(clock)
-        columns = middle, 1e3 / middle, min(clock), statistics.median(cores)
-        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in columns)} |")
+    print(tables.markdown(HEADS, [[name, *_cells(elapsed)] for name, elapsed in times.items()]))
+
+
+def _cells(elapsed):
+    middle, fastest = timing.median(elapsed), min(each.wall for each in elapsed)
+    columns = 1e3 * middle.wall, 1 / middle.wall, 1e3 * fastest, 1e3 * middle.cores
+    return [f"{value:.1f}" for value in columns]
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    errors.run(main)

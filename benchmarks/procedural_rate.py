@@ -6,54 +6,51 @@ Wall time of the compiled program on the default device, without the copy to the
 together, which a busy machine does not distort. "with banks" counts the bank's renewal; streams make 8 at a time.
 """
 
-import time
-
 import jax
 import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
+from benchmarks import timing
 from data_pipelines.procedural.video import SyntheticConfig, banks_at, make_batch
 from trackers import errors
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, as configs/grm.py:demo.", lock_config=True)
-_SIZES = flags.DEFINE_list("batch_sizes", ["4", "8", "32", "128"], "Pairs made by one call.")
-_SECONDS = flags.DEFINE_float("seconds", 3.0, "Time to spend on each batch size.", lower_bound=0.1)
+FLAGS = flags.FLAGS
 
 
-def _seconds(call):
-    """(wall seconds, processor seconds) of a call."""
-    wall, cores = time.perf_counter(), time.process_time()
-    jax.block_until_ready(call())
-    return time.perf_counter() - wall, time.process_time() - cores
+def define_flags():
+    config_flags.DEFINE_config_file("config", None, "Experiment, as configs/grm.py:demo.", lock_config=True)
+    flags.DEFINE_list("batch_sizes", ["4", "8", "32", "128"], "Pairs made by one call.")
+    flags.DEFINE_float("seconds", 3.0, "Time to spend on each batch size.", lower_bound=0.1)
 
 
 def main(argv):
     del argv
-    config = _CONFIG.value
+    config = FLAGS.config
     settings = SyntheticConfig() if config is None else SyntheticConfig.from_config(config)
-    sizes = [int(size) for size in _SIZES.value]
+    sizes = timing.counts("batch_sizes", FLAGS.batch_sizes)
     kind = jax.devices()[0].device_kind
     print(f"{settings.search_size}/{settings.template_size} px, {settings.distractors} distractors; {kind}")
-    compiled = _seconds(lambda: banks_at(0, 0, settings))
-    bank = _seconds(lambda: banks_at(0, settings.renew_every_steps, settings))
-    print(f"bank of {settings.backgrounds} backgrounds, {4 * settings.families} sprites: {bank[0]:.2f} s,"
-          f" of cores {bank[1]:.2f} s (first {compiled[0]:.1f} s, compiling)")  # fmt: skip
+    compiled = timing.once(lambda: banks_at(0, 0, settings))
+    bank = timing.once(lambda: banks_at(0, settings.renew_every_steps, settings))
+    print(f"bank of {settings.backgrounds} backgrounds, {4 * settings.families} sprites: {bank.wall:.2f} s,"
+          f" of cores {bank.cores:.2f} s (first {compiled.wall:.1f} s, compiling)")  # fmt: skip
     banks = banks_at(0, 0, settings)
     head = f"{'batch':>6} {'compile s':>10} {'pairs/s':>8} {'with banks':>11} {'core ms/pair':>13}"
     print(head, f"{'pairs/s of a core':>18}")
     for size in sizes:
         rows = np.arange(size)
-        compiled = _seconds(lambda rows=rows: make_batch(0, 0, rows, banks, settings))[0]
+        compiled = timing.once(lambda rows=rows: make_batch(0, 0, rows, banks, settings)).wall
         times = []
-        while sum(wall for wall, _ in times) < _SECONDS.value:
+        while sum(wall for wall, _ in times) < FLAGS.seconds:
             step = len(times)
-            times.append(_seconds(lambda rows=rows, step=step: make_batch(0, step, rows, banks, settings)))
+            times.append(timing.once(lambda rows=rows, step=step: make_batch(0, step, rows, banks, settings)))
         wall, cores = np.mean(times, axis=0)
-        renewed = wall + bank[0] / settings.renew_every_steps
+        renewed = wall + bank.wall / settings.renew_every_steps
         print(f"{size:6d} {compiled:10.1f} {size / wall:8.0f} {size / renewed:11.0f} {cores / size * 1e3:13.3f}"
               f" {size / cores:18.0f}")  # fmt: skip
 
 
 if __name__ == "__main__":
+    define_flags()
     errors.run(main)

@@ -6,17 +6,21 @@ Both give the same similarities. Prints how many images and phrases each encodes
 compiles. The pairs are run one by one, as the program does, or --pair_batch at a time.
 """
 
-import argparse
-import importlib
-import time
+import functools
 
 import jax
 import numpy as np
+from absl import flags
+from ml_collections import config_flags
 
 import trackers
+from benchmarks import timing
+from trackers import errors
 from trackers.io import mot_files
 from trackers.ops import crops
 from trackers.tracking import squares, with_words
+
+FLAGS = flags.FLAGS
 
 
 def pair_by_pair(model, variables, chosen, tracks, frames, tokens, batch=1, limit=None):
@@ -28,7 +32,6 @@ def pair_by_pair(model, variables, chosen, tracks, frames, tokens, batch=1, limi
 
     Returns: (similarities (n, P), Work).
     """
-    apply = jax.jit(lambda variables, *inputs: model.apply(variables, *(_normalize(x) for x in inputs[:2]), inputs[2]))
     total, count = np.zeros((len(tracks), len(tokens))), np.zeros(len(tracks))
     clips = with_words.plan(tracks, chosen, *frames[0].shape[:2])
     for clip in clips:
@@ -40,7 +43,7 @@ def pair_by_pair(model, variables, chosen, tracks, frames, tokens, batch=1, limi
         filled = part + part[:1] * (batch - len(part))
         local = np.stack([_crops(model, tracks, frames, clip) for clip, _ in filled])
         global_ = np.stack([_frames(model, tracks, frames, clip) for clip, _ in filled])
-        cosines = np.asarray(apply(variables, local, global_, tokens[[phrase for _, phrase in filled]]))
+        cosines = np.asarray(_cosines(model, variables, local, global_, tokens[[phrase for _, phrase in filled]]))
         for (clip, phrase), cosine in zip(part, cosines, strict=False):
             total[clip.rows, phrase] += cosine
         work.crops += len(part) * local.shape[1]
@@ -50,8 +53,10 @@ def pair_by_pair(model, variables, chosen, tracks, frames, tokens, batch=1, limi
     return mean.astype(np.float32), work
 
 
-def _normalize(images):
-    return crops.normalize(images, crops.CLIP_MEAN, crops.CLIP_STD)
+@functools.partial(jax.jit, static_argnums=0)
+def _cosines(model, variables, local, global_, tokens):
+    images = (crops.normalize(image, crops.CLIP_MEAN, crops.CLIP_STD) for image in (local, global_))
+    return model.apply(variables, *images, tokens)
 
 
 def _crops(model, tracks, frames, clip):
@@ -73,56 +78,61 @@ def scene(count, length, height=240, width=320, seed=0):
     return frames, mot_files.from_rows(numbers, ids, np.concatenate([corners, sizes], axis=1))
 
 
-def _seconds(run):
-    start = time.perf_counter()
-    result = run()
-    return result, time.perf_counter() - start
+def define_flags():
+    config_flags.DEFINE_config_file("config", "configs/ikun.py:tiny", "A config of configs/ikun.py.", lock_config=True)
+    flags.DEFINE_integer("tracks", 20, "Objects that are in all frames.", lower_bound=1)
+    flags.DEFINE_integer("phrases", 20, "Phrases that every object is compared with.", lower_bound=1)
+    flags.DEFINE_integer("frames", 8, "Frames of the video.", lower_bound=1)
+    flags.DEFINE_integer("pair_batch", 1, "Pairs that the slow way takes at a time.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of weights, video and phrases.")
+    flags.DEFINE_integer("pairs", None, "Time only so many pairs of the slow way, and scale up.", lower_bound=1)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="configs/ikun.py:tiny")
-    for name, value in {"tracks": 20, "phrases": 20, "frames": 8, "pair_batch": 1, "seed": 0}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--pairs", type=int, default=None, help="time only so many pairs of the slow way, and scale up")
-    args = parser.parse_args()
-
-    path, _, variant = args.config.partition(":")
-    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    config = module.get_config(variant or None)
+def main(argv):
+    del argv
+    config = FLAGS.config
+    if config.model.name != "ikun":
+        raise errors.UsageError(f"--config: {config.model.name} does not track with words: give configs/ikun.py:tiny")
     model = trackers.build(config.model)
-    variables = trackers.init(model, jax.random.key(args.seed))
-    frames, tracks = scene(args.tracks, args.frames, seed=args.seed)
-    rng = np.random.default_rng(args.seed)
+    variables = trackers.init(model, jax.random.key(FLAGS.seed))
+    frames, tracks = scene(FLAGS.tracks, FLAGS.frames, seed=FLAGS.seed)
     text = config.model.transformer
-    tokens = rng.integers(1, text.vocabulary - 1, (args.phrases, text.length), dtype=np.int32)
-
+    numbers = np.random.default_rng(FLAGS.seed)
+    tokens = numbers.integers(1, text.vocabulary - 1, (FLAGS.phrases, text.length), dtype=np.int32)
     referrer = with_words.Referrer(model, config.tracking)
+    results = {}
 
     def once():
-        return referrer.similarities(variables, tracks, frames, tokens)
+        results["once"] = referrer.similarities(variables, tracks, frames, tokens)
 
     def slow(limit):
-        settings = referrer.settings
-        return pair_by_pair(model, variables, settings, tracks, frames, tokens, args.pair_batch, limit)
+        given = model, variables, referrer.settings, tracks, frames, tokens
+        results["pair by pair"] = pair_by_pair(*given, FLAGS.pair_batch, limit)
 
     once()
-    (ours, work), seconds = _seconds(once)
-    slow(args.pair_batch)
-    total = work.pairs
-    (theirs, naive), slow_seconds = _seconds(lambda: slow(args.pairs))
-    scale = total / naive.pairs
+    seconds = timing.once(once).wall
+    slow(FLAGS.pair_batch)
+    slow_seconds = timing.once(lambda: slow(FLAGS.pairs)).wall
+    _report(results, seconds, slow_seconds)
+
+
+def _report(results, seconds, slow_seconds):
+    """Prints what both ways took; results: {way: (similarities, Work)}, the slow way's perhaps of a few pairs."""
+    (ours, work), (theirs, naive) = results["once"], results["pair by pair"]
+    scale = work.pairs / naive.pairs
+    config = config_flags.get_config_filename(FLAGS["config"])
+    print(f"{FLAGS.tracks} tracks x {FLAGS.phrases} phrases, {FLAGS.frames} frames, {work.pairs} pairs, {config}")
     rows = [("once", work, seconds, 1.0), ("pair by pair", naive, slow_seconds * scale, scale)]
-    print(f"{args.tracks} tracks x {args.phrases} phrases, {args.frames} frames, {total} pairs, {args.config}")
-    for name, found, taken, factor in rows:
-        counts = {field: round(getattr(found, field) * factor) for field in ("crops", "frames", "phrases")}
+    for name, encoded, taken, factor in rows:
+        counts = {field: round(getattr(encoded, field) * factor) for field in ("crops", "frames", "phrases")}
         cells = "  ".join(f"{field} {count:6d}" for field, count in counts.items())
         print(f"{name:13s} {cells}  {taken:8.2f} s")
     ratio = scale * (naive.crops + naive.frames) / (work.crops + work.frames)
     print(f"images encoded {ratio:.1f}x less, wall clock {slow_seconds * scale / seconds:.1f}x less")
-    if args.pairs is None:
+    if FLAGS.pairs is None:
         print(f"largest difference of a similarity {np.abs(ours - theirs).max():.1e}")
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    errors.run(main)

@@ -10,32 +10,31 @@ measured there. Both start from the same weights, and the losses that they find 
 Without PyTorch there is one line that says so, and exit code 0.
 """
 
-import argparse
 import importlib.util
 import os
-import statistics
-import time
 
-# After each turn, so that one library's waiting threads do not spin on the cores of the other.
+import jax
+from absl import flags
+
+import trackers
+import train
+from benchmarks import timing
+from configs import variants
+from data_pipelines import loader
+from trackers import convert, errors
+from trackers.evaluation import tables
+from trackers.planning import steps
+from trackers.training import chips, flops, sharding
+
+FLAGS = flags.FLAGS
+HEADS = ["step", "median ms", "range ms", "pairs/s", "MFU %", "ours is faster by"]
+# Seconds after each turn, so that one library's waiting threads do not spin on the cores of the other.
 PAUSE = 0.05
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", default="tiny", help="of configs/grm.py")
-    parser.add_argument("--batch", type=int, default=8, help="pairs in a step")
-    parser.add_argument("--rounds", type=int, default=20, help="timed steps of each row")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores that are used")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--scan", action="store_true", help="layers in a loop, in place of one by one (ours)")
-    return parser.parse_args()
 
 
 def settings(variant, batch, device, scan):
     """The config that both run."""
-    from configs import grm
-
-    config = grm.get_config(variant)
+    config = variants.load(f"configs/grm.py:{variant}")
     with config.unlocked():
         config.train.batch_size = batch
         config.model.update({"remat": "none", "scan_layers": scan})
@@ -45,14 +44,6 @@ def settings(variant, batch, device, scan):
 
 def jax_row(config, batch):
     """(function that takes a step, weights under their published names, loss in inference mode, FLOPs, device)."""
-    import jax
-
-    import trackers
-    import train
-    from data_pipelines import loader
-    from trackers import convert
-    from trackers.training import flops, sharding
-
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     program = train.assemble(config, mesh)
     variables = trackers.init(program.model, jax.random.key(0))
@@ -114,46 +105,46 @@ def torch_rows(config, batch, weights, device, threads):
     return rows, loss
 
 
-def main():
-    args = arguments()
+def define_flags():
+    flags.DEFINE_string("variant", "tiny", "Variant of configs/grm.py.")
+    flags.DEFINE_integer("batch", 8, "Pairs in a step.", lower_bound=1)
+    flags.DEFINE_integer("rounds", 20, "Timed steps of each row.", lower_bound=1)
+    flags.DEFINE_integer("threads", len(os.sched_getaffinity(0)), "CPU cores that are used.", lower_bound=1)
+    flags.DEFINE_enum("device", "cpu", ["cpu", "cuda"], "Where both compute.")
+    flags.DEFINE_bool("scan", False, "Layers in a loop, in place of one by one (ours).")
+
+
+def main(argv):
+    del argv
     if importlib.util.find_spec("torch") is None:
         print("skipped: PyTorch is not installed (pip install torch)")
         return
-    if args.device == "cpu":
-        # Before JAX starts: its thread pool takes the cores that it finds.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-        os.environ["JAX_PLATFORMS"] = "cpu"
+    if FLAGS.device == "cpu":
+        timing.keep_to_cores(FLAGS.threads)
     else:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    from data_pipelines import loader
-    from trackers.planning import steps
-    from trackers.training import chips
-
-    config = settings(args.variant, args.batch, args.device, args.scan)
-    batch = steps.synthetic_batch(loader.shapes(config), args.batch)
-    ours, weights, loss, flops, device = jax_row(config, batch)
-    others, other_loss = torch_rows(config, batch, weights, args.device, args.threads)
-    rows = {"ours": ours, **others}
+    config = settings(FLAGS.variant, FLAGS.batch, FLAGS.device, FLAGS.scan)
+    batch = steps.synthetic_batch(loader.shapes(config), FLAGS.batch)
+    ours, weights, loss, work, device = jax_row(config, batch)
+    others, other_loss = torch_rows(config, batch, weights, FLAGS.device, FLAGS.threads)
     peak = chips.measured(device)
-    for run in rows.values():
-        run()
-    times = {name: [] for name in rows}
-    for _ in range(args.rounds):
-        for name, run in rows.items():
-            began = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - began)
-            time.sleep(PAUSE)
-    where = f"CPU cores: {args.threads}, float32" if args.device == "cpu" else f"{device.device_kind}, bfloat16"
-    print(f"GRM {args.variant}, {args.batch} pairs, {where}; matrix products here: {peak.flops / 1e9:.0f} GFLOP/s")
+    times = timing.take_turns({"ours": ours, **others}, FLAGS.rounds, pause=PAUSE)
+    where = f"CPU cores: {FLAGS.threads}, float32" if FLAGS.device == "cpu" else f"{device.device_kind}, bfloat16"
+    print(f"GRM {FLAGS.variant}, {FLAGS.batch} pairs, {where}; matrix products here: {peak.flops / 1e9:.0f} GFLOP/s")
     print(f"loss in inference mode: ours {loss:.5f}, PyTorch {other_loss:.5f}\n")
-    print("| step | median ms | range ms | pairs/s | MFU % | ours is faster by |\n|---|---|---|---|---|---|")
-    base = statistics.median(times["ours"])
-    for name, seconds in times.items():
-        middle, ends = statistics.median(seconds), f"{1e3 * min(seconds):.1f}-{1e3 * max(seconds):.1f}"
-        cells = f"{1e3 * middle:.1f}", ends, f"{args.batch / middle:.2f}", f"{100 * flops / middle / peak.flops:.1f}"
-        print(f"| {name} | {' | '.join(cells)} | {middle / base:.2f} x |")
+    base = timing.median(times["ours"]).wall
+    rows = [[name, *_cells(elapsed, base, work, peak.flops)] for name, elapsed in times.items()]
+    print(tables.markdown(HEADS, rows))
+
+
+def _cells(elapsed, base, work, peak):
+    """A row of the table: elapsed, a list of timing.Elapsed; base, seconds of ours; work in FLOPs; peak in FLOP/s."""
+    middle, walls = timing.median(elapsed).wall, [1e3 * each.wall for each in elapsed]
+    ends = f"{min(walls):.1f}-{max(walls):.1f}"
+    rates = f"{FLAGS.batch / middle:.2f}", f"{100 * work / middle / peak:.1f}"
+    return [f"{1e3 * middle:.1f}", ends, *rates, f"{middle / base:.2f} x"]
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    errors.run(main)

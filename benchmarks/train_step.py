@@ -1,7 +1,7 @@
 """Time of a training step on what is here, with made-up arrays: the step of train.py, any config, mesh and dtype.
 
-    python -m benchmarks.train_step configs/grm.py:b256 [--batch 32] [--set model.dtype=float32 --set model.remat=dots]
-        [--mesh fsdp=2,data=-1] [--devices 8] [--repeats 10]
+    python -m benchmarks.train_step configs/grm.py:b256 [--batch 32,64] [--set model.dtype=float32]
+        [--set model.remat=dots] [--mesh fsdp=2,data=-1] [--devices 8] [--repeats 10]
 
 Prints step ms (median and range), pairs/s/chip, model TFLOP/s and MFU, for each of the batches given. The model's FLOPs
 are those of matrix products and convolutions, two for a multiply-add, forward and backward, without recomputation
@@ -9,22 +9,24 @@ are those of matrix products and convolutions, two for a multiply-add, forward a
 product measured here where there is none (trackers/training/chips.py); `measured` has that rate beside a published one.
 """
 
-import argparse
 import ast
 import contextlib
 import statistics
 
 import jax
+from absl import flags
 
 import plan
 import train
-from benchmarks import multiply_adds
+from benchmarks import timing
+from configs import variants
 from data_pipelines import loader
 from trackers import errors
 from trackers.evaluation import tables
 from trackers.planning import steps, topologies
 from trackers.training import chips, flops, sharding
 
+FLAGS = flags.FLAGS
 HEADS = ["config", "batch", "mesh", "step ms", "range", "pairs/s/chip", "model TFLOP/s", "MFU %", "of measured %"]
 
 
@@ -64,39 +66,34 @@ def measure(config, topology, mesh_text, batch, repeats):
     return seconds, train.model_flops(config, mesh, program, inputs), mesh
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", metavar="FILE.py:VARIANT")
-    parser.add_argument("--batch", type=int, nargs="+", help="pairs in a step over all devices; default: the config's")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config")
-    parser.add_argument("--mesh", default="", help="e.g. fsdp=2,data=-1")
-    parser.add_argument("--devices", type=int, default=0, help="virtual devices on a CPU; 0 = what is here")
-    parser.add_argument("--repeats", type=int, default=10)
-    args = parser.parse_args()
-    try:
-        report(args)
-    except (OSError, ValueError) as error:
-        parser.error(" ".join(str(error).split()))
+def define_flags():
+    flags.DEFINE_list("batch", [], "Pairs in a step over all devices, one row each; empty: the config's.")
+    flags.DEFINE_multi_string("set", [], "A setting of the config, KEY=VALUE; may be given several times.")
+    flags.DEFINE_string("mesh", "", "Sizes of the mesh's axes, as fsdp=2,data=-1.")
+    flags.DEFINE_integer("devices", 0, "Virtual devices on a CPU; 0: what is here.", lower_bound=0)
+    flags.DEFINE_integer("repeats", 10, "Timed steps of each row.", lower_bound=1)
 
 
-def report(args):
-    """Measures and prints what the command line asks for; ValueError for what is wrong with it."""
-    platform = "cpu" if args.devices else jax.default_backend()
-    topology = topologies.find(f"{platform}:{args.devices}" if args.devices else platform)
-    config = changed(multiply_adds.get_config(args.config), args.set)
+def main(argv):
+    if len(argv) != 2:
+        raise errors.UsageError("name one config, e.g. configs/grm.py:b256; several batches are --batch=8,32")
+    config = changed(variants.load(argv[1]), FLAGS["set"].value)
+    batches = timing.counts("batch", FLAGS.batch) or [config.train.batch_size]
+    platform = f"cpu:{FLAGS.devices}" if FLAGS.devices else jax.default_backend()
+    topology = topologies.find(platform)
     chip = topology.chip
     real = chip if chip.source.startswith("measured") else chips.measured(topology.devices[0])
-    rows = []
-    for batch in args.batch or [config.train.batch_size]:
-        seconds, flops, mesh = measure(config, topology, args.mesh, batch, args.repeats)
-        rows.append(_row(" ".join([args.config, *args.set]), batch, mesh, seconds, flops, (chip.flops, real.flops)))
+    name, rows = " ".join([argv[1], *FLAGS["set"].value]), []
+    for batch in batches:
+        seconds, work, mesh = measure(config, topology, FLAGS.mesh, batch, FLAGS.repeats)
+        rows.append(_row(name, batch, mesh, seconds, work, (chip.flops, real.flops)))
     print(f"{topology.devices[0].device_kind} x {mesh.size}; peak: {chip.source}; here {real.source}")
     print(tables.markdown(HEADS, rows))
 
 
-def _row(name, batch, mesh, seconds, flops, peaks):
+def _row(name, batch, mesh, seconds, work, peaks):
     median = statistics.median(seconds)
-    rate = flops / median / mesh.size
+    rate = work / median / mesh.size
     axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items() if size > 1) or "1"
     ms = [f"{1e3 * median:.1f}", f"{1e3 * min(seconds):.1f}-{1e3 * max(seconds):.1f}"]
     shares = [f"{100 * rate / peak:.1f}" for peak in peaks]
@@ -105,4 +102,5 @@ def _row(name, batch, mesh, seconds, flops, peaks):
 
 
 if __name__ == "__main__":
-    main()
+    define_flags()
+    errors.run(main, positional=True)

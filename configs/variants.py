@@ -1,6 +1,9 @@
 """The one get_config of all config files. A variant is a function: the first makes the config, the others change it."""
 
+import importlib.util
 from pathlib import Path
+
+from trackers import errors
 
 
 def chooser(base, *changes, **named_changes):
@@ -29,3 +32,22 @@ def chooser(base, *changes, **named_changes):
 
     get_config.variants = names
     return get_config
+
+
+def load(name):
+    """The config that FILE.py or FILE.py:VARIANT names, a locked ConfigDict; without a variant, the file's first.
+
+    Raises: UsageError for a file that is not there or is no config file, and for an unknown variant.
+    """
+    path, _, variant = name.partition(":")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path) if Path(path).is_file() else None
+    if spec is None:
+        raise errors.UsageError(f"{path!r} is no config file: write e.g. configs/grm.py:b256")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise errors.UsageError(f"{path} has no get_config: write a config file, e.g. configs/grm.py:b256")
+    try:
+        return module.get_config(*[variant] if variant else [])
+    except ValueError as error:
+        raise errors.UsageError(str(error)) from None

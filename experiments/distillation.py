@@ -47,14 +47,14 @@ def _one(folder, seed):
         return short_runs.run(folder / name, config, seed, steps)
 
     teacher, taught, pruned = (folder / name for name in ("teacher", "stage1", "prune"))
-    found = {"teacher": run("teacher", _teacher(), FLAGS.teacher_steps)}
+    results = {"teacher": run("teacher", _teacher(), FLAGS.teacher_steps)}
     for name in ("alone", "stage1"):
-        found[name] = run(name, _stage(name, teacher, teacher), FLAGS.steps)
-    found["fir2"] = run("fir2", _stage("fir2", taught, taught), FLAGS.prune_steps)
+        results[name] = run(name, _stage(name, teacher, teacher), FLAGS.steps)
+    results["fir2"] = run("fir2", _stage("fir2", taught, taught), FLAGS.prune_steps)
     fading = FLAGS.prune_steps // 2
     run("prune", _stage("prune", taught, taught), fading)
-    found["depth2"] = run("depth2", _stage("depth2", taught, pruned), FLAGS.prune_steps - fading)
-    return found
+    results["depth2"] = run("depth2", _stage("depth2", taught, pruned), FLAGS.prune_steps - fading)
+    return results
 
 
 def _teacher():

@@ -7,18 +7,23 @@ share of right answers (a score at or above 0 is a yes), F1, area under the ROC 
 every clip exchanged for its neighbor's.
 """
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 import trackers
 from configs import ikun
 from data_pipelines import loader
 from data_pipelines.procedural.people import cast
-from trackers import weights
+from trackers import errors, weights
 from trackers.ops import crops
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("checkpoint", None, "Workdir of a run of configs/ikun.py:tiny.", required=True)
+flags.DEFINE_string("fusion", "cascade_attention", "How its model joins words and images (config.model.fusion).")
+flags.DEFINE_integer("clips", 2048, "Clips that are judged.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the test videos; the settings were chosen on 0.")
 
 
 def ranked(scores, target):
@@ -30,8 +35,8 @@ def ranked(scores, target):
 
 def answers(scores, target):
     """(share of right answers, F1) of scores (n,) against target (n,) of zeros and ones."""
-    found = scores >= 0
-    return float((found == (target > 0)).mean()), float(2 * (found * target).sum() / max(found.sum() + target.sum(), 1))
+    yes = scores >= 0
+    return float((yes == (target > 0)).mean()), float(2 * (yes * target).sum() / max(yes.sum() + target.sum(), 1))
 
 
 def groups():
@@ -72,18 +77,13 @@ def scores_of(model, variables, config, clips):
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, help="workdir of a run of configs/ikun.py:tiny")
-    parser.add_argument("--fusion", default="cascade_attention", help="its design")
-    parser.add_argument("--clips", type=int, default=2048)
-    parser.add_argument("--seed", type=int, default=0, help="of the test videos; the settings were chosen on 0")
-    args = parser.parse_args()
+def main(argv):
+    del argv
     config = ikun.get_config("tiny").copy_and_resolve_references()
-    config.model.fusion, config.seed = args.fusion, args.seed
+    config.model.fusion, config.seed = FLAGS.fusion, FLAGS.seed
     model = trackers.build(config.model)
-    variables = weights.load(args.checkpoint, config.model)
-    scores, wrong, target, phrases = scores_of(model, variables, config, args.clips)
+    variables = weights.load(FLAGS.checkpoint, config.model)
+    scores, wrong, target, phrases = scores_of(model, variables, config, FLAGS.clips)
     print(f"{'':12s} pairs  accuracy   F1    AUC   wrong clip: accuracy   F1")
     for name, sentences in groups().items():
         rows = np.isin(phrases, sentences)
@@ -93,4 +93,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

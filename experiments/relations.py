@@ -19,9 +19,9 @@ from absl import flags
 import trackers
 from configs import grm
 from data_pipelines import sources
-from experiments import judging, short_runs
+from experiments import short_runs
 from trackers import errors, weights
-from trackers.evaluation import benchmark, tables
+from trackers.evaluation import benchmark, starts, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
 
@@ -44,14 +44,14 @@ def main(argv):
     short_runs.share_programs(FLAGS.workdir)
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1] if FLAGS.sequences else []
     read = functools.cache(image_files.read_image)
-    found = {label: [] for label in _ROWS}
+    results = {label: [] for label in _ROWS}
     for seed in range(FLAGS.seeds):
         for label, division in _ROWS.items():
             folder = Path(FLAGS.workdir) / f"seed{seed}" / "_".join(division.values())
-            found[label].append(_one(folder, division, seed, sequences, read))
+            results[label].append(_one(folder, division, seed, sequences, read))
     heads = ["", "validation IoU", "spread", "each seed", "wrong template", "interacting"]
     heads += ["AO", "spread", "each seed"] if sequences else []
-    print(tables.markdown(heads, [_row(label, runs) for label, runs in found.items()]))
+    print(tables.markdown(heads, [_row(label, runs) for label, runs in results.items()]))
 
 
 def _one(folder, division, seed, sequences, read):
@@ -68,7 +68,7 @@ def _one(folder, division, seed, sequences, read):
         tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
         variables = jax.device_put(weights.load(folder, config.model))
         runner = benchmark.Runner(tracker, variables, read)
-        numbers["AO"] = judging.judge(runner, sequences, str(folder))[0][:, 0].mean()
+        numbers["AO"] = starts.judge(runner, sequences, str(folder))[0][:, 0].mean()
     return numbers
 
 

@@ -40,6 +40,6 @@ def table(rows, seeds):
     """Markdown of [(label, name)] from [{name: {metric: value}}], one of each seed."""
     lines = []
     for label, name in rows:
-        overlaps, wrong = ([found[name][metric] for found in seeds] for metric in ("iou", "wrong_template_iou"))
+        overlaps, wrong = ([results[name][metric] for results in seeds] for metric in ("iou", "wrong_template_iou"))
         lines.append([label, *spread(overlaps), f"{statistics.mean(wrong):.3f}"])
     return tables.markdown(["", "validation IoU", "spread", "each seed", "wrong template"], lines)

@@ -17,9 +17,8 @@ from absl import flags
 
 import trackers
 from data_pipelines import sources
-from experiments import judging
 from trackers import errors, weights
-from trackers.evaluation import tables
+from trackers.evaluation import starts, tables
 from trackers.io import image_files
 from trackers.tracking import single_object
 
@@ -39,8 +38,8 @@ def main(argv):
     tracker = single_object.Tracker(trackers.build(FLAGS.config.model), settings)
     rows = []
     for sequence in sequences:
-        ratios, found = _sizes_seen(tracker, variables, sequence, scales)
-        rows.append([sequence.name, *_cells(ratios, found)])
+        ratios, hits = _sizes_seen(tracker, variables, sequence, scales)
+        rows.append([sequence.name, *_cells(ratios, hits)])
         print(sequence.name, file=sys.stderr)
     print(tables.markdown(["last box / true box", *(f"{scale:g}" for scale in scales)], rows))
 
@@ -59,8 +58,8 @@ def _sizes_seen(tracker, variables, sequence, scales):
     """(size seen over true size, whether the box's center lies in the target), both (frames, scales)."""
     state = tracker.init(variables, image_files.read_image(sequence.frames[0]), sequence.boxes[0])
     usable = np.flatnonzero(sequence.visible[1:]) + 1
-    chosen = judging.spread(usable, FLAGS.frames) if len(usable) else []
-    ratios, found = [], []
+    chosen = starts.spread(usable, FLAGS.frames) if len(usable) else []
+    ratios, hits = [], []
     for index in chosen:
         image, truth = image_files.read_image(sequence.frames[index]), sequence.boxes[index]
         center = truth[:2] + 0.5 * truth[2:]
@@ -68,13 +67,13 @@ def _sizes_seen(tracker, variables, sequence, scales):
             last = np.concatenate([center - 0.5 * scale * truth[2:], scale * truth[2:]]).astype(np.float32)
             box = np.asarray(tracker.step(variables, state.replace(box=last), image)[1].box)
             ratios.append(np.sqrt(box[2:].prod() / truth[2:].prod()))
-            found.append(np.all(np.abs(box[:2] + 0.5 * box[2:] - center) < 0.5 * truth[2:]))
-    return np.reshape(ratios, (-1, len(scales))), np.reshape(found, (-1, len(scales)))
+            hits.append(np.all(np.abs(box[:2] + 0.5 * box[2:] - center) < 0.5 * truth[2:]))
+    return np.reshape(ratios, (-1, len(scales))), np.reshape(hits, (-1, len(scales)))
 
 
-def _cells(ratios, found):
+def _cells(ratios, hits):
     cells = []
-    for ratio, inside in zip(ratios.T, found.T, strict=True):
+    for ratio, inside in zip(ratios.T, hits.T, strict=True):
         mean = f"{np.exp(np.log(ratio[inside]).mean()):.2f}" if inside.any() else "-"
         cells.append(f"{mean} ({inside.mean():.2f})" if len(inside) else "-")
     return cells

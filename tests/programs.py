@@ -1,14 +1,42 @@
-"""Benchmarks and experiments as users start them."""
+"""The programs as users start them, from the command line."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.training import support
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(module, *arguments):
-    """The finished process of `python -m MODULE`, output and messages as text."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=support.ROOT, env=support.environ(1), capture_output=True, text=True, timeout=300
-    )
+def environ(**changes):
+    """Environment of a program on the CPU, as JAX finds its devices there; `changes` as strings, None to leave out."""
+    settings = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    settings |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": None} | changes
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def start(program, *arguments, folder=ROOT, **changes):
+    """The running process of a program: "eval.py" by its file, "trackers.convert" by its module.
+
+    Args:
+      arguments: of the command line. folder: to start in. changes: of the environment.
+    """
+    named = [str(ROOT / program)] if program.endswith(".py") else ["-m", program]
+    command = [sys.executable, *named, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environ(**changes), text=True, **pipes)
+
+
+def finish(process, timeout=300):
+    """The finished process, its output and messages as text. Raises: TimeoutExpired after `timeout` seconds."""
+    try:
+        out, messages = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, messages)
+
+
+def run(program, *arguments, **changes):
+    """The finished process of a program; arguments as `start` takes them."""
+    return finish(start(program, *arguments, **changes))

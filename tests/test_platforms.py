@@ -1,28 +1,37 @@
+"""Programs and the package beside an installed TPU compiler, on a machine without TPU."""
+
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import programs
+
+PROGRAM = "import jax, eval; from trackers import errors; " + (
+    "errors.run(lambda argv: print(jax.default_backend()), ['x', '--benchmark=x', '--out=x'])"
+)
+PACKAGE = "import jax; before = jax.config.jax_platforms; import trackers; print(jax.config.jax_platforms == before)"
 
 
-def _start(**environ):
+def _start(code, **environ):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "TPU_", "TF_"))}
-    code = "import trackers, jax; print(jax.default_backend())"
-    command = [sys.executable, "-c", code]
-    environ = kept | {"PYTHONPATH": str(ROOT), **environ}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    environ = kept | {"PYTHONPATH": str(programs.ROOT), **environ}
+    return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=120)
 
 
 def test_programs_start_quietly_beside_an_installed_tpu_compiler():
     pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
-    done = _start()
+    done = _start(PROGRAM)
     assert done.returncode == 0 and done.stdout.strip() in ("cpu", "gpu")
     assert done.stderr == ""
 
 
 def test_the_users_choice_of_platforms_stands():
-    done = _start(JAX_PLATFORMS="nothing")
+    done = _start(PROGRAM, JAX_PLATFORMS="nothing")
     assert done.returncode != 0 and "nothing" in done.stderr
+
+
+def test_importing_the_package_leaves_jax_as_it_was():
+    done = _start(PACKAGE)
+    assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr

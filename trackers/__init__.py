@@ -10,9 +10,7 @@ from collections.abc import Mapping
 
 import jax
 
-from trackers import errors, platforms
-
-platforms.leave_out_absent_tpu()
+from trackers import errors
 
 
 def build(config):

@@ -4,6 +4,8 @@ import sys
 
 from absl import app, flags
 
+from trackers import platforms
+
 
 class InputError(ValueError):
     """The data, a file or a checkpoint is not usable; the message is one line. Exit code 1."""
@@ -17,24 +19,30 @@ def _one_line(error):
     return " ".join(str(error).split())
 
 
-def run(main, argv=None):
-    """Parses absl flags, runs `main(argv)` and exits.
+def run(main, argv=None, positional=False):
+    """Parses absl flags, runs `main(argv)` and exits. Every program starts here.
 
     Args:
       main: function of the remaining positional arguments (argv[0] is the program).
       argv: list of str; sys.argv when None.
+      positional: whether the program takes positional arguments; they may stand before, between and after flags.
 
     Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key.
     """
     argv = sys.argv if argv is None else argv
+    platforms.leave_out_absent_tpu()
     app.define_help_flags()
+    flags.FLAGS.set_gnu_getopt(positional)
     try:
         rest = flags.FLAGS(argv)
-        if len(rest) > 1:
+        if len(rest) > 1 and not positional:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         # A config file that could not be loaded says so only when it is asked for.
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             flags.FLAGS.config.keys()
+    except SystemExit:
+        # The flags asked for help and got it: absl's exit code is 1.
+        sys.exit(0)
     except (flags.Error, UsageError) as error:
         # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
         text = str(error)

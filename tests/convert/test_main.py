@@ -1,23 +1,16 @@
 """python -m trackers.convert, as a user runs it."""
 
-import subprocess
-import sys
-from pathlib import Path
+import functools
 
 import numpy as np
 import pytest
 
 from configs import grm
-from tests import recipes
+from tests import programs, recipes
 from trackers import convert, weights
 from trackers.nn import stacking
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(*arguments):
-    line = [sys.executable, "-m", "trackers.convert", *arguments]
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+command = functools.partial(programs.start, "trackers.convert")
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +23,11 @@ def published(tmp_path_factory):
 
 
 def test_writes_what_weights_are_loaded_from(published, tmp_path):
-    process = command("--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--out={tmp_path / 'out'}")
-    out, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    counts = {line.split("  ")[0]: int(line.split()[-1].replace(",", "")) for line in out.splitlines()[:-1]}
+    given = "--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--out={tmp_path / 'out'}"
+    done = programs.finish(command(*given))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    counts = {line.split("  ")[0]: int(line.split()[-1].replace(",", "")) for line in lines[:-1]}
     config = grm.get_config("tiny").model
     want = convert.to_variables(convert.read_checkpoint(published), config)
     got = weights.load(tmp_path / "out", config)
@@ -44,7 +38,7 @@ def test_writes_what_weights_are_loaded_from(published, tmp_path):
     assert sum(counts.values()) == sum(leaf.size for leaf in b.values())
     # 2 layers of 192*384+384, 384*192+192, 192*2+2.
     assert counts["encoder/division"] == 2 * (192 * 384 + 384 + 384 * 192 + 192 + 192 * 2 + 2)
-    assert out.splitlines()[-1] == f"wrote {tmp_path / 'out'}"
+    assert lines[-1] == f"wrote {tmp_path / 'out'}"
 
 
 def test_bad_input_is_one_line(published, tmp_path):
@@ -68,10 +62,10 @@ def test_bad_input_is_one_line(published, tmp_path):
     }
     processes = {name: command(*arguments) for name, (arguments, _, _) in cases.items()}
     for name, (_, code, message) in cases.items():
-        out, error = processes[name].communicate(timeout=240)
-        assert processes[name].returncode == code, (name, error)
-        assert out == "", name
-        assert error.startswith("error: ") and error.count("\n") == 1, (name, error)
-        assert message in error, name
+        done = programs.finish(processes[name])
+        assert done.returncode == code, (name, done.stderr)
+        assert done.stdout == "", name
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, (name, done.stderr)
+        assert message in done.stderr, name
     assert not (tmp_path / "new").exists()
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]

@@ -1,22 +1,14 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
+import functools
 
 import cv2
 import numpy as np
 import pytest
 
 from data_pipelines import __main__ as program
+from tests import programs
 from tests.data_pipelines import layouts
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "data_pipelines", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+run = functools.partial(programs.run, "data_pipelines")
 
 
 def test_check_reports_a_good_source(tmp_path):

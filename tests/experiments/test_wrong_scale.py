@@ -19,7 +19,7 @@ def test_a_larger_last_box_makes_the_size_seen_larger(tmp_path):
     for row in rows:
         cells = [cell.split() for cell in row.strip("| ").split("|")[1:]]
         small, right, large = (float(ratio) for ratio, _ in cells)
-        # Beyond what training shows; between half and twice the weights that come along see the size itself.
+        # Beyond what training shows; between half and twice the shipped weights see the size itself.
         assert small < right < large and 0.8 < right < 1.25
         # Shares of three frames.
         assert all(round(3 * float(share.strip("()"))) > 0 for _, share in cells)

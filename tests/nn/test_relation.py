@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import masking
 from tests.recipes import gen, load
 from trackers.nn import relation
 from trackers.nn.relation import ALL, SEARCH, TEMPLATE
@@ -83,7 +84,7 @@ def random_qkv(seed, tokens, batch=1):
 def test_masked_equals_three_separate_attentions(categories, seed):
     q, k, v = random_qkv(seed, len(categories))
     masked = relation.masked_attention(q, k, v, relation.attention_mask(one_hot(categories)))
-    separate = relation.separate_attention(q, k, v, categories)
+    separate = masking.separate_attention(q, k, v, categories)
     # The masked softmax keeps a weight of about eps for forbidden keys; the recorded difference is 2e-6.
     np.testing.assert_allclose(masked, separate, atol=3e-5)
 

@@ -1,19 +1,15 @@
 """plan.py: as a command, and its searches with made-up plans."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import plan
+from tests import programs
 from trackers.errors import InputError, UsageError
 from trackers.planning import prediction, reports
 from trackers.training import chips
 
-ROOT = Path(__file__).resolve().parents[2]
 CHIP = next(chip for chip in chips.CHIPS if chip.name == "v5e")
 
 
@@ -78,10 +74,7 @@ SMALL = [
 
 
 def _run(*arguments, code=0):
-    environ = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environ |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "plan.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
+    done = programs.run("plan.py", *arguments)
     assert done.returncode == code, done.stderr[-2000:]
     if code:
         assert "Traceback" not in done.stderr

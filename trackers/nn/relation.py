@@ -145,28 +145,6 @@ def _merged_rows(relation, spans):
     return merged
 
 
-def separate_attention(q, k, v, categories, relation=GRM_RELATION):
-    """One attention for each category of a division that is known outside jit (GRM Eq. 2-4 executed literally).
-
-    What masking saves us from: group sizes differ from sample to sample, so nothing can be batched or compiled once.
-
-    Args:
-      q, k, v: (1,N,H,d).
-      categories: (N,) concrete ints.
-
-    Returns: (1,N,H,d).
-    """
-    categories = np.asarray(categories)
-    output = jnp.zeros_like(q)
-    for category, row in enumerate(relation):
-        queries = np.flatnonzero(categories == category)
-        if queries.size:
-            keys = np.flatnonzero(np.asarray(row, bool)[categories])
-            attended = jax.nn.dot_product_attention(q[:, queries], k[:, keys], v[:, keys])
-            output = output.at[:, queries].set(attended)
-    return output
-
-
 def prefix_is_independent(relations, prefix_spans=1):
     """True where no token of the first spans ever looks at a later one, so that its keys and values can be cached."""
     return all(

@@ -1,0 +1,48 @@
+"""The smaller benchmarks as users call them; train_step and torch_step: tests/planning/test_benchmarks.py."""
+
+import pytest
+
+from tests import programs
+
+
+def test_masked_and_separate_attention_are_timed():
+    sizes = ["--width=16", "--heads=2", "--template=4", "--search=8", "--batch=2", "--repeats=1"]
+    done = programs.run("benchmarks.masking", *sizes)
+    assert done.returncode == 0, done.stderr
+    assert "batch 2, 12 tokens, 2 heads, width 16" in done.stdout and done.stdout.count("\n| ") == 5
+
+
+def test_multiply_adds_of_several_configs():
+    done = programs.run("benchmarks.multiply_adds", "configs/grm.py:tiny", "configs/mixformer_v2.py:tiny")
+    assert done.returncode == 0, done.stderr
+    names = [line.split()[1] for line in done.stdout.splitlines()[2:]]
+    assert names == ["grm.py:tiny", "mixformer_v2.py:tiny"]
+
+
+@pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
+def test_words_once_and_pair_by_pair_are_the_same(config):
+    done = programs.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
+    assert done.returncode == 0, done.stderr
+    assert "2 tracks x 2 phrases, 3 frames" in done.stdout
+    assert float(done.stdout.split()[-1]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["benchmarks.multiply_adds"], "name the configs"),
+        (["benchmarks.multiply_adds", "configs/absent.py:tiny"], "configs/absent.py"),
+        (["benchmarks.multiply_adds", "configs/grm.py:huge"], "huge"),
+        (["benchmarks.multiply_adds", "configs/variants.py"], "configs/variants.py"),
+        (["benchmarks.train_step", "configs/grm.py:tiny", "--batch=8,x"], "--batch=8,x"),
+        (["benchmarks.train_step", "configs/grm.py:tiny", "--batch", "8", "32"], "--batch=8,32"),
+        (["benchmarks.mixformer_cpu", "--variant=huge"], "huge"),
+        (["benchmarks.referring_rate", "--config=configs/grm.py:tiny"], "--config"),
+        (["benchmarks.procedural_rate", "--batch_sizes=0"], "--batch_sizes=0"),
+        (["benchmarks.masking", "16"], "16"),
+    ],
+)
+def test_wrong_usage_is_one_line(command, named):
+    done = programs.run(*command)
+    assert done.returncode == 2 and named in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
