@@ -1,5 +1,6 @@
 """What a run tells while it runs: numbers in files, and a line or a bar with rate and time left."""
 
+import contextlib
 import hashlib
 import json
 import resource
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from trackers import progress
 from trackers.errors import InputError
 from trackers.training import sharding
 
@@ -180,11 +182,8 @@ class Progress:
         self._total, self._done, self._bar, self._enabled = total, done, None, enabled
         self._since = None
         if enabled and sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
-            self._bar = tqdm(total=total, initial=done, unit="pair", unit_scale=True, dynamic_ncols=True, smoothing=0.1)
+            with contextlib.suppress(ImportError):
+                self._bar = progress.bar(total=total, initial=done, unit="pair", unit_scale=True, smoothing=0.1)
 
     def __enter__(self):
         return self
