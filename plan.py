@@ -1,4 +1,4 @@
-"""What training will cost on hardware that is not at hand, from the program its own compiler makes of the real step:
+"""What training will cost on hardware that is not here, from the program its own compiler makes of the real step:
 
 python plan.py --config configs/grm.py:b256 --topology v5e:16x16 --mesh data=256 [--global_batch 8192]
 
@@ -20,7 +20,7 @@ from data_pipelines import loader
 from trackers import errors
 from trackers.planning import prediction, reports, steps, sweep_plots, topologies
 from trackers.planning import program as programs
-from trackers.training import flops, schedules, sharding
+from trackers.training import flops, sharding
 
 # --find_batch stops when the largest batch known to fit is within this share of the smallest known not to.
 _CLOSE = 0.06
@@ -30,7 +30,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
     """The reports.Plan of a config.
 
     Args:
-      config: whole config. name: of it, for the report. topology: topologies.Topology.
+      config: whole config. name: the config's, for the report. topology: topologies.Topology.
       mesh_sizes: {"data", "fsdp", "tensor": size}, one may be -1. batch: rows over all chips, 0 = the config's.
       compare: run the step, too, where the devices are here.
     """
@@ -42,7 +42,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
     mesh = sharding.make_mesh(config.mesh, topology.devices)
     sharding.process_rows(mesh, batch, topology.devices[0].process_index)
     program, shapes = train.assemble(config, mesh), loader.shapes(config)
-    inputs = flops.abstract_inputs(program, shapes, batch, mesh)
+    inputs = program.inputs(shapes, batch, mesh)
     state = program.target
     at_once = batch / (mesh.shape["data"] * mesh.shape["fsdp"] * config.accumulate)
     known = {
@@ -52,7 +52,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
         "rest": steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])),
         "saved": steps.saved_for_backward(program, shapes, at_once),
         "model_flops": train.model_flops(config, mesh, program, inputs),
-        "steps": schedules.total_steps(config),
+        "steps": program.schedule.total,
     }  # fmt: skip
     shared = flops.of_step(program, inputs) / mesh.size
     began = time.monotonic()
@@ -113,8 +113,8 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     written after every plan. A topology may carry a mesh of its own: "v5e:4x4/fsdp=16".
 
     Args:
-      plan_of: function of (topology name, mesh sizes, global batch) -> reports.Plan. config_name: of its config.
-      names: list of str. mesh_text: of --mesh. per_chip, batch: rows, 0 = leave that kind out. out: folder.
+      plan_of: function of (topology name, mesh sizes, global batch) -> reports.Plan. config_name: for the report.
+      names: list of str. mesh_text: as --mesh has it. per_chip, batch: rows, 0 = leave that kind out. out: folder.
 
     Returns: list of reports.summary, all that OUT has of this config.
     """

@@ -7,16 +7,15 @@ that was stopped, at any moment and on any number of devices, and takes the very
 import dataclasses
 import functools
 import itertools
-import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags
+from flax import linen as nn
 from ml_collections import config_flags
 
 import trackers
@@ -37,40 +36,38 @@ from trackers.training import (
     tracing,
 )
 
-RNG_NAMES = ("gumbel", "dropout", "droppath")
-
 
 def train_step(
-    train_state, batch, key, frozen=None, *, objective, optimizer, ema_decay=0.0, epoch_steps=1, fixed=(), accumulate=1
-):
+    train_state, batch, key, teacher_variables=None,
+    *, objective, optimizer, ema_decay=0.0, epoch_steps=1, frozen=(), accumulate=1,
+):  # fmt: skip
     """One step of training, pure.
 
     Args:
       train_state: TrainState.
-      batch: dict of arrays (B, ...), as objectives take it.
+      batch: dict of arrays (B, ...), as the objective takes it.
       key: the run's key; the step's own keys derive from it and train_state.step.
-      frozen: a teacher's variables, for objectives that ask for them.
-      objective: (params, batch_stats, batch, rngs=, train=) -> (loss, (metrics, batch_stats)); see trackers.objectives.
+      teacher_variables: of the teacher's model, for objectives that have one.
+      objective: objectives.Objective.
       optimizer: optax.GradientTransformation.
-      ema_decay: of the moving average; read only where the state keeps one.
-      epoch_steps: steps of an epoch.
-      fixed: patterns of the parameters that are not trained (config.train.frozen).
+      ema_decay: decay of the moving average; read only where the state keeps one.
+      epoch_steps: steps in an epoch.
+      frozen: patterns of the parameters that are not trained (config.train.frozen).
       accumulate: parts that the batch is taken in, one after another (accumulation.py).
 
     Returns: (TrainState, metrics): the objective's () float32 scalars, the norms "grad_norm" (before clipping),
       "update_norm" and "param_norm" (after the step), and "bad_leaf" () int32, the first leaf (in tree order) with a
       non-finite gradient, -1 for none.
     """
-    keys = jax.random.split(jax.random.fold_in(key, train_state.step), len(RNG_NAMES))
-    rngs = {name: keys[i] for i, name in enumerate(RNG_NAMES)}
-    given = objectives.given(objective, epoch=train_state.step // epoch_steps + 1, frozen=frozen)
+    keys = jax.random.split(jax.random.fold_in(key, train_state.step), len(objectives.RNG_NAMES))
+    rngs = {name: keys[i] for i, name in enumerate(objectives.RNG_NAMES)}
+    context = {"epoch": train_state.step // epoch_steps + 1, "teacher_variables": teacher_variables}
 
     def loss(params, batch_stats, batch, rngs):
-        return objective(freezing.stop(params, fixed), batch_stats, batch, rngs=rngs, train=True, **given)
+        return objective(freezing.stop(params, frozen), batch_stats, batch, rngs=rngs, train=True, **context)
 
-    summed = getattr(objective, "reduction", "mean") == "sum"
-    taken = train_state.params, train_state.batch_stats, batch, rngs
-    grads, scalars, batch_stats = accumulation.gradients(loss, *taken, accumulate, summed)
+    inputs = train_state.params, train_state.batch_stats, batch, rngs
+    grads, scalars, batch_stats = accumulation.gradients(loss, *inputs, accumulate, objective.reduction)
     squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
     bad = ~jnp.isfinite(squares)
     updates, opt_state = optimizer.update(grads, train_state.opt_state, train_state.params)
@@ -86,37 +83,43 @@ def train_step(
     return train_state, {**scalars, **norms, "grad_norm": jnp.sqrt(squares.sum()), "bad_leaf": bad_leaf}
 
 
-def eval_step(variables, batch, epoch=1, frozen=None, *, objective):
+def eval_step(variables, batch, epoch=1, teacher_variables=None, *, objective):
     """Metrics of a batch in inference mode, pure: the objective's, and those of its control (objectives.Validation):
-    "wrong_template_iou" is the IoU when every search image is shown with its neighbour's template. A tracker that uses
+    "wrong_template_iou" is the IoU when every search image is shown with its neighbor's template. A tracker that uses
     the template does much worse there.
 
-    Args: variables {"params", "batch_stats"}; batch, frozen, objective as in train_step; epoch () int32, from 1.
+    Args: variables {"params", "batch_stats"}; epoch () int32, counted from 1; the others as in train_step.
 
     Returns: dict of () float32.
     """
-    given = objectives.given(objective, epoch=epoch, frozen=frozen)
-    run = functools.partial(objective, variables["params"], variables["batch_stats"], rngs=None, train=False, **given)
+    context = {"train": False, "epoch": epoch, "teacher_variables": teacher_variables}
+    run = functools.partial(objective, variables["params"], variables["batch_stats"], **context)
     _, (scalars, _) = run(batch)
-    return {**scalars, **objectives.validation(objective).control(run, batch)}
+    return {**scalars, **objective.validation.control(run, batch)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
     """What a run computes and where it lives; made by `assemble`, used by train and by what measures or plans a run.
 
-    model, teacher: modules; teacher is None where the config has none. objective, optimizer: see train_step.
-    target, frozen: shapes with placements of the TrainState and of the teacher's variables ({} without teacher).
-    take_step: train_step jitted, (train_state, batch, key, frozen) -> (train_state, metrics); the state is donated.
+    create: function of the model's variables -> TrainState before the first step.
+    target, teacher_variables: shapes with placements of the TrainState and of the teacher's variables ({} without one).
+    take_step: train_step jitted, (train_state, batch, key, teacher_variables) -> (train_state, metrics); the state is
+      donated.
     """
 
-    model: Any
-    teacher: Any
-    objective: Callable
-    optimizer: optax.GradientTransformation
+    model: nn.Module
+    objective: objectives.Objective
+    schedule: schedules.Schedule
+    create: Callable
     target: state.TrainState
-    frozen: Any
+    teacher_variables: dict
     take_step: Callable
+
+    def inputs(self, shapes, batch_size, mesh):
+        """Shapes with placements of all that take_step takes. shapes: {name: (shape, dtype)} of one row."""
+        batch = sharding.abstract_batch(shapes, batch_size, mesh)
+        return self.target, batch, jax.eval_shape(lambda: jax.random.key(0)), self.teacher_variables
 
 
 def assemble(config, mesh):
@@ -124,80 +127,39 @@ def assemble(config, mesh):
 
     Raises: InputError, UsageError for what is wrong with the config, or does not fit the mesh.
     """
-    model, teacher = trackers.build(config.model), config.get("teacher")
-    teacher = None if teacher is None else trackers.build(teacher.model)
+    model = trackers.build(config.model)
+    teacher = trackers.build(config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
-    optimizer = schedules.optimizer(config)
+    schedule = schedules.schedule(config.train, config.data.pairs_per_epoch)
+    optimizer = schedules.optimizer(config.train, schedule.learning_rate)
     create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
 
-    def placed(make):
-        shapes = jax.eval_shape(make, jax.random.key(0))
-        placement = sharding.shardings(shapes, mesh)
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement)
+    def shapes(make):
+        return sharding.placed(jax.eval_shape(make, jax.random.key(0)), mesh)
 
-    target = placed(lambda key: create(trackers.init(model, key)))
-    frozen = {} if teacher is None else placed(lambda key: trackers.init(teacher, key))
+    target = shapes(lambda key: create(trackers.init(model, key)))
+    teacher_variables = shapes(lambda key: trackers.init(teacher, key)) if teacher else {}
     sharding.check_sharded(target.params, mesh, config.mesh.max_unsharded)
     sharding.check_parts(mesh, config.train.batch_size, config.accumulate)
-    settings = {"objective": objective, "optimizer": optimizer, "ema_decay": config.train.ema_decay}
-    settings |= {"epoch_steps": schedules.steps_per_epoch(config), "fixed": tuple(config.train.get("frozen", ()))}
-    settings["accumulate"] = config.accumulate
-    places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, (target, frozen))
-    whole = sharding.replicated(mesh)
+    settings = {"objective": objective, "optimizer": optimizer, "epoch_steps": schedule.epoch}
+    settings |= {"ema_decay": config.train.ema_decay, "frozen": config.train.frozen, "accumulate": config.accumulate}
+    places, whole = sharding.places(target), sharding.replicated(mesh)
     take_step = jax.jit(
         sharding.under(mesh, functools.partial(train_step, **settings)),
-        in_shardings=(places, sharding.batch_sharding(mesh), whole, frozen_places),
+        in_shardings=(places, sharding.batch_sharding(mesh), whole, sharding.places(teacher_variables)),
         out_shardings=(places, whole),
         donate_argnums=0,
     )
-    return Program(model, teacher, objective, optimizer, target, frozen, take_step)
-
-
-def start_state(config, model, optimizer, target, mesh, key):
-    """The placed state of a new run, from random weights or config.init.checkpoint. `target`: shapes with shardings."""
-    placement = jax.tree.map(lambda leaf: leaf.sharding, target)
-    create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
-    if not config.init.checkpoint:
-        return jax.jit(lambda key: create(trackers.init(model, key)), out_shardings=placement)(key)
-    variables = jax.device_get(initial.variables(config.model, config.init, key))
-    given = sharding.shardings(variables, mesh)
-    return jax.jit(create, in_shardings=(given,), out_shardings=placement)(variables)
-
-
-def load_teacher(config, mesh):
-    """The variables of config.teacher placed on the mesh, which never change; {} without a teacher.
-
-    Raises: InputError for a checkpoint that is not given, missing or of another model.
-    """
-    teacher = config.get("teacher")
-    if teacher is None:
-        return {}
-    if not teacher.checkpoint:
-        raise errors.InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
-    variables = jax.device_get(initial.variables(teacher.model, teacher, jax.random.key(config.seed)))
-    placement = sharding.shardings(variables, mesh)
-    place = jax.jit(lambda tree: tree, in_shardings=(placement,), out_shardings=placement)
-    return place(variables)
-
-
-def validate(evaluate, variables, config, rows, mesh, *given, summary=objectives.Validation.summary):
-    """Means of eval_step over config.data.validation_pairs pairs (whole batches, one at least), always the same.
-
-    given: what `evaluate` takes after variables and batch. summary: of objectives.Validation.
-    """
-    count = max(1, config.data.validation_pairs // config.train.batch_size)
-    mean = metrics.Mean()
-    batches = loader.batches(config, 0, rows, split="validation")
-    for batch in itertools.islice(batches, count):
-        scalars = jax.device_get(evaluate(variables, sharding.put_batch(batch, mesh), *given))
-        mean.add({name: value.item() for name, value in scalars.items()})
-    return {f"validation/{name}": value for name, value in summary(mean.take()).items()}
+    return Program(
+        model=model, objective=objective, schedule=schedule, create=create,
+        target=target, teacher_variables=teacher_variables, take_step=take_step,
+    )  # fmt: skip
 
 
 def model_flops(config, mesh, program, inputs):
     """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
 
-    Args: config: whole config. program, inputs: of it on mesh (assemble, flops.abstract_inputs).
+    Args: config: whole config. program, inputs: its Program on mesh, and what Program.inputs gives.
     """
     if config.model.get("remat", "none") != "none":
         config = config.copy_and_resolve_references()
@@ -222,27 +184,28 @@ def train(config, workdir, max_steps=None):
     say = functools.partial(print, flush=True) if primary else lambda *_: None
 
     # What is computed, and where it lives: shapes and placements before any array exists.
+    batch_size, seed = config.train.batch_size, config.seed
     mesh = sharding.make_mesh(config.mesh)
-    rows = sharding.process_rows(mesh, config.train.batch_size)
+    rows = sharding.process_rows(mesh, batch_size)
     program = assemble(config, mesh)
-    frozen = load_teacher(config, mesh)
-    checks = objectives.validation(program.objective)
-    learning_rate = schedules.learning_rate(config)
-    init_key, _ = jax.random.split(jax.random.key(config.seed))
+    teacher_variables = {}
+    if "teacher" in config:
+        teacher_variables = initial.teacher_variables(program, initial.Start(**config.teacher), jax.random.key(seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
     say(sharding.describe(program.target.params, mesh))
-    chip, pair_flops = chips.published(mesh.devices.flat[0]), 0.0
+    chip, pair_flops = chips.published(jax.devices()[0]), 0.0
     if chip is not None:
-        inputs = flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
-        pair_flops = model_flops(config, mesh, program, inputs) / config.train.batch_size
+        inputs = program.inputs(loader.shapes(config), batch_size, mesh)
+        pair_flops = model_flops(config, mesh, program, inputs) / batch_size
 
-    batch_size, epoch = config.train.batch_size, schedules.steps_per_epoch(config)
-    total = schedules.total_steps(config)
-    last = min(total, max_steps or total)
-    validate_every = round(config.train.validate_every_epochs * epoch)
+    schedule, checks = program.schedule, program.objective.validation
+    last = min(schedule.total, max_steps or schedule.total)
+    validate_every = round(config.train.validate_every_epochs * schedule.epoch)
+    validation_batches = max(1, config.data.validation_pairs // batch_size)
     whole = sharding.replicated(mesh)
+    init_key, _ = jax.random.split(jax.random.key(seed))
     # Made on all processes at once: a key cannot be put onto devices of others.
-    step_key = jax.jit(lambda: jax.random.split(jax.random.key(config.seed))[1], out_shardings=whole)()
+    step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
     evaluate = sharding.under(mesh, functools.partial(eval_step, objective=program.objective))
     evaluate = jax.jit(evaluate, out_shardings=whole)
     batch_hash = metrics.BatchHash(mesh) if config.train.debug_batch_hash else None
@@ -254,8 +217,8 @@ def train(config, workdir, max_steps=None):
         start = 0 if train_state is None else int(jax.device_get(train_state.step))
         data = loader.batches(config, start, rows)
         if train_state is None:
-            train_state = start_state(config, program.model, program.optimizer, program.target, mesh, init_key)
-        say(f"{'resuming at' if start else 'starting at'} step {start} of {total} in {workdir}")
+            train_state = initial.train_state(program, initial.Start(config.model, **config.init), init_key)
+        say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
 
         late, mean, latest, began = metrics.Late(), metrics.Mean(), {}, time.monotonic()
         with (
@@ -270,36 +233,34 @@ def train(config, workdir, max_steps=None):
                 if finished is None:
                     return
                 step, scalars = finished
-                bad = int(scalars.pop("bad_leaf"))
-                if not (math.isfinite(scalars["loss"]) and math.isfinite(scalars["grad_norm"])):
-                    where = f"first non-finite gradient {leaf_names[bad]}" if bad >= 0 else "gradients finite"
-                    raise errors.InputError(
-                        f"loss {scalars['loss']}, gradient norm {scalars['grad_norm']} at step {step}, {where}; the "
-                        f"last checkpoint in {workdir} is good: resume with a lower learning rate or check the data"
-                    )
+                bad = scalars.pop("bad_leaf")
+                metrics.check_finite(step, scalars, leaf_names[bad] if bad >= 0 else None, workdir)
                 mean.add(scalars)
                 progress.advance(batch_size)
                 if step % config.train.log_every_steps == 0 or step == last:
-                    rate = progress.rate()
-                    latest.update(mean.take(), learning_rate=float(learning_rate(step - 1)), epoch=step / epoch)
+                    rate, learning_rate = progress.rate(), float(schedule.learning_rate(step - 1))
+                    latest.update(mean.take(), learning_rate=learning_rate, epoch=step / schedule.epoch)
                     latest.update(examples_seen=step * batch_size, **metrics.memory(jax.local_devices()[0]))
                     latest.update(metrics.throughput(rate, mesh.size, pair_flops, chip and chip.flops))
                     writer.write(step, latest)
                     progress.report(step, latest, rate)
 
-            def run_validation(step):
-                """Validates and reports the state after `step` steps."""
-                given = np.int32(max(0, step - 1) // epoch + 1), frozen
+            def validate(step):
+                """Reports the state after `step` steps, by means over whole batches, every time the same ones."""
                 variables = state.evaluation_variables(train_state)
-                validation = validate(evaluate, variables, config, rows, mesh, *given, summary=checks.summary)
-                writer.write(step, validation)
-                figures = (f"{label} {validation[f'validation/{name}']:.4f}" for label, name in checks.shown.items())
-                progress.say(f"step {step}  {', '.join(figures)}")
-                progress.rate()
-                return validation
+                epoch = np.int32(max(0, step - 1) // schedule.epoch + 1)
+                batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), validation_batches)
+                placed = (sharding.put_batch(batch, mesh) for batch in batches)
+                means = metrics.means(evaluate(variables, batch, epoch, teacher_variables) for batch in placed)
+                summary = {f"validation/{name}": value for name, value in checks.summary(means).items()}
+                writer.write(step, summary)
+                figures = {label: summary[f"validation/{name}"] for label, name in checks.shown.items()}
+                progress.say(f"step {step}  {', '.join(f'{label} {value:.4f}' for label, value in figures.items())}")
+                progress.rate()  # the next one is that of training alone
+                return figures
 
             # The loop.
-            validation, validated = {}, -1
+            figures, validated = {}, -1
             for step in range(start + 1, last + 1):
                 batch = next(data)
                 if batch_hash is not None:
@@ -307,7 +268,7 @@ def train(config, workdir, max_steps=None):
                 placed = sharding.put_batch(batch, mesh)
                 trace.before(step)
                 with jax.transfer_guard("disallow"):
-                    train_state, scalars = program.take_step(train_state, placed, step_key, frozen)
+                    train_state, scalars = program.take_step(train_state, placed, step_key, teacher_variables)
                 trace.after(step, scalars)
                 record(late.push(step, scalars))
                 leaving = preemption.reached(step)
@@ -319,17 +280,14 @@ def train(config, workdir, max_steps=None):
                     progress.say(f"SIGTERM: saved step {step} in {workdir}; the same command resumes there")
                     return 143
                 if validate_every and step % validate_every == 0:
-                    validation, validated = run_validation(step), step
+                    figures, validated = validate(step), step
             if validated != last:
-                validation = run_validation(max(start, last))
+                figures = validate(max(start, last))
         saved.wait()
 
     result = {"steps": max(start, last), "pairs": max(start, last) * batch_size, "seconds": time.monotonic() - began}
     result |= {name: latest[name] for name in ("loss", "iou", "pairs_per_second") if name in latest}
-    result |= {label: validation[f"validation/{name}"] for label, name in checks.shown.items()}
-    cells = [(name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in result.items()]
-    say("  ".join(name.rjust(max(len(name), len(value))) for name, value in cells))
-    say("  ".join(value.rjust(max(len(name), len(value))) for name, value in cells))
+    say(metrics.table(result | figures))
     return 0
 
 

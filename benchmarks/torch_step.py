@@ -24,7 +24,7 @@ from data_pipelines import loader
 from trackers import convert, errors
 from trackers.evaluation import tables
 from trackers.planning import steps
-from trackers.training import chips, flops, sharding
+from trackers.training import chips, initial, sharding
 
 FLAGS = flags.FLAGS
 HEADS = ["step", "median ms", "range ms", "pairs/s", "MFU %", "ours is faster by"]
@@ -51,15 +51,15 @@ def jax_row(config, batch):
     evaluate = jax.jit(lambda v, b: program.objective(v["params"], v["batch_stats"], b, train=False)[0])
     loss = float(evaluate(variables, batch))
     del variables
-    inputs = flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh)
+    inputs = program.inputs(loader.shapes(config), config.train.batch_size, mesh)
     compiled = program.take_step.lower(*inputs).compile()
-    state = train.start_state(config, program.model, program.optimizer, program.target, mesh, jax.random.key(0))
+    train_state = initial.train_state(program, initial.Start(config.model, checkpoint=""), jax.random.key(0))
     rows, key = sharding.put_batch(batch, mesh), jax.device_put(jax.random.key(1), sharding.replicated(mesh))
 
     def step():
-        nonlocal state
-        state, _ = compiled(state, rows, key, {})
-        jax.block_until_ready(state)
+        nonlocal train_state
+        train_state, _ = compiled(train_state, rows, key, {})
+        jax.block_until_ready(train_state)
 
     return step, weights, loss, train.model_flops(config, mesh, program, inputs), jax.devices()[0]
 

@@ -24,7 +24,7 @@ from data_pipelines import loader
 from trackers import errors
 from trackers.evaluation import tables
 from trackers.planning import steps, topologies
-from trackers.training import chips, flops, sharding
+from trackers.training import chips, sharding
 
 FLAGS = flags.FLAGS
 HEADS = ["config", "batch", "mesh", "step ms", "range", "pairs/s/chip", "model TFLOP/s", "MFU %", "of measured %"]
@@ -60,7 +60,7 @@ def measure(config, topology, mesh_text, batch, repeats):
     mesh = sharding.make_mesh(config.mesh, topology.devices)
     sharding.process_rows(mesh, batch)
     program, shapes = train.assemble(config, mesh), loader.shapes(config)
-    inputs = flops.abstract_inputs(program, shapes, batch, mesh)
+    inputs = program.inputs(shapes, batch, mesh)
     compiled = program.take_step.lower(*inputs).compile()
     seconds = steps.measure(program, compiled, steps.synthetic_batch(shapes, batch), mesh, repeats)
     return seconds, train.model_flops(config, mesh, program, inputs), mesh

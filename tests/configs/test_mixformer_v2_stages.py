@@ -47,7 +47,7 @@ def test_the_tiny_student_starts_with_the_encoder_of_its_teacher(tmp_path):
     weights.save(str(tmp_path), teacher, config.teacher.model)
     with config.unlocked():
         config.init.checkpoint = str(tmp_path)
-    started = initial.variables(config.model, config.init, jax.random.key(0))
+    started = initial.Start(config.model, **config.init).variables(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, started["params"]["encoder"], teacher["params"]["encoder"])
     fresh = trackers.init(trackers.build(config.model), jax.random.key(0))["params"]
     for name in ("head", "prediction_tokens", "prediction_positions"):

@@ -46,7 +46,7 @@ def test_evaluation_changes_nothing_and_needs_no_keys():
     assert stats is variables["batch_stats"]
 
 
-def test_entropy_regularisation_is_least_at_one_half():
+def test_entropy_regularization_is_least_at_one_half():
     values = [float(center.entropy_regularization(jnp.array([[s]]))) for s in (0.0, 0.2, 0.5, 0.8, 1.0)]
     assert abs(values[2]) < 1e-4 and values[0] > values[1] > values[2] < values[3] < values[4]
     np.testing.assert_allclose(values[0], 1.0, atol=1e-4)
@@ -70,7 +70,7 @@ def test_division_terms_need_a_division():
         objective(variables["params"], variables["batch_stats"], batch(), train=False)
 
 
-@pytest.mark.parametrize("config", [{"name": "centre_of_mass"}, {"name": "center", "giou": 2.0}])
+@pytest.mark.parametrize("config", [{"name": "center_of_mass"}, {"name": "center", "giou": 2.0}])
 def test_wrong_objectives_are_named(config):
     with pytest.raises(errors.InputError, match="objective"):
         objectives.build(config, trackers.build(TINY))
@@ -107,11 +107,11 @@ def test_losses_around_the_center_weigh_cells_by_their_distance():
 def test_a_box_learned_around_the_center_replaces_that_of_the_best_cell():
     around, variables = make(box_spread=0.7)
     plain, _ = make()
-    _, (found, _) = around(variables["params"], variables["batch_stats"], batch(), RNGS)
+    _, (metrics, _) = around(variables["params"], variables["batch_stats"], batch(), RNGS)
     _, (usual, _) = plain(variables["params"], variables["batch_stats"], batch(), RNGS)
-    assert found["giou"] != usual["giou"] and found["l1"] != usual["l1"]
+    assert metrics["giou"] != usual["giou"] and metrics["l1"] != usual["l1"]
     for name in ("focal", "iou"):
-        np.testing.assert_array_equal(found[name], usual[name])
+        np.testing.assert_array_equal(metrics[name], usual[name])
 
 
 def test_a_lower_heatmap_overlap_calls_more_cells_near():

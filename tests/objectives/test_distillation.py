@@ -134,12 +134,12 @@ def raw_images(monkeypatch):
     monkeypatch.setattr(forward, "normalize", jnp.asarray)
 
 
-def _compiled(objective, variables, frozen, batch):
+def _compiled(objective, variables, teacher_variables, batch):
     """(params, epoch) -> ((loss, (metrics, statistics)), gradients)."""
 
     def run(params, epoch):
         statistics = variables.get("batch_stats", {})
-        return objective(params, statistics, batch, train=False, epoch=epoch, frozen=frozen)
+        return objective(params, statistics, batch, train=False, epoch=epoch, teacher_variables=teacher_variables)
 
     return jax.jit(jax.value_and_grad(run, has_aux=True))
 
@@ -206,9 +206,9 @@ def test_dense_to_sparse_equals_the_program(stage1, raw_images):
     state, values = recipes.weights(manifest), manifest["values"]
     student, variables = _net(state, "student.", STUDENT | {"depth": 3})
     head = {"kind": "corner_up", "channels": 32}
-    teacher, frozen = _net(state, "teacher.", TINY | {"name": "mixvit", "depth": 3, "head": head})
+    teacher, teacher_variables = _net(state, "teacher.", TINY | {"name": "mixvit", "depth": 3, "head": head})
     objective = objectives.build({"name": "distillation"}, student, teacher)
-    result = _compiled(objective, variables, frozen, _batch(manifest))(variables["params"], 1)
+    result = _compiled(objective, variables, teacher_variables, _batch(manifest))(variables["params"], 1)
     _check(result, values["tiny/status64"], values["tiny/grad_norms"], 3)
     # Elementwise, 1e-4 of the largest.
     for theirs, ours in (
@@ -231,23 +231,23 @@ RATES = {"1.000000": -1, "0.993844": 1, "0.500000": 19, "0.000000": 39}
 
 @pytest.mark.parametrize(("scan", "rates"), [(False, RATES), (True, ("0.500000",))])
 def test_deep_to_shallow_equals_the_program(stage2, raw_images, scan, rates):
-    manifest, state, (teacher, frozen) = stage2
+    manifest, state, (teacher, teacher_variables) = stage2
     student, variables = _net(state, "student.", STUDENT | {"depth": 4, "scan_layers": scan})
     layers = {"student_layers": (1, 3), "teacher_layers": (1, 3), "eliminated": (0, 2)}
     objective = objectives.build({"name": "distillation", "feature_weight": 0.2} | layers, student, teacher)
-    run = _compiled(objective, variables, frozen, _batch(manifest))
+    run = _compiled(objective, variables, teacher_variables, _batch(manifest))
     for rate in rates:
         recorded = {kind: manifest["values"][f"phase1/rate{rate}/{kind}"] for kind in ("status64", "grad_norms")}
         _check(run(variables["params"], RATES[rate]), *recorded.values(), 4)
 
 
 def test_student_of_the_remaining_layers_equals_the_program(stage2, raw_images):
-    manifest, _, (teacher, frozen) = stage2
+    manifest, _, (teacher, teacher_variables) = stage2
     student = trackers.build(STUDENT | {"depth": 2, "position": "sincos"})
-    variables = initial.fit(frozen, trackers.init(student, jax.random.key(0)), layers=(1, 3))
+    variables = initial.fit(teacher_variables, trackers.init(student, jax.random.key(0)), layers=(1, 3))
     layers = {"student_layers": (0, 1), "teacher_layers": (1, 3)}
     objective = objectives.build({"name": "distillation", "feature_weight": 0.2} | layers, student, teacher)
-    result = _compiled(objective, variables, frozen, _batch(manifest))(variables["params"], 1)
+    result = _compiled(objective, variables, teacher_variables, _batch(manifest))(variables["params"], 1)
     _check(result, manifest["values"]["phase2/status"], manifest["values"]["phase2/grad_norms"], 2)
 
 

@@ -17,7 +17,7 @@ def parts(config):
     """(program, inputs, mesh) of a config on one device."""
     mesh = sharding.make_mesh(MESH, jax.devices()[:1])
     program = train.assemble(config, mesh)
-    return program, flops.abstract_inputs(program, loader.shapes(config), config.train.batch_size, mesh), mesh
+    return program, program.inputs(loader.shapes(config), config.train.batch_size, mesh), mesh
 
 
 def small(**model):

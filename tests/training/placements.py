@@ -12,7 +12,8 @@ from jax.sharding import AbstractMesh
 
 import trackers
 from tests import families
-from trackers.training import schedules, sharding, state
+from tests.training import support
+from trackers.training import sharding, state
 
 FOLDER = Path(__file__).parent / "placements"
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
@@ -28,7 +29,7 @@ _PARTS = (
 def abstract_state(family):
     """TrainState of shapes of a family's published base size, with a moving average."""
     config = families.config(family, families.FAMILIES[family])
-    model, optimizer = trackers.build(config.model), schedules.optimizer(config)
+    model, optimizer = trackers.build(config.model), support.optimizer(config)
     return jax.eval_shape(lambda key: state.create(trackers.init(model, key), optimizer, 0.999), jax.random.key(0))
 
 

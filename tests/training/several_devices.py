@@ -2,7 +2,6 @@
 what came out as JSON. python -m tests.training.several_devices FOLDER MESH,... FAMILY,...
 """
 
-import dataclasses
 import functools
 import json
 import sys
@@ -14,23 +13,19 @@ import numpy as np
 
 import train
 from tests.training import support
-from trackers.objectives import forward
+from trackers.objectives import center, forward
 from trackers.training import checkpoints, sharding, state
 
 STEPS = 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Observed:
+class Observed(center.Objective):
     """GRM's objective that also tells what chance has decided: "division" (B,L,Nx), and "dropped" (B,L), whether a
     layer left all tokens of a sample as they were."""
 
-    objective: object
-
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
-        model = self.objective.model
-        prediction, batch_stats = forward.predict(model, params, batch_stats, batch, rngs, train, features=True)
-        loss, metrics = self.objective.loss(prediction, batch["search_box"])
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, **_):
+        prediction, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train, features=True)
+        loss, metrics = self.loss(prediction, batch["search_box"])
         layers = prediction.features["layers"]
         same = jnp.all(layers[:, 1:] == layers[:, :-1], axis=(2, 3))
         return loss, ({**metrics, "division": prediction.division, "dropped": same}, batch_stats)
@@ -44,17 +39,17 @@ def main(folder, meshes, families):
 def _trained(folder, family, meshes):
     config = support.family_config(family)
     model, objective, optimizer = support.parts(config)
-    objective = Observed(objective) if family in ("small", "grm") else objective
+    objective = Observed(**vars(objective)) if family in ("small", "grm") else objective
     variables = jax.tree.map(np.array, support.filled(model))
     found = {"losses": {}, "statistics": {}, "draws": {}}
     for name in meshes:
         mesh = _mesh(name)
-        now, step, frozen = _start(config, objective, optimizer, variables, mesh)
+        now, step, teacher_variables = _start(config, objective, optimizer, variables, mesh)
         key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
         losses, draws = [], []
         for i in range(STEPS):
             batch = sharding.put_batch(support.batch(config, i, range(8)), mesh)
-            now, scalars = step(now, batch, key, frozen)
+            now, scalars = step(now, batch, key, teacher_variables)
             losses.append(float(scalars["loss"]))
             if "division" in scalars:
                 draws.append([np.asarray(scalars[draw]).astype(int).tolist() for draw in ("division", "dropped")])
@@ -75,9 +70,8 @@ def _start(config, objective, optimizer, variables, mesh):
     now = state.create(variables, optimizer)
     of_state, of_teacher = sharding.shardings(now, mesh), sharding.shardings(variables, mesh)
     teacher = config.get("teacher") is not None
-    frozen = jax.device_put(jax.tree.map(lambda leaf: 0.9 * leaf, variables), of_teacher) if teacher else {}
-    fixed = tuple(config.train.get("frozen", ()))
-    step = functools.partial(train.train_step, objective=objective, optimizer=optimizer, fixed=fixed)
+    teacher_variables = jax.device_put(jax.tree.map(lambda leaf: 0.9 * leaf, variables), of_teacher) if teacher else {}
+    step = functools.partial(train.train_step, objective=objective, optimizer=optimizer, frozen=config.train.frozen)
     whole = sharding.replicated(mesh)
     step = jax.jit(
         sharding.under(mesh, step),
@@ -85,7 +79,7 @@ def _start(config, objective, optimizer, variables, mesh):
         out_shardings=(of_state, whole),
         donate_argnums=0,
     )
-    return jax.device_put(now, of_state), step, frozen
+    return jax.device_put(now, of_state), step, teacher_variables
 
 
 def _moved(folder, config, now):

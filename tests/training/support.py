@@ -129,9 +129,15 @@ def process_config(folder):
 
 def parts(config):
     """(model, objective, optimizer) of a config."""
-    model, teacher = trackers.build(config.model), config.get("teacher")
-    teacher = None if teacher is None else trackers.build(teacher.model)
-    return model, objectives.build(config.objective, model, teacher), schedules.optimizer(config)
+    model = trackers.build(config.model)
+    teacher = trackers.build(config.teacher.model) if "teacher" in config else None
+    return model, objectives.build(config.objective, model, teacher), optimizer(config)
+
+
+def optimizer(config):
+    """The optimizer of a config."""
+    schedule = schedules.schedule(config.train, config.data.pairs_per_epoch)
+    return schedules.optimizer(config.train, schedule.learning_rate)
 
 
 def filled(model):
@@ -152,8 +158,7 @@ def abstract_state(config, mesh):
     shapes = jax.eval_shape(
         lambda key: state.create(trackers.init(model, key), optimizer, config.train.ema_decay), jax.random.key(0)
     )
-    placement = sharding.shardings(shapes, mesh)
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement)
+    return sharding.placed(shapes, mesh)
 
 
 def leaves_equal(a, b):

@@ -10,6 +10,7 @@ import pytest
 
 import train
 from tests.training import support
+from trackers import objectives
 from trackers.errors import UsageError
 from trackers.training import accumulation, sharding, state
 
@@ -35,32 +36,34 @@ def test_accumulated_step_of_a_network_equals_that_of_the_whole_batch():
     gradients are compared by their norm and the first moments, not the parameters."""
     config = support.mixformer_config(learning_rate=1e-3, clip_norm=1.0)
     config.model.drop_path = 0.0
-    (whole, expected), (parts, found) = _step(config, 1), _step(config, 4)
-    assert found.keys() == expected.keys()
+    (whole, expected), (parts, scalars) = _step(config, 1), _step(config, 4)
+    assert scalars.keys() == expected.keys()
     for name in expected.keys() - {"bad_leaf"}:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(scalars[name], expected[name], rtol=1e-5, err_msg=name)
     (mu, expected_mu) = (optax.tree.get(s.opt_state, "mu") for s in (parts, whole))
     for (name, here), there in zip(state.named_leaves(mu), jax.tree.leaves(expected_mu), strict=True):
         np.testing.assert_allclose(here, there, atol=1e-5 * np.abs(there).max() + 1e-9, err_msg=name)
 
 
-def _objective(params, batch_stats, batch, rngs=None, train=True):
+class _Mean(objectives.Objective):
     """A mean of losses, statistics that move halfway to those of what is seen, noise."""
-    losses = batch["x"] @ params["w"]
-    seen = 0.5 * (batch_stats["mean"] + batch["x"].mean())
-    return losses.mean(), ({"loss": losses.mean(), "noise": jax.random.normal(rngs["gumbel"])}, {"mean": seen})
+
+    def __call__(self, params, batch_stats, batch, rngs, **_):
+        losses = batch["x"] @ params["w"]
+        seen = 0.5 * (batch_stats["mean"] + batch["x"].mean())
+        return losses.mean(), ({"loss": losses.mean(), "noise": jax.random.normal(rngs["gumbel"])}, {"mean": seen})
 
 
-class _Summed:
+class _Sum(_Mean):
     reduction = "sum"
 
-    def __call__(self, *args, **kwargs):
-        loss, (scalars, batch_stats) = _objective(*args, **kwargs)
-        count = args[2]["x"].shape[0]
+    def __call__(self, params, batch_stats, batch, rngs, **_):
+        loss, (scalars, batch_stats) = super().__call__(params, batch_stats, batch, rngs)
+        count = batch["x"].shape[0]
         return loss * count, ({**scalars, "loss": loss * count}, batch_stats)
 
 
-@pytest.mark.parametrize(("objective", "factor"), [(_objective, 1), (_Summed(), 8)])
+@pytest.mark.parametrize(("objective", "factor"), [(_Mean(model=None), 1), (_Sum(model=None), 8)])
 def test_means_and_sums(objective, factor):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 3)), jnp.float32)
     optimizer = optax.sgd(1.0)
@@ -82,7 +85,7 @@ def test_each_part_draws_its_own_noise():
         return jnp.sum(params["w"] * noise), ({"loss": jnp.sum(noise)}, batch_stats)
 
     x, rngs = {"x": jnp.zeros((4, 3))}, {"gumbel": jax.random.key(1)}
-    grads, _, _ = accumulation.gradients(loss, {"w": jnp.zeros(3)}, {}, x, rngs, parts=2, summed=True)
+    grads, _, _ = accumulation.gradients(loss, {"w": jnp.zeros(3)}, {}, x, rngs, parts=2, reduction="sum")
     drawn = [jax.random.normal(jax.random.fold_in(rngs["gumbel"], part), (2, 3)).sum(axis=0) for part in (0, 1)]
     assert not np.allclose(*drawn)
     np.testing.assert_allclose(grads["w"], sum(drawn), rtol=1e-5)

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 import train
+from trackers import objectives
 from trackers.training import freezing, state
 
 PATTERNS = (r"encoder/block_[02]/", r"^head/")
@@ -23,9 +24,10 @@ def _layer(params, i):
     return encoder["blocks_0_2"]["fc"][i] if "blocks_0_2" in encoder else encoder[f"block_{i}"]["fc"]
 
 
-def _objective(params, batch_stats, batch, rngs=None, train=True):
-    loss = sum(jnp.sum((leaf + 1.0) ** 2) for leaf in jax.tree.leaves(params))
-    return loss, ({"loss": loss}, batch_stats)
+class _Objective(objectives.Objective):
+    def __call__(self, params, batch_stats, batch, **_):
+        loss = sum(jnp.sum((leaf + 1.0) ** 2) for leaf in jax.tree.leaves(params))
+        return loss, ({"loss": loss}, batch_stats)
 
 
 def _run(params, patterns, steps=3):
@@ -33,9 +35,8 @@ def _run(params, patterns, steps=3):
     adamw = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.1, weight_decay=0.5))
     optimizer = freezing.only_trainable(adamw, patterns)
     now, norms = state.create({"params": params}, optimizer), []
-    step = jax.jit(
-        lambda s: train.train_step(s, {}, jax.random.key(0), objective=_objective, optimizer=optimizer, fixed=patterns)
-    )
+    parts = {"objective": _Objective(model=None), "optimizer": optimizer, "frozen": patterns}
+    step = jax.jit(lambda train_state: train.train_step(train_state, {}, jax.random.key(0), **parts))
     for _ in range(steps):
         now, scalars = step(now)
         norms.append(float(scalars["grad_norm"]))

@@ -55,20 +55,20 @@ def test_checkpoint_of_a_deeper_model_and_a_new_score_head(tmp_path):
     weights.save(tmp_path, source, CONFIG)
     init = {"checkpoint": str(tmp_path), "source": {"depth": 6, "score_head": False}, "layers": (0, 3)}
     config = CONFIG | {"depth": 2, "score_head": True}
-    made = initial.variables(config, init | {"fresh": ("params/score/",)}, jax.random.key(0))
+    made = initial.Start(config, **init, fresh=("params/score/",)).variables(jax.random.key(0))
     np.testing.assert_array_equal(
         made["params"]["encoder"]["block_1"]["mlp"]["fc1"]["bias"],
         source["params"]["encoder"]["block_3"]["mlp"]["fc1"]["bias"],
     )
     assert "score" in made["params"]
     with pytest.raises(InputError, match=r"params/score/fc1/bias \(nothing there, \(16,\) here\).*config.init.fresh"):
-        initial.variables(config, init, jax.random.key(0))
+        initial.Start(config, **init).variables(jax.random.key(0))
     with pytest.raises(InputError, match="has layers 0 to 5, not 7"):
-        initial.variables(config, init | {"layers": (1, 7)}, jax.random.key(0))
+        initial.Start(config, **init | {"layers": (1, 7)}).variables(jax.random.key(0))
 
 
 def test_plain_start_is_the_checkpoint(tmp_path):
     source = _variables()
     weights.save(tmp_path, source, CONFIG)
-    made = initial.variables(CONFIG, {"checkpoint": str(tmp_path)}, jax.random.key(0))
+    made = initial.Start(CONFIG, str(tmp_path)).variables(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, made, source)

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from configs import grm
+from tests.training import support
 from tests.training.support import small_config
 from trackers.errors import UsageError
 from trackers.training import schedules
@@ -19,26 +20,29 @@ PARAMS = {
 }
 
 
+def _schedule(config):
+    return schedules.schedule(config.train, config.data.pairs_per_epoch)
+
+
 def test_published_schedule_steps_at_epoch_240_of_300():
-    config = grm.get_config("b256")
-    epoch = schedules.steps_per_epoch(config)
-    rate = schedules.learning_rate(config)
-    assert (epoch, schedules.total_steps(config)) == (468, 140400)
+    schedule = _schedule(grm.get_config("b256"))
+    rate, epoch = schedule.learning_rate, schedule.epoch
+    assert (epoch, schedule.total) == (468, 140400)
     np.testing.assert_allclose([rate(0), rate(240 * epoch - 1)], 4e-4, rtol=1e-6)
     np.testing.assert_allclose([rate(240 * epoch), rate(300 * epoch - 1)], 4e-5, rtol=1e-6)
 
 
 def test_got10k_schedule_steps_at_epoch_80_of_100():
-    config = grm.get_config("b256_got10k")
-    rate, epoch = schedules.learning_rate(config), schedules.steps_per_epoch(config)
-    assert schedules.total_steps(config) == 100 * epoch
+    schedule = _schedule(grm.get_config("b256_got10k"))
+    rate, epoch = schedule.learning_rate, schedule.epoch
+    assert schedule.total == 100 * epoch
     np.testing.assert_allclose([rate(80 * epoch - 1), rate(80 * epoch)], [4e-4, 4e-5], rtol=1e-6)
 
 
 def test_cosine_with_warmup():
     # 8 steps an epoch: 4 of warm-up, 24 in all.
     config = small_config(schedule="cosine", warmup_epochs=0.5, total_epochs=3, learning_rate=1.0)
-    rate = schedules.learning_rate(config)
+    rate = _schedule(config).learning_rate
     np.testing.assert_allclose([rate(s) for s in range(4)], [0.25, 0.5, 0.75, 1.0], rtol=1e-6)
     expected = [0.5 * (1 + np.cos(np.pi * (s - 4) / 20)) for s in range(4, 25)]
     np.testing.assert_allclose([rate(s) for s in range(4, 25)], expected, atol=1e-6)
@@ -46,13 +50,13 @@ def test_cosine_with_warmup():
 
 def test_unknown_schedule_is_named():
     with pytest.raises(UsageError, match="'linear': choose step or cosine"):
-        schedules.learning_rate(small_config(schedule="linear"))
+        _schedule(small_config(schedule="linear"))
 
 
 def test_adamw_equals_hand_computed_steps():
     config = small_config(learning_rate=0.01, encoder_multiplier=0.1, weight_decay=0.3, clip_norm=0.5)
-    optimizer = schedules.optimizer(config)
-    factors = schedules.multipliers(PARAMS, schedules.multiplier_rules(config.train))
+    optimizer = support.optimizer(config)
+    factors = schedules.multipliers(PARAMS, schedules.multiplier_rules(0.1))
     assert factors == {
         "encoder": {
             "blocks_1_11": {"mlp": {"fc1": {"kernel": 0.1}}, "division": {"logits": {"bias": 1.0}}},
@@ -78,15 +82,15 @@ def test_adamw_equals_hand_computed_steps():
 def test_rate_in_proportion_to_the_batch():
     config = grm.get_config("b256")
     config.train.batch_size, config.train.learning_rate_batch = 512, 128
-    np.testing.assert_allclose(schedules.learning_rate(config)(0), 4 * 4e-4, rtol=1e-6)
+    np.testing.assert_allclose(_schedule(config).learning_rate(0), 4 * 4e-4, rtol=1e-6)
     config.train.learning_rate_batch = 0
-    np.testing.assert_allclose(schedules.learning_rate(config)(0), 4e-4, rtol=1e-6)
+    np.testing.assert_allclose(_schedule(config).learning_rate(0), 4e-4, rtol=1e-6)
 
 
 def test_first_moments_in_half_the_memory():
     params = jax.tree.map(jnp.float32, PARAMS)
-    opt_state = schedules.optimizer(small_config(moment_dtype="bfloat16")).init(params)
+    opt_state = support.optimizer(small_config(moment_dtype="bfloat16")).init(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(optax.tree.get(opt_state, "mu"))} == {jnp.dtype(jnp.bfloat16)}
     assert {leaf.dtype for leaf in jax.tree.leaves(optax.tree.get(opt_state, "nu"))} == {jnp.dtype(jnp.float32)}
     with pytest.raises(UsageError, match="moment_dtype is 'float16'"):
-        schedules.optimizer(small_config(moment_dtype="float16"))
+        support.optimizer(small_config(moment_dtype="float16"))

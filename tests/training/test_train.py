@@ -17,9 +17,9 @@ import pytest
 import trackers
 import train
 from tests.training import support
-from trackers import weights
+from trackers import objectives, weights
 from trackers.errors import InputError
-from trackers.training import checkpoints, chips, sharding, state
+from trackers.training import checkpoints, chips, initial, sharding, state
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
@@ -164,10 +164,8 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(config, uninter
 def test_a_run_starts_from_another_runs_weights(config, uninterrupted):
     config = config.copy_and_resolve_references()
     config.init.checkpoint = str(uninterrupted[0])
-    model, _, optimizer = support.parts(config)
-    mesh = sharding.make_mesh(config.mesh)
-    target = support.abstract_state(config, mesh)
-    started = train.start_state(config, model, optimizer, target, mesh, jax.random.key(0))
+    program = train.assemble(config, sharding.make_mesh(config.mesh))
+    started = initial.train_state(program, initial.Start(config.model, **config.init), jax.random.key(0))
     source = state.evaluation_variables(_state(config, uninterrupted[0]))
     assert not support.leaves_equal(state.evaluation_variables(started), source)
     assert not support.leaves_equal(started.params, source["params"])
@@ -179,11 +177,14 @@ def test_a_run_starts_from_another_runs_weights(config, uninterrupted):
 NOISE_NAMES = ("gumbel", "dropout", "droppath")
 
 
-def _toy_objective(params, batch_stats, batch, rngs=None, train=True):
+class _Toy(objectives.Objective):
     """Has all that train_step looks at: noise from each key, statistics, a leaf whose gradient can be spoiled."""
-    noise = sum(jax.random.normal(rngs[name], ()) * 10**i for i, name in enumerate(NOISE_NAMES))
-    loss = jnp.sum(params["a"] ** 2) + jnp.sum(params["b"] * batch["x"])
-    return loss, ({"loss": loss, "noise": noise}, {"mean": batch_stats["mean"] + batch["x"].mean()})
+
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, epoch=1, teacher_variables=None):
+        noise = sum(jax.random.normal(rngs[name], ()) * 10**i for i, name in enumerate(NOISE_NAMES))
+        loss = jnp.sum(params["a"] ** 2) + jnp.sum(params["b"] * batch["x"])
+        scalars = {"loss": loss, "noise": noise, "epoch": epoch, "taught": teacher_variables}
+        return loss, (scalars, {"mean": batch_stats["mean"] + batch["x"].mean()})
 
 
 def test_one_step():
@@ -193,9 +194,8 @@ def test_one_step():
 
     @jax.jit
     def step(train_state, x, key):
-        return train.train_step(
-            train_state, {"x": x}, key, objective=_toy_objective, optimizer=optimizer, ema_decay=0.75
-        )
+        settings = {"objective": _Toy(model=None), "optimizer": optimizer, "ema_decay": 0.75, "epoch_steps": 3}
+        return train.train_step(train_state, {"x": x}, key, 7.0, **settings)
 
     x, key = jnp.array([1.0, 2.0, 3.0]), jax.random.key(1)
     after, scalars = step(before, x, key)
@@ -210,18 +210,22 @@ def test_one_step():
     others = step(before, x, jax.random.key(2))[1], step(before.replace(step=jnp.int32(1)), x, key)[1]
     assert len({float(s["noise"]) for s in (scalars, *others)}) == 3
     assert step(before, x.at[1].set(jnp.inf), key)[1]["bad_leaf"] == 1
+    # The objective is told the epoch, counted from 1, and the teacher's variables.
+    epochs = [step(before.replace(step=jnp.int32(taken)), x, key)[1]["epoch"] for taken in (0, 2, 3, 6)]
+    assert epochs == [1, 1, 2, 3] and scalars["taught"] == 7.0
 
 
-def test_wrong_template_figure_uses_the_neighbours_template(config):
+def test_wrong_template_figure_uses_the_neighbors_template(config):
     seen = []
 
-    def objective(params, batch_stats, batch, rngs=None, train=True):
-        assert rngs is None and not train
-        seen.append(batch)
-        return 0.0, ({"iou": float(len(seen))}, batch_stats)
+    class Watching(objectives.Objective):
+        def __call__(self, params, batch_stats, batch, rngs=None, train=True, epoch=1, teacher_variables=None):
+            assert rngs is None and not train and (epoch, teacher_variables) == (4, {"params": {}})
+            seen.append(batch)
+            return 0.0, ({"iou": float(len(seen))}, batch_stats)
 
-    batch = support.batch(config, 0, range(3))
-    result = train.eval_step({"params": {}, "batch_stats": {}}, batch, objective=objective)
+    batch, variables = support.batch(config, 0, range(3)), {"params": {}, "batch_stats": {}}
+    result = train.eval_step(variables, batch, 4, {"params": {}}, objective=Watching(model=None))
     assert result == {"iou": 1.0, "wrong_template_iou": 2.0}
     np.testing.assert_array_equal(seen[1]["template"][1], batch["template"][0])
     np.testing.assert_array_equal(seen[1]["search"], batch["search"])

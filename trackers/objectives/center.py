@@ -1,33 +1,31 @@
-"""GRM's objective: boxes and score map of a centre head, and the terms on the division (Sec. 3.4; appendix C)."""
+"""GRM's objective: boxes and score map of a center head, and the terms on the division (Sec. 3.4; appendix C)."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from trackers.nn import relation
+from trackers.objectives import base, scores
 from trackers.objectives import boxes as box_losses
-from trackers.objectives import forward, scores
 from trackers.ops import boxes
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(base.Objective):
     """giou_weight * GIoU + l1_weight * L1 + focal_weight * focal loss, plus two optional terms on the division.
 
     box_spread: where on the map the box is learned: at the best cell (0, as in the program), or at all cells around the
       true center, under a Gaussian of this deviation in cells. Then a cell beside the best one knows the box as well,
       which matters on coarse maps and where the Hann window has its say.
-    heatmap_overlap: of a box with the truth, down to which its center still counts as near in the score's target
-      (scores.gaussian_heatmap); on a coarse map 0.7, the program's, leaves the center's cell alone.
-    entropy_weight: of 1 - H2(share of interacting tokens), averaged over samples and layers; H2 in bits; the program's
-      `entropy` option has weight 1. It pulls the division ratio towards one half.
-    division_weight: of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and "search
-      only" for the others (appendix C.1).
+    heatmap_overlap: a center counts as near in the score's target as long as a box there overlaps the true box by this
+      much (scores.gaussian_heatmap); on a coarse map the program's 0.7 leaves the center's cell alone.
+    entropy_weight: weight of 1 - H2(share of interacting tokens), averaged over samples and layers, H2 in bits; the
+      program's `entropy` option has weight 1. It pulls the division ratio towards one half.
+    division_weight: weight of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and
+      "search only" for the others (appendix C.1).
     """
 
-    model: nn.Module
     giou_weight: float = 2.0
     l1_weight: float = 5.0
     focal_weight: float = 1.0
@@ -35,21 +33,6 @@ class Objective:
     heatmap_overlap: float = 0.7
     entropy_weight: float = 0.0
     division_weight: float = 0.0
-
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
-        """Forward pass and loss of one batch.
-
-        Args:
-          params, batch_stats: the model's variables.
-          batch: template uint8 (B,K,Hz,Wz,3), template_box (B,K,4), search uint8 (B,Hx,Wx,3), search_box (B,4); boxes
-            x,y,w,h as fractions of the crops, float32.
-          rngs: {"gumbel", "droppath", "dropout"} keys in training.
-
-        Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the updated statistics.
-        """
-        prediction, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train)
-        loss, metrics = self.loss(prediction, batch["search_box"])
-        return loss, (metrics, batch_stats)
 
     def loss(self, prediction, search_box):
         """(loss, metrics) of a Prediction against (B,4) x,y,w,h fractions."""
@@ -91,7 +74,7 @@ def around_center_losses(maps, search_box, truth, deviation):
     Args:
       maps: size_map and offset_map (B,h,w,2) of heads.decode_center.
       search_box: (B,4) x,y,w,h fractions. truth: (B,4) x1,y1,x2,y2 fractions, inside the crop.
-      deviation: of the Gaussian, in cells.
+      deviation: standard deviation of the Gaussian, in cells.
 
     Returns: (giou, l1): () float32, means over the samples.
     """
@@ -101,10 +84,10 @@ def around_center_losses(maps, search_box, truth, deviation):
     away = places - ((search_box[:, :2] + search_box[:, 2:] / 2) * cells)[:, None, None]
     # A softmax: the weights of a sample add up to 1, wherever its center is.
     weights = jax.nn.softmax(-jnp.sum(away**2, -1).reshape(away.shape[0], -1) / (2 * deviation**2), axis=-1)
-    found = jnp.concatenate([(places + maps["offset_map"]) / cells, maps["size_map"]], axis=-1)
-    found = boxes.cxcywh_to_xyxy(found.reshape(weights.shape[0], -1, 4))
+    predicted = jnp.concatenate([(places + maps["offset_map"]) / cells, maps["size_map"]], axis=-1)
+    predicted = boxes.cxcywh_to_xyxy(predicted.reshape(weights.shape[0], -1, 4))
     truth = truth[:, None]
-    giou, l1 = 1.0 - boxes.giou(found, truth), jnp.mean(jnp.abs(found - truth), axis=-1)
+    giou, l1 = 1.0 - boxes.giou(predicted, truth), jnp.mean(jnp.abs(predicted - truth), axis=-1)
     return tuple(jnp.mean(jnp.sum(weights * loss, axis=-1)) for loss in (giou, l1))
 
 

@@ -4,15 +4,14 @@ import dataclasses
 
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from trackers.errors import InputError
-from trackers.objectives import forward
+from trackers.objectives import base, forward
 from trackers.ops import boxes
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(base.Objective):
     """Binary cross-entropy of the score alone, on pairs with and without the target (config.data.positive_probability).
 
     The program computes the losses of the box too and throws them away; its training of scores does not run as
@@ -21,20 +20,19 @@ class Objective:
     judge_truth: the score module looks at the true box instead of the predicted one (MixViT).
     """
 
-    model: nn.Module
     judge_truth: bool = False
 
     def __post_init__(self):
         if not getattr(self.model, "score_head", False):
             raise InputError("objective confidence trains a score head: set config.model.score_head=true")
 
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, **_):
         """Forward pass in inference mode, so that what is frozen is all that the score sees, and the loss of one batch.
 
-        Args: as of corners.Objective; the batch also has label (B,) float32, 1 where the target is in the search crop.
+        Args: as base.Objective; the batch also has label (B,) float32, 1 where the target is in the search crop.
 
-        Returns: (loss, (metrics, batch_stats)); "iou" is of the pairs with the target, "accuracy" of scores above and
-          below one half.
+        Returns: (loss, (metrics, batch_stats)); "iou" is the mean over pairs with the target, "accuracy" the share of
+          scores on the right side of one half.
         """
         del rngs, train
         truth = jnp.clip(boxes.xywh_to_xyxy(batch["search_box"]), 0.0, 1.0)

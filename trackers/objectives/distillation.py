@@ -1,4 +1,4 @@
-"""MixFormerV2's distillations (Cui et al., NeurIPS 2023, Sec. 3.3 and 3.4): a student learns from a frozen teacher.
+"""MixFormerV2's distillations (Cui et al., NeurIPS 2023, Sec. 3.3 and 3.4): a student learns from a trained teacher.
 
 Dense to sparse: the teacher's corner maps are summed to distributions of the four edges, which the student's prediction
 tokens imitate. Deep to shallow: the teacher has such distributions itself, and the tokens after chosen layers are
@@ -15,22 +15,21 @@ from jax.scipy.special import xlogy
 
 from trackers.errors import InputError
 from trackers.nn.distribution import BOX_EDGES
+from trackers.objectives import base, forward
 from trackers.objectives import boxes as box_losses
-from trackers.objectives import forward
 from trackers.ops import boxes
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(base.Objective):
     """ciou_weight * CIoU + l1_weight * L1 + corner_weight * KL of the edges + feature_weight * MSE of the tokens.
 
-    teacher: the teacher's module, of config.teacher.model; its variables come as `frozen`.
+    teacher: the module of config.teacher.model; its variables are given with each batch.
     student_layers, teacher_layers: 0-based layers whose tokens are compared, pair by pair.
     eliminated: 0-based layers of the student whose residual branches fade by elimination_rate over
       `elimination_epochs` (the paper's m).
     """
 
-    model: nn.Module
     teacher: nn.Module | None = None
     ciou_weight: float = 2.0
     l1_weight: float = 5.0
@@ -40,8 +39,6 @@ class Objective:
     teacher_layers: tuple = ()
     eliminated: tuple = ()
     elimination_epochs: int = 40
-
-    inputs = ("epoch", "frozen")
 
     def __post_init__(self):
         if self.teacher is None:
@@ -63,26 +60,20 @@ class Objective:
             if any(not 0 <= layer < depth for layer in layers):
                 raise InputError(f"objective.{name} {tuple(layers)}: layers count from 0 to {depth - 1}")
 
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True, *, epoch, frozen):
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, epoch=1, teacher_variables=None):
         """Forward passes of student and teacher, and the loss of one batch.
 
-        Args:
-          params, batch_stats: the student's variables.
-          batch: template uint8 (B,K,Hz,Wz,3), template_box (B,K,4), search uint8 (B,Hx,Wx,3), search_box (B,4); boxes
-            x,y,w,h as fractions of the crops, float32.
-          rngs: {"droppath", ...} keys in training.
-          epoch: () int32, counted from 1.
-          frozen: the teacher's variables; no gradient flows to them.
+        Args: as base.Objective; params and batch_stats are the student's, no gradient flows to the teacher's variables.
 
         Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the student's statistics.
         """
         compare = bool(self.student_layers)
-        teachers = frozen["params"], frozen.get("batch_stats", {})
-        taught, _ = forward.predict(self.teacher, *teachers, batch, train=False, features=compare)
-        taught = jax.lax.stop_gradient(taught)
+        variables = teacher_variables["params"], teacher_variables.get("batch_stats", {})
+        teacher, _ = forward.predict(self.teacher, *variables, batch, train=False, features=compare)
+        teacher = jax.lax.stop_gradient(teacher)
         options = {"features": compare, "branch_scale": self.branch_scale(epoch)}
-        found, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train, **options)
-        loss, metrics = self.loss(found, taught, batch["search_box"])
+        student, batch_stats = forward.predict(self.model, params, batch_stats, batch, rngs, train, **options)
+        loss, metrics = self.loss(student, teacher, batch["search_box"])
         if self.eliminated:
             metrics["elimination_rate"] = elimination_rate(epoch, self.elimination_epochs)
         return loss, (metrics, batch_stats)
@@ -95,22 +86,22 @@ class Objective:
         fades = np.isin(np.arange(self.model.depth), self.eliminated)
         return jnp.where(fades, rate, 1.0)
 
-    def loss(self, found, taught, search_box):
+    def loss(self, student, teacher, search_box):
         """(loss, metrics) of the student's and the teacher's Prediction; search_box (B,4) x,y,w,h fractions."""
         truth = jnp.clip(boxes.xywh_to_xyxy(search_box), 0.0, 1.0)
-        predicted, teachers = (boxes.cxcywh_to_xyxy(prediction.box) for prediction in (found, taught))
-        logits = {edge: found.maps[f"{edge}_logits"] for edge in BOX_EDGES}
+        predicted, teachers = (boxes.cxcywh_to_xyxy(prediction.box) for prediction in (student, teacher))
+        logits = {edge: student.maps[f"{edge}_logits"] for edge in BOX_EDGES}
         metrics = {
             "ciou": box_losses.ciou_loss(predicted, truth),
             "l1": box_losses.l1_loss(predicted, truth),
-            "corner": edge_divergence(logits, edge_distributions(taught.maps)),
+            "corner": edge_divergence(logits, edge_distributions(teacher.maps)),
             "iou": jnp.mean(boxes.iou(predicted, truth)[0]),
             "teacher_iou": jnp.mean(boxes.iou(teachers, truth)[0]),
         }
         loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("ciou", "l1", "corner"))
         if self.student_layers:
             metrics["feature"] = feature_distance(
-                found.features["layers"], taught.features["layers"], self.student_layers, self.teacher_layers
+                student.features["layers"], teacher.features["layers"], self.student_layers, self.teacher_layers
             )
             loss += self.feature_weight * metrics["feature"]
         return loss, {"loss": loss, **metrics}

@@ -1,15 +1,15 @@
 """Training of the neural Kalman filter on ground-truth tracks with simulated detections. Our own choice of losses."""
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 
+from trackers.objectives import base
 from trackers.ops import boxes, kalman_filter
 
 
-class Validation:
-    """IoU of filtered and of predicted boxes beside that of the detections themselves (objectives.Validation)."""
+class Validation(base.Validation):
+    """IoU of filtered and of predicted boxes beside that of the detections themselves (base.Validation)."""
 
     shown = {"validation IoU": "iou", "predicted IoU": "predicted_iou", "detections' IoU": "observed_iou"}
 
@@ -19,34 +19,30 @@ class Validation:
         del run, batch
         return {}
 
-    @staticmethod
-    def summary(means):
-        """The means as they are."""
-        return means
-
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(base.Objective):
     """Squared errors of the filtered and the predicted box, and how surprising the observations were.
 
-    model: trackers.models.neural_kalman.Model. filtered_weight, predicted_weight: of the squared errors of cx, cy, a, h
-    (pixels over the true height, a as it is). surprise_weight: of the negative log-likelihood of the innovations, which
-    alone says how large the noise is and not only how process and observation compare.
+    model: trackers.models.neural_kalman.Model.
+    filtered_weight, predicted_weight: weights of the squared errors of cx, cy, a, h (pixels over the true height, a as
+      it is).
+    surprise_weight: weight of the negative log-likelihood of the innovations, which alone says how large the noise is
+      and not only how process and observation compare.
     """
 
-    model: Any
     filtered_weight: float = 1.0
     predicted_weight: float = 1.0
     surprise_weight: float = 0.001
 
     validation = Validation
 
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
-        """Loss of a batch.
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, **_):
+        """Loss of one batch; nothing in it is random.
 
-        Args:
+        Args: as base.Objective, but for
           batch: observed (B,T,4) float32 cx, cy, a, h of detections; confidence (B,T); seen (B,T) bool; target (B,T,4)
-            the true cx, cy, a, h. Nothing is random, so rngs and train change nothing.
+            the true cx, cy, a, h.
 
         Returns: (loss, ({"loss", "filtered_error", "predicted_error", "surprise", "iou", "predicted_iou",
           "observed_iou"}, batch_stats)); errors in heights. The first frame, which starts the filter, does not count.

@@ -5,16 +5,16 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
+from trackers.objectives import base
 from trackers.ops.crops import CLIP_MEAN, CLIP_STD, normalize
 
 # Means over the clips: true positives, scores at or above 0, clips that the phrase means.
 COUNTS = ("hit", "found", "meant")
 
 
-class Validation:
-    """F1 of scores at or above 0, and the same where phrases meet the neighbour's clip (objectives.Validation).
+class Validation(base.Validation):
+    """F1 of scores at or above 0, and the same where phrases meet the neighbor's clip (base.Validation).
 
     Some phrases hold more often than others, so that an F1 well above chance needs no eyes. What is seen of the clip is
     worth the difference to the wrong clip.
@@ -43,14 +43,13 @@ class Validation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(base.Objective):
     """Focal similarity loss, summed over the batch.
 
-    gamma: of the focal weight; 0 = none. positive_weight: rho, factor of the positive clips; 0 = none.
+    gamma: exponent of the focal weight; 0 = none. positive_weight: rho, factor of the positive clips; 0 = none.
     reduction: "sum" (the program) or "mean".
     """
 
-    model: nn.Module
     gamma: float = 2.0
     positive_weight: float = 0.0
     reduction: str = "sum"
@@ -61,11 +60,10 @@ class Objective:
         if self.reduction not in ("sum", "mean"):
             raise TypeError(f"reduction must be sum or mean, got {self.reduction!r}")
 
-    def __call__(self, params, batch_stats, batch, rngs=None, train=True):
+    def __call__(self, params, batch_stats, batch, rngs=None, train=True, **_):
         """Forward pass and loss of one batch.
 
-        Args:
-          params, batch_stats: the model's variables.
+        Args: as base.Objective, but for
           batch: local uint8 (B,T,Hl,Wl,3), global uint8 (B,T,Hg,Wg,3), tokens int32 (B,N), target float32 (B,), 1 where
             the phrase means the object of the clip; with Q phrases for each clip tokens (B,Q,N), target (B,Q);
             optionally weight float32 (B,), 0 for rows that do not count.
@@ -108,7 +106,7 @@ def similarity_loss(scores, target, gamma=2.0, positive_weight=0.0, reduction="s
       scores: (...) float32. target: (...) zeros and ones.
       gamma: 0 = no focal weight. positive_weight: rho; 0 = none.
       reduction: "sum" or "mean".
-      weight: (...) of each element, e.g. 0 for padding, or None.
+      weight: (...) weight of each element, e.g. 0 for padding, or None.
 
     Returns: () float32.
     """

@@ -26,13 +26,13 @@ def gaussian_radius(wh, min_overlap=0.7):
 
 
 def gaussian_heatmap(box, grid, min_overlap=0.7):
-    """Score target: a Gaussian of sigma (2r+1)/6 within r cells around the box's centre cell, which is exactly 1.
+    """Score target: a Gaussian of sigma (2r+1)/6 within r cells around the box's center cell, which is exactly 1.
 
     Args:
       box: (B,4) x,y,w,h as fractions of the crop, float32.
       grid: (rows, columns).
 
-    Returns: (B,rows,columns) float32. All zeros where the centre cell lies outside the map.
+    Returns: (B,rows,columns) float32. All zeros where the center cell lies outside the map.
     """
     cells = jnp.array([grid[1], grid[0]], jnp.float32)
     position, extent = box[:, :2] * cells, box[:, 2:] * cells

@@ -1,5 +1,6 @@
-"""What a training run will cost on hardware that is not at hand, from the program that its compiler makes of it.
+"""What a training run will cost on hardware that is not here, from the program that its compiler makes of it.
 
-chips: published peaks. topologies: the chips of a slice and their links. program: what a compiled program executes.
-prediction: time and memory. reports, figures: tables and pictures.
+topologies: the chips of a slice and their links. steps: the step that is planned. program: what a compiled program
+executes. groups: which devices take part in a collective. prediction: time and memory. reports, sweep_plots: tables and
+pictures.
 """

@@ -32,8 +32,8 @@ def read(attrs):
     mesh = _MESH.search(attrs)
     if mesh:
         return _from_mesh(*mesh.groups())
-    found = re.search(r"(replica_groups|source_target_pairs)=[^ ]{0,60}", attrs)
-    raise ValueError(f"a collective's devices are written in an unknown way: {found[0] if found else attrs[:60]}")
+    devices = re.search(r"(replica_groups|source_target_pairs)=[^ ]{0,60}", attrs)
+    raise ValueError(f"a collective's devices are written in an unknown way: {devices[0] if devices else attrs[:60]}")
 
 
 def axes_of(group, mesh_shape, axes):

@@ -55,7 +55,7 @@ class Times:
 @dataclasses.dataclass(frozen=True)
 class Memory:
     """Bytes on each chip. arguments: state and batch; temporaries: what lives within a step; outputs: what is not
-    written over the arguments; code: of the program. total: of all at the program's peak. limit: of the chip."""
+    written over the arguments; code: the program itself. total: their sum. limit: the chip's memory."""
 
     arguments: float
     temporaries: float
@@ -103,7 +103,7 @@ def times(program, topology, mesh_devices, flops=None):
 
 
 def collective_seconds(collective, topology, positions):
-    """Of one execution of a program.Collective; positions: of its group in topology.devices."""
+    """Seconds of one execution of a program.Collective; positions: where its group stands in topology.devices."""
     share, turns = _RINGS[collective.kind]
     speed, hops = topologies.links(topology, positions)
     count = len(positions)
@@ -121,8 +121,8 @@ def memory(compiled, chip):
 
 def lack_of_memory(error):
     """The DoesNotFit that a compiler's error means, or None. TPU: "Used 20.1G of 15.75G hbm"."""
-    found = re.search(r"[Uu]sed ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", str(error))
-    if found is None:
+    sizes = re.search(r"[Uu]sed ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm", str(error))
+    if sizes is None:
         return None
     scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-    return DoesNotFit(float(found[1]) * scale[found[2]], float(found[3]) * scale[found[4]])
+    return DoesNotFit(float(sizes[1]) * scale[sizes[2]], float(sizes[3]) * scale[sizes[4]])

@@ -32,7 +32,7 @@ _SLICES = ("dynamic-slice", "slice", "gather")
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """An array of an instruction's type. bits: of an element. dims: tuple. main: in main memory, not on the chip."""
+    """An array of an instruction's type. bits: of one element. dims: tuple. main: in main memory, not on the chip."""
 
     bits: int
     dims: tuple
@@ -73,7 +73,7 @@ class Operation:
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """kind: of COLLECTIVES. bytes: of the whole array that is reduced, gathered or sent. times: executions.
+    """kind: a name of COLLECTIVES. bytes: size of the whole array that is reduced, gathered or sent. times: executions.
 
     group: positions of one group of devices in the mesh. overlaps: other work can go on meanwhile.
     """
@@ -87,7 +87,7 @@ class Collective:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """operations, collectives: of one execution on one device."""
+    """operations, collectives: what one execution does on one device."""
 
     operations: tuple
     collectives: tuple
@@ -141,7 +141,7 @@ def _instruction(match, rest):
     opcode, rest = rest.split("(", 1)
     end = _closing("(" + rest) - 1
     operands = _NAME.findall(rest[: end - 1])
-    leaves = tuple(_leaf(*found.groups()) for found in _LEAF.finditer(kind))
+    leaves = tuple(_leaf(*array.groups()) for array in _LEAF.finditer(kind))
     return Instruction(match[2], opcode, leaves, tuple(operands), rest[: end - 1], rest[end:], bool(match[1]))
 
 
@@ -294,7 +294,7 @@ class _Reader:
         return read + written
 
     def _read(self, computation, name):
-        """Bytes that a fused computation reads of its value `name`: of a sliced one the slices only."""
+        """Bytes that a fused computation reads of its value `name`; where that is sliced, only the slices."""
         body = self.computations[computation]
         whole, parts = sum(leaf.bytes for leaf in body[name].leaves), 0.0
         for user in body.values():
@@ -316,7 +316,7 @@ class _Reader:
         return min(whole, parts)
 
     def _written(self, computation, name, leaves):
-        """Bytes that a fused computation writes as its result `name`: of an updated array the update only."""
+        """Bytes that a fused computation writes as its result `name`; where an array is updated, only the update."""
         body = self.computations[computation]
         line = body[name]
         if line.opcode == "tuple" and len(line.operands) == len(leaves):
@@ -384,9 +384,9 @@ def convolution_flops(instruction, image, kernel):
 
 def _window(attrs):
     """{"size": [...], "pad": [(low, high), ...], ...}, one entry an axis."""
-    found = re.search(r"window=\{([^}]*)\}", attrs)
+    window = re.search(r"window=\{([^}]*)\}", attrs)
     fields = {}
-    for item in found[1].split() if found else ():
+    for item in window[1].split() if window else ():
         name, values = item.split("=")
         values = values.split("x")
         fields[name] = [tuple(map(int, v.split("_"))) if name == "pad" else int(v) for v in values]

@@ -10,11 +10,11 @@ from trackers.planning import groups, prediction
 class Plan:
     """What is known of one configuration on one topology. Bytes and FLOPs on each chip where not said otherwise.
 
-    name: of the config. topology: its name. chip: chips.Chip. mesh: {axis: size}. batch: rows over all chips.
+    name: the config's. topology: its name. chip: chips.Chip. mesh: {axis: size}. batch: rows over all chips.
     parameters: number. params, optimizer, average, rest: bytes of the state's parts. saved: bytes kept for the backward
-    pass, before the compiler's savings. model_flops: of a step on all chips. times, memory, collectives: None where the
-    program does not fit. lack: prediction.DoesNotFit or None. seconds: of compiling. steps: of the whole run.
-    measured: seconds of a step that was run, or None.
+    pass, before the compiler's savings. model_flops: FLOPs of a step on all chips. times, memory, collectives: None
+    where the program does not fit. lack: prediction.DoesNotFit or None. seconds: what compiling took. steps: number of
+    them in the whole run. measured: seconds of a step that was run, or None.
     """
 
     name: str

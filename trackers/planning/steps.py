@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 
+from trackers.objectives import RNG_NAMES
 from trackers.training import sharding, state
 
 
@@ -23,22 +24,21 @@ def saved_for_backward(program, shapes, rows):
     The residuals of jax.vjp at one and two rows: their difference leaves out what does not grow with the batch.
     """
 
-    def residuals(count):
-        params, statistics = program.target.params, program.target.batch_stats
-        batch = {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in shapes.items()}
-        shaped = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (params, statistics))
+    variables = program.target.params, program.target.batch_stats, program.teacher_variables
+    unplaced = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
 
-        def backward(params, statistics, batch, frozen):
-            rngs = {name: jax.random.key(0) for name in ("gumbel", "dropout", "droppath")}
-            given = {name: {"epoch": 1, "frozen": frozen}[name] for name in getattr(program.objective, "inputs", ())}
+    def residuals(count):
+        batch = {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+        def backward(params, statistics, teacher_variables, batch):
+            context = {"rngs": {name: jax.random.key(0) for name in RNG_NAMES}, "teacher_variables": teacher_variables}
 
             def loss(params):
-                return program.objective(params, statistics, batch, rngs=rngs, train=True, **given)
+                return program.objective(params, statistics, batch, train=True, **context)
 
             return jax.vjp(loss, params, has_aux=True)[1]
 
-        frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), program.frozen)
-        kept = jax.tree.leaves(jax.eval_shape(backward, *shaped, batch, frozen))
+        kept = jax.tree.leaves(jax.eval_shape(backward, *unplaced, batch))
         return sum(float(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in kept)
 
     return rows * (residuals(2) - residuals(1))
@@ -65,15 +65,15 @@ def synthetic_batch(shapes, batch_size, seed=0):
 def measure(program, compiled, batch, mesh, repeats=10):
     """Seconds of each of `repeats` steps after one to warm up, on devices that are here.
 
-    Args: program: train.Program. compiled: its step. batch: {name: numpy array} of all rows. mesh: the program's.
+    Args: program: train.Program. compiled: its step. batch: {name: numpy array} of all rows. mesh: that of program.
     """
-    train_state, frozen = _placed(program.target), _placed(program.frozen)
+    train_state, teacher_variables = _placed(program.target), _placed(program.teacher_variables)
     rows = sharding.put_batch(batch, mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        train_state, _ = compiled(train_state, rows, key, frozen)
+        train_state, _ = compiled(train_state, rows, key, teacher_variables)
         jax.block_until_ready(train_state)
         seconds.append(time.perf_counter() - start)
     return seconds[1:]
@@ -86,11 +86,7 @@ def parameters(program):
 
 def _placed(tree):
     """Arrays of the shapes and placements of `tree`."""
-    return jax.jit(lambda: jax.tree.map(_start, tree), out_shardings=_where(tree))()
-
-
-def _where(tree):
-    return jax.tree.map(lambda leaf: leaf.sharding, tree)
+    return jax.jit(lambda: jax.tree.map(_start, tree), out_shardings=sharding.places(tree))()
 
 
 def _start(leaf):

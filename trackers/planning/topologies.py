@@ -19,7 +19,7 @@ _NAMES = re.compile(r"(v4|v5e|v5p|v6e):(\d+)x(\d+)(?:x(\d+))?")
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """name: as asked for. devices: of jax, of a slice that need not exist or present. chip: what each of them is."""
+    """name: as asked for. devices: jax devices, here or of a slice that need not exist. chip: what each of them is."""
 
     name: str
     devices: tuple

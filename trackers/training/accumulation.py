@@ -19,7 +19,7 @@ def parts_of(batch, parts):
     return jax.tree.map(split, batch)
 
 
-def gradients(loss, params, batch_stats, batch, rngs, parts=1, summed=False):
+def gradients(loss, params, batch_stats, batch, rngs, parts=1, reduction="mean"):
     """Gradients and metrics of a batch taken in `parts` parts by a loop on the device.
 
     They equal those of the whole batch up to rounding where a sample's loss depends on that sample alone. Two things do
@@ -31,17 +31,17 @@ def gradients(loss, params, batch_stats, batch, rngs, parts=1, summed=False):
       loss: (params, batch_stats, batch, rngs) -> (loss, (metrics, batch_stats)), as objectives are.
       params, batch_stats: trees. batch: {name: (B,...)}. rngs: {name: key}.
       parts: number of parts, which divides B.
-      summed: the loss is a sum over the batch; otherwise it is a mean.
+      reduction: whether the loss is a "mean" or a "sum" over the batch.
 
-    Returns: (gradients, metrics, batch_stats). Metrics are means over the parts; "loss" their sum where it is summed.
+    Returns: (gradients, metrics, batch_stats). Metrics are means over the parts; "loss" their sum where it is a sum.
     """
     gradient = jax.grad(loss, has_aux=True)
     if parts == 1:
         grads, (scalars, batch_stats) = gradient(params, batch_stats, batch, rngs)
         return grads, scalars, batch_stats
 
-    def add(carry, given):
-        (total, batch_stats), (part, rows) = carry, given
+    def add(carry, inputs):
+        (total, batch_stats), (part, rows) = carry, inputs
         keys = {name: jax.random.fold_in(key, part) for name, key in rngs.items()}
         grads, (scalars, batch_stats) = gradient(params, batch_stats, jax.tree.map(split_batch, rows), keys)
         return (jax.tree.map(jnp.add, total, grads), batch_stats), scalars
@@ -49,6 +49,6 @@ def gradients(loss, params, batch_stats, batch, rngs, parts=1, summed=False):
     start = jax.tree.map(jnp.zeros_like, params), batch_stats
     (total, batch_stats), scalars = jax.lax.scan(add, start, (jnp.arange(parts), parts_of(batch, parts)))
     scalars = {name: jnp.mean(values, axis=0) for name, values in scalars.items()}
-    if summed:
+    if reduction == "sum":
         return total, {**scalars, "loss": scalars["loss"] * parts}, batch_stats
     return jax.tree.map(lambda leaf: leaf / parts, total), scalars, batch_stats

@@ -1,9 +1,9 @@
-"""Multiply-adds of any function, read off its jaxpr: no run, no weights, nothing allocated.
+"""Multiply-adds of any function, and FLOPs of a training step, read off their jaxprs: nothing is run or allocated.
 
 Counted are matrix products and convolutions (one multiply-add per product that enters a sum); what is done element by
-element (softmax, normalization, activations, positions) is not, as in the papers' "FLOPs". A multiply-add is one, not
-two. Padding zeros count, as in every formula of the field. Loops count with their length, branches with the dearest;
-what no result depends on does not count.
+element (softmax, normalization, activations, positions) is not, as in the papers' "FLOPs". Only `of_step` counts a
+multiply-add as two. Padding zeros count, as in every formula of the field. Loops count with their length, branches with
+the dearest; what no result depends on does not count.
 """
 
 import math
@@ -11,7 +11,6 @@ import math
 import jax
 
 import trackers
-from trackers.training import sharding
 
 
 def multiply_adds(function, *args):
@@ -29,7 +28,7 @@ def multiply_adds(function, *args):
 
 
 def of_tracker(model):
-    """What a single-object tracker costs, for one target.
+    """Multiply-adds of a single-object tracker for one target, and its parameters.
 
     Args:
       model: from trackers.build.
@@ -55,23 +54,10 @@ def of_tracker(model):
     }
 
 
-def abstract_inputs(program, shapes, batch_size, mesh):
-    """Shapes with placements of all that program.take_step takes.
-
-    Args:
-      program: train.Program. shapes: {name: (shape, dtype)} of one row. batch_size: rows of the global batch.
-      mesh: the program's.
-    """
-    split = sharding.batch_sharding(mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=split)
-        for name, (shape, dtype) in shapes.items()
-    }
-    return program.target, batch, jax.eval_shape(lambda: jax.random.key(0)), program.frozen
-
-
 def of_step(program, inputs):
     """FLOPs of matrix products and convolutions in one step on all chips, a multiply-add being two.
+
+    Args: program: train.Program. inputs: what Program.inputs gives.
 
     From the jaxpr, loops with their length: forward and backward pass, a teacher's forward pass, and what the model's
     remat policy computes twice; of a program without remat these are the model's FLOPs that MFU is about.

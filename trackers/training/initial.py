@@ -1,6 +1,8 @@
-"""Weights that a run starts from: a checkpoint's, fitted to a model of fewer layers or narrower MLPs."""
+"""What a run starts from: random weights, or a checkpoint's, fitted to a model of fewer layers or narrower MLPs."""
 
+import dataclasses
 import re
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -9,35 +11,72 @@ import trackers
 from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
+from trackers.training import sharding
 
 _BLOCK = re.compile(r"/block_(\d+)/")
 
 
-def variables(config_model, init, rng):
-    """Variables of a model from a checkpoint, on the default device.
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where the variables of a model come from: Start(config.model, **config.init), or Start(**config.teacher).
 
-    Args:
-      config_model: the config's model section (or its teacher's).
-      init: mapping of
-        checkpoint: a workdir or a published file.
-        source (optional): the fields in which the checkpoint's model differs from config_model, e.g. {"depth": 12}.
-        layers (optional): 0-based layers of the checkpoint that become the model's, in order; () = as they are.
-        fresh (optional): regexes of the parameters that are drawn anew, be they in the checkpoint or not.
-      rng: jax key, for what is drawn.
-
-    Raises: InputError as weights.load; for parameters that neither the checkpoint has nor `fresh` names.
+    model: the model section that is wanted.
+    checkpoint: a workdir or a published file; "" = random variables.
+    source: the fields in which the checkpoint's model differs from `model`, e.g. {"depth": 12}.
+    layers: 0-based layers of the checkpoint that become the model's, in order; () = as they are.
+    fresh: regexes of the parameters that are drawn at random, whether the checkpoint has them or not.
     """
-    differs, layers, fresh = (init.get(name) or () for name in ("source", "layers", "fresh"))
-    if not (differs or layers or fresh):
-        return weights.load(init["checkpoint"], config_model, rng=rng)
-    source_model = _merged(trackers.to_plain(config_model), trackers.to_plain(differs) if differs else {})
-    source = weights.load(init["checkpoint"], source_model, rng=rng)
-    drawn = jax.device_get(trackers.init(trackers.build(config_model), rng))
-    return fit(source, drawn, layers, fresh, init["checkpoint"])
+
+    model: Mapping
+    checkpoint: str
+    source: Mapping | None = None
+    layers: tuple = ()
+    fresh: tuple = ()
+
+    def variables(self, key):
+        """The variables of the checkpoint, fitted to the model, on the default device. key: jax key, for what is drawn.
+
+        Raises: InputError as weights.load; for parameters that neither the checkpoint has nor `fresh` names.
+        """
+        if not (self.source or self.layers or self.fresh):
+            return weights.load(self.checkpoint, self.model, rng=key)
+        changes = trackers.to_plain(self.source) if self.source else {}
+        source = weights.load(self.checkpoint, _merged(trackers.to_plain(self.model), changes), rng=key)
+        drawn = jax.device_get(trackers.init(trackers.build(self.model), key))
+        return fit(source, drawn, self.layers, self.fresh, self.checkpoint)
+
+
+def train_state(program, start, key):
+    """The state of a new run, placed as program.target is.
+
+    Args: program: train.Program. start: Start of its model. key: jax key, for what is drawn.
+
+    Raises: InputError as Start.variables.
+    """
+    places = sharding.places(program.target)
+    if not start.checkpoint:
+        return jax.jit(lambda key: program.create(trackers.init(program.model, key)), out_shardings=places)(key)
+    variables = jax.device_get(start.variables(key))
+    sources = {name: getattr(places, name) for name in variables}
+    return jax.jit(program.create, in_shardings=(sources,), out_shardings=places)(variables)
+
+
+def teacher_variables(program, start, key):
+    """The variables of a run's teacher, placed as program.teacher_variables is.
+
+    Args: program: train.Program. start: Start of the teacher's model. key: jax key, for what is drawn.
+
+    Raises: InputError for a checkpoint that is not given, missing or of another model.
+    """
+    if not start.checkpoint:
+        raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
+    variables = jax.device_get(start.variables(key))
+    places = sharding.places(program.teacher_variables)
+    return jax.jit(lambda tree: tree, in_shardings=(places,), out_shardings=places)(variables)
 
 
 def fit(source, like, layers=(), fresh=(), name="the checkpoint"):
-    """The variables of one model made from another's.
+    """The variables of one model from those of another.
 
     Layers are chosen by `layers`. Where an MLP of `like` is narrower, the hidden units with the largest product of the
     norms of their weights in and out are kept, in their order: those through which most can pass. (Neither paper nor
@@ -45,24 +84,24 @@ def fit(source, like, layers=(), fresh=(), name="the checkpoint"):
 
     Args:
       source, like: trees of variables; `like` has the structure that is wanted, and the values of what is fresh.
-      layers, fresh: as in `variables`.
-      name: of the source, for messages.
+      layers, fresh: as in Start.
+      name: what messages call the source.
 
     Returns: a tree of numpy arrays as `like`.
 
     Raises: InputError naming layers that do not exist, and parameters that are missing or of another shape.
     """
-    given, wanted = stacking.flatten(source), stacking.flatten(like)
-    given = _chosen_layers(given, layers, name) if layers else given
-    _narrow_mlps(given, wanted)
-    made, problems = {}, []
+    leaves, wanted = stacking.flatten(source), stacking.flatten(like)
+    leaves = _chosen_layers(leaves, layers, name) if layers else leaves
+    _narrow_mlps(leaves, wanted)
+    fitted, problems = {}, []
     for path, drawn in wanted.items():
         if any(re.search(pattern, path) for pattern in fresh):
-            made[path] = drawn
-        elif path in given and given[path].shape == drawn.shape:
-            made[path] = given[path]
+            fitted[path] = drawn
+        elif path in leaves and leaves[path].shape == drawn.shape:
+            fitted[path] = leaves[path]
         else:
-            there = tuple(given[path].shape) if path in given else "nothing"
+            there = tuple(leaves[path].shape) if path in leaves else "nothing"
             problems.append(f"{path} ({there} there, {tuple(drawn.shape)} here)")
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -70,7 +109,7 @@ def fit(source, like, layers=(), fresh=(), name="the checkpoint"):
             f"{name} does not fit the model: {', '.join(problems[:8])}{more}; describe its model in config.init.source,"
             " or name in config.init.fresh what shall be drawn anew"
         )
-    return stacking.unflatten(made, like)
+    return stacking.unflatten(fitted, like)
 
 
 def _merged(base, changes):
@@ -98,16 +137,16 @@ def _chosen_layers(leaves, layers, name):
     return chosen
 
 
-def _narrow_mlps(given, wanted):
-    """Cuts the hidden units of `given`'s MLPs, in place, to as many as `wanted` has."""
+def _narrow_mlps(leaves, wanted):
+    """Cuts the hidden units of the MLPs in `leaves`, in place, to as many as `wanted` has."""
     for path, drawn in wanted.items():
-        if not path.endswith("mlp/fc1/kernel") or path not in given:
+        if not path.endswith("mlp/fc1/kernel") or path not in leaves:
             continue
         stem, count = path.removesuffix("fc1/kernel"), drawn.shape[1]
-        into, out = np.asarray(given[path]), np.asarray(given[stem + "fc2/kernel"])
+        into, out = np.asarray(leaves[path]), np.asarray(leaves[stem + "fc2/kernel"])
         if into.shape[1] <= count:
             continue
         strength = np.linalg.norm(into, axis=0) * np.linalg.norm(out, axis=1)
         kept = np.sort(np.argsort(-strength, kind="stable")[:count])
-        given[path], given[stem + "fc2/kernel"] = into[:, kept], out[kept]
-        given[stem + "fc1/bias"] = np.asarray(given[stem + "fc1/bias"])[kept]
+        leaves[path], leaves[stem + "fc2/kernel"] = into[:, kept], out[kept]
+        leaves[stem + "fc1/bias"] = np.asarray(leaves[stem + "fc1/bias"])[kept]

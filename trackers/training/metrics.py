@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import resource
 import sys
 import time
@@ -34,7 +35,7 @@ class Late:
         if self._waiting is None:
             return None
         (step, metrics), self._waiting = self._waiting, None
-        return step, {name: value.item() for name, value in jax.device_get(metrics).items()}
+        return step, _floats(metrics)
 
 
 class Mean:
@@ -54,6 +55,45 @@ class Mean:
         means = {name: value / self._count for name, value in self._sums.items()}
         self.__init__()
         return means
+
+
+def means(results):
+    """{name: mean} over an iterable of {name: () device array}."""
+    mean = Mean()
+    for metrics in results:
+        mean.add(_floats(metrics))
+    return mean.take()
+
+
+def _floats(metrics):
+    """{name: python number} of {name: () device array}, waiting for them if need be."""
+    return {name: value.item() for name, value in jax.device_get(metrics).items()}
+
+
+def check_finite(step, metrics, leaf_name, workdir):
+    """Refuses a step whose loss or gradient is not finite.
+
+    Args:
+      metrics: {name: float} with "loss" and "grad_norm".
+      leaf_name: the first parameter whose gradient is not finite, or None. workdir: path of the run.
+
+    Raises: InputError naming the step and the parameter.
+    """
+    loss, norm = metrics["loss"], metrics["grad_norm"]
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    where = f"first non-finite gradient {leaf_name}" if leaf_name else "gradients finite"
+    raise InputError(
+        f"loss {loss}, gradient norm {norm} at step {step}, {where}; the last checkpoint in {workdir} is good: resume"
+        " with a lower learning rate or check the data"
+    )
+
+
+def table(numbers):
+    """Two lines of text, names above their values, of {name: number}."""
+    cells = [(name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in numbers.items()]
+    padded = [[text.rjust(max(map(len, pair))) for text in pair] for pair in cells]
+    return "\n".join("  ".join(line) for line in zip(*padded, strict=True))
 
 
 def throughput(rate, count, pair_flops=0.0, peak=0.0):
@@ -89,7 +129,7 @@ def memory(device):
 class BatchHash:
     """SHA-1 (hex) of global batches, the same on any number of processes: each row is hashed where it was made.
 
-    Args: mesh: of the run. Call it on all processes with their own rows {name: numpy array}.
+    Args: mesh: the run's. Call it on all processes with their own rows {name: numpy array}.
     """
 
     def __init__(self, mesh):

@@ -1,6 +1,8 @@
 """Learning-rate schedules and the optimizer, in the units that papers use (epochs, global batches)."""
 
+import dataclasses
 import re
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +13,34 @@ from trackers.training import freezing
 from trackers.training.state import path_name
 
 
-def steps_per_epoch(config):
-    """Whole steps in an epoch of config.data.pairs_per_epoch pairs; at least 1."""
-    return max(1, config.data.pairs_per_epoch // config.train.batch_size)
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The course of a run in steps.
+
+    epoch: whole steps in an epoch, at least 1.
+    total: steps in the whole run (fractions of an epoch allowed), at least 1.
+    learning_rate: function of the number of steps already taken -> () float32.
+    """
+
+    epoch: int
+    total: int
+    learning_rate: Callable
 
 
-def total_steps(config):
-    """Steps in the whole run of config.train.total_epochs epochs (fractions of an epoch allowed); at least 1."""
-    return max(1, round(config.train.total_epochs * steps_per_epoch(config)))
+def schedule(train, pairs_per_epoch):
+    """The Schedule of config.train with epochs of config.data.pairs_per_epoch pairs.
+
+    Raises: UsageError for another name in train.schedule.
+    """
+    epoch = max(1, pairs_per_epoch // train.batch_size)
+    total = max(1, round(train.total_epochs * epoch))
+    return Schedule(epoch, total, learning_rate(train, epoch, total))
 
 
-def learning_rate(config):
+def learning_rate(train, epoch, total):
     """The learning rate as a function of the number of steps already taken.
+
+    train: config.train. epoch, total: steps in an epoch and in the whole run.
 
     "step": the base rate, times `drop_factor` after `drop_epoch` epochs (GRM, Sec. 4.1: x0.1 at 240 of 300).
     "cosine": half a cosine from the base rate to 0 at the end of the run.
@@ -31,14 +49,12 @@ def learning_rate(config):
 
     Raises: UsageError for another schedule name.
     """
-    train, epoch = config.train, steps_per_epoch(config)
-    total, warmup = total_steps(config), round(train.warmup_epochs * epoch)
-    drop = round(train.drop_epoch * epoch)
+    warmup, drop = round(train.warmup_epochs * epoch), round(train.drop_epoch * epoch)
     base = train.learning_rate * (train.batch_size / train.learning_rate_batch if train.learning_rate_batch else 1)
     if train.schedule not in ("step", "cosine"):
         raise UsageError(f"config.train.schedule is {train.schedule!r}: choose step or cosine")
 
-    def schedule(step):
+    def rate_after(step):
         step = jnp.asarray(step, jnp.float32)
         rate = jnp.float32(base)
         if train.schedule == "step":
@@ -48,16 +64,16 @@ def learning_rate(config):
             rate = rate * 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return rate * jnp.minimum(1.0, (step + 1) / warmup) if warmup else rate
 
-    return schedule
+    return rate_after
 
 
-def multiplier_rules(config_train):
+def multiplier_rules(encoder_multiplier):
     """Ordered (path regex, learning-rate factor) pairs for parameters, first match wins, no match = 1.
 
     Division modules sit inside the encoder but are new, so they learn at the full rate as the heads do (GRM's program).
     SimTrack's box_position is new too but counts as backbone in its program.
     """
-    return ((r"(^|/)division/", 1.0), (r"^(encoder|box_position)/", config_train.encoder_multiplier))
+    return ((r"(^|/)division/", 1.0), (r"^(encoder|box_position)/", encoder_multiplier))
 
 
 def multipliers(params, rules):
@@ -79,23 +95,24 @@ def _scale_by_path(rules):
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def optimizer(config):
+def optimizer(train, rate):
     """AdamW with the field's settings: gradients clipped by their global norm, decoupled weight decay on every
     parameter (biases and norms too, as the published programs do), one learning-rate factor for each group.
 
     Weight decay is scaled by the group's rate, as in PyTorch's AdamW. What config.train.frozen names (freezing.py) is
     left as it is and does not count for the norm. First moments are kept in train.moment_dtype, all else in float32.
 
+    Args: train: config.train. rate: the learning rate, a function of the number of steps already taken.
+
     Raises: UsageError for another dtype.
     """
-    train = config.train
     if train.moment_dtype not in ("float32", "bfloat16"):
         raise UsageError(f"config.train.moment_dtype is {train.moment_dtype!r}: choose float32 or bfloat16")
     adamw = optax.chain(
         optax.clip_by_global_norm(train.clip_norm) if train.clip_norm else optax.identity(),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8, mu_dtype=train.moment_dtype),
         optax.add_decayed_weights(train.weight_decay),
-        _scale_by_path(multiplier_rules(train)),
-        optax.scale_by_learning_rate(learning_rate(config)),
+        _scale_by_path(multiplier_rules(train.encoder_multiplier)),
+        optax.scale_by_learning_rate(rate),
     )
-    return freezing.only_trainable(adamw, train.get("frozen", ()))
+    return freezing.only_trainable(adamw, train.frozen)

@@ -159,6 +159,15 @@ def put_batch(batch, mesh):
     return {name: jax.make_array_from_process_local_data(sharding, np.asarray(rows)) for name, rows in batch.items()}
 
 
+def abstract_batch(shapes, batch_size, mesh):
+    """A global batch of `batch_size` rows as shapes with placements. shapes: {name: (shape, dtype)} of one row."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=sharding)
+        for name, (shape, dtype) in shapes.items()
+    }
+
+
 def spec(name, shape, mesh, rules=RULES):
     """PartitionSpec of the leaf `name` with `shape`.
 
@@ -183,6 +192,21 @@ def shardings(tree, mesh, rules=RULES):
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: NamedSharding(mesh, spec(path_name(path), leaf.shape, mesh, rules)), tree
     )
+
+
+def placed(shapes, mesh, rules=RULES):
+    """A tree of shapes as jax.ShapeDtypeStruct with their placements."""
+
+    def leaf(path, shape):
+        place = NamedSharding(mesh, spec(path_name(path), shape.shape, mesh, rules))
+        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=place)
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def places(tree):
+    """The placement of every leaf of a tree of arrays, or of shapes from `placed`."""
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
 def check_sharded(params, mesh, max_unsharded, rules=RULES):

@@ -22,7 +22,7 @@ class Trace:
     """Traces the steps first..last of a run into WORKDIR/plugins/profile, every process its own. A context manager.
 
     Args:
-      text: config.profile. workdir: of the run.
+      text: config.profile. workdir: path of the run.
 
     Raises: UsageError as `steps`.
     """
