@@ -1,5 +1,7 @@
 """Tracking with words: the program's windows, one encoding of everything equal to the naive pairing, bad tracks."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -137,7 +139,8 @@ def test_boxes_outside_the_frame_are_gaps(referrer, variables):
     boxes[3] = [-50, 5, 20, 20]
     boxes[5] = [50, 30, 1e9, 20]
     boxes[7] = [10, 10, 0, 5]
-    found, _ = referrer.similarities(variables, tracks.with_boxes(boxes), words.video(9), words.phrases(2))
+    moved = dataclasses.replace(tracks, boxes=boxes)
+    found, _ = referrer.similarities(variables, moved, words.video(9), words.phrases(2))
     assert np.isnan(found[[3, 7]]).all() and np.isfinite(np.delete(found, [3, 7], axis=0)).all()
     assert 3 not in with_words.chosen(tracks, found[:, 0], -2.0).frames - 1
 
@@ -148,7 +151,7 @@ def test_nothing_to_do(referrer, variables):
     assert found.shape == (0, 2) and work == with_words.Work()
     found, _ = referrer.similarities(variables, words.tracks(2, 3), frames, words.phrases(0))
     assert found.shape == (6, 0)
-    outside = words.tracks(1, 3).with_boxes(np.full((3, 4), 1e4))
+    outside = dataclasses.replace(words.tracks(1, 3), boxes=np.full((3, 4), 1e4))
     assert np.isnan(referrer.similarities(variables, outside, frames, words.phrases(2))[0]).all()
 
 

@@ -36,10 +36,6 @@ class Tracks:
         """The rows of a mask or an index array, in their order."""
         return Tracks(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
-    def with_boxes(self, boxes):
-        """The same tracks with other boxes (n, 4)."""
-        return dataclasses.replace(self, boxes=np.asarray(boxes, np.float64))
-
 
 def from_rows(frames, ids, boxes, confidence=None, labels=None, source="tracks"):
     """Tracks from columns, sorted by frame (rows of a frame keep their order).

@@ -20,12 +20,6 @@ def xywh_to_xyxy(box):
     return jnp.stack([x, y, x + w, y + h], axis=-1)
 
 
-def xyxy_to_xywh(box):
-    """(..., 4) x1, y1, x2, y2 -> x, y, w, h."""
-    x1, y1, x2, y2 = jnp.moveaxis(box, -1, 0)
-    return jnp.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
-
-
 def cxcywh_to_xyxy(box):
     """(..., 4) cx, cy, w, h -> x1, y1, x2, y2."""
     cx, cy, w, h = jnp.moveaxis(box, -1, 0)

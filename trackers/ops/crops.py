@@ -13,6 +13,8 @@ unrelated place or a non-square crop; here it is black.
 
 import jax.numpy as jnp
 
+from trackers.ops import boxes
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -111,7 +113,7 @@ def box_to_crop(box, center_box, side):
     Returns: (..., 4) x, y, w, h in fractions of the crop.
     """
     box, center_box = jnp.asarray(box, jnp.float32), jnp.asarray(center_box, jnp.float32)
-    center = center_box[..., :2] + 0.5 * center_box[..., 2:]
+    center = boxes.xywh_to_cxcywh(center_box)[..., :2]
     return jnp.concatenate([(box[..., :2] - center) / side + 0.5, box[..., 2:] / side], axis=-1)
 
 
@@ -128,6 +130,5 @@ def map_box_back(box, center_box, side):
 
     Returns: (..., 4) x, y, w, h in pixels.
     """
-    size = box[..., 2:] * side
-    center = center_box[..., :2] + 0.5 * center_box[..., 2:] + (box[..., :2] - 0.5) * side
-    return jnp.concatenate([center - 0.5 * size, size], axis=-1)
+    center = boxes.xywh_to_cxcywh(center_box)[..., :2] + (box[..., :2] - 0.5) * side
+    return boxes.cxcywh_to_xywh(jnp.concatenate([center, box[..., 2:] * side], axis=-1))

@@ -20,13 +20,13 @@ _SHIFT = 4
 
 
 def annotate(frame, box=None, score=None, number=None, truth=None, division=None, window=None):
-    """The frame with what a tracker says of it.
+    """Draws a tracker's output on a frame.
 
     Args:
       frame: (H, W, 3) uint8 RGB, left as it is.
       box: (4,) x, y, w, h in pixels, or None.
       score: written at the box; None or NaN: not written.
-      number: of the frame, written in the corner, or None.
+      number: the frame's number, written in the corner, or None.
       truth: (4,) ground truth x, y, w, h in pixels, in another color, or None (NaN or without area: not drawn).
       division: (rows, columns) int category of each search token, 1 = search only, or None: search-only tokens are
         darkened within the search window (as in GRM's Fig. 3).
@@ -58,13 +58,14 @@ def annotate(frame, box=None, score=None, number=None, truth=None, division=None
 
 
 def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
-    """The frame with the boxes that a phrase means.
+    """Draws the boxes that a phrase means on a frame.
 
     Args:
       frame: (H, W, 3) uint8 RGB, left as it is.
       boxes: (n, 4) x, y, w, h in pixels; those not finite or without area are not drawn.
-      labels: n texts written at the boxes, or None. phrase: written in the corner, or None.
-      number: of the frame, written before the phrase, or None.
+      labels: n texts written at the boxes, or None.
+      phrase: written in the corner, or None.
+      number: the frame's number, written before the phrase, or None.
 
     Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small. Letters that the font lacks become "?".
     """
@@ -164,8 +165,9 @@ def write_filmstrip(path, rows, side=320):
     """Writes pictures side by side as a PNG, a row a video.
 
     Args:
-      path: of the file. rows: list of lists of (H, W, 3) uint8 RGB frames, equally many in each.
-      side: pixels of a picture's width; its height is that of the first picture's shape.
+      path: the .png file.
+      rows: list of lists of (H, W, 3) uint8 RGB frames, equally many in each.
+      side: a picture's width in pixels; all have the height that fits the first picture's shape.
 
     Raises: InputError where the file cannot be written.
     """
@@ -183,8 +185,12 @@ def write_filmstrip(path, rows, side=320):
 def write_tracks(path, frames, tracks, phrase=None, first_frame=1):
     """Writes a video of boxes with their ids.
 
-    Args: path: of the MP4. frames: Images, Video or an iterable of frames. tracks: mot_files.Tracks.
-      phrase: as in annotate_tracks. first_frame: number that the tracks give to the first frame.
+    Args:
+      path: the MP4 file.
+      frames: Images, Video or an iterable of frames.
+      tracks: mot_files.Tracks.
+      phrase: as in annotate_tracks.
+      first_frame: the number that the tracks give to the first frame.
     """
     with video_files.VideoWriter(path, getattr(frames, "rate", 25.0)) as writer:
         for number, frame in enumerate(frames, start=first_frame):
