@@ -10,9 +10,10 @@ Without it every folder that holds a groundtruth.txt counts. The test split publ
 import numpy as np
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(validation="val")
 SPLITS = ("train", "val", "test")
 _LAYOUT = "GOT-10k's {train,val,test}/list.txt and {train,val,test}/SEQUENCE/{00000001.jpg,groundtruth.txt}"
 

@@ -11,9 +11,10 @@ two flag files.
 import sys
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts()
 SPLITS = {"train": "training_set.txt", "test": "testing_set.txt"}
 _LAYOUT = "LaSOT's CATEGORY/SEQUENCE/{img/00000001.jpg,groundtruth.txt,full_occlusion.txt,out_of_view.txt}"
 

@@ -13,9 +13,10 @@ images (the published gt_template is on a canvas of 1920 x 1080, whatever the im
 """
 
 from data_pipelines import annotations, phrase_annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
 # DanceTrack's validation videos, which are Refer-Dance's test videos, where there is no seqmap.txt.
 _TEST = tuple(

@@ -9,9 +9,10 @@ the image after it; `phrase_annotations.ground_truth` has both ways.
 """
 
 from data_pipelines import annotations, phrase_annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
 # The published test videos; 0019 is in version 2 only.
 _TEST = ("0005", "0011", "0013", "0019")

@@ -8,9 +8,10 @@ import numpy as np
 
 from data_pipelines import annotations
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
-from data_pipelines.sources import Sequence, Source
+from data_pipelines.sources import Facts, Sequence, Source
 from trackers.errors import InputError
 
+FACTS = Facts()
 _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"
 
 
