@@ -181,14 +181,13 @@ def load_teacher(config, mesh):
 
 
 def validate(evaluate, variables, config, rows, mesh, *given, summary=objectives.Validation.summary):
-    """Means of eval_step over config.data.validation_pairs pairs (whole batches, one at least), always the same.
+    """Means of eval_step over the batches of a validation (schedules.validation_steps), always the same.
 
     given: what `evaluate` takes after variables and batch. summary: of objectives.Validation.
     """
-    count = max(1, config.data.validation_pairs // config.train.batch_size)
     mean = metrics.Mean()
     batches = loader.batches(config, 0, rows, split="validation")
-    for batch in itertools.islice(batches, count):
+    for batch in itertools.islice(batches, schedules.validation_steps(config)):
         scalars = jax.device_get(evaluate(variables, sharding.put_batch(batch, mesh), *given))
         mean.add({name: value.item() for name, value in scalars.items()})
     return {f"validation/{name}": value for name, value in summary(mean.take()).items()}

@@ -65,8 +65,8 @@ def get_config(variant="mot"):
     c.data.trajectories.miss_probability = 0.03
     c.data.trajectories.longest_miss = 8
     # Windows that count as an epoch, and windows of a validation.
-    c.data.pairs_per_epoch = 6400
-    c.data.validation_pairs = 512
+    c.data.trajectories_per_epoch = 6400
+    c.data.validation_trajectories = 512
 
     c.train.update({"batch_size": 64, "total_epochs": 20, "learning_rate": 3e-3, "encoder_multiplier": 1.0})
     c.train.update({"clip_norm": 1.0, "schedule": "cosine", "drop_epoch": 0, "drop_factor": 1.0, "warmup_epochs": 0.2})

@@ -12,8 +12,23 @@ from trackers.training.state import path_name
 
 
 def steps_per_epoch(config):
-    """Whole steps in an epoch of config.data.pairs_per_epoch pairs; at least 1."""
-    return max(1, config.data.pairs_per_epoch // config.train.batch_size)
+    """Whole steps in an epoch; at least 1.
+
+    An epoch is counted in what config.data.name says the samples are: config.data.pairs_per_epoch, clips_per_epoch,
+    trajectories_per_epoch.
+    """
+    return _steps(config, f"{config.data.name}_per_epoch")
+
+
+def validation_steps(config):
+    """Whole batches in a validation of config.data.validation_pairs, validation_clips, ...; at least 1."""
+    return _steps(config, f"validation_{config.data.name}")
+
+
+def _steps(config, key):
+    if key not in config.data:
+        raise UsageError(f"config.data.name is {config.data.name!r}, but there is no config.data.{key}: give both")
+    return max(1, config.data[key] // config.train.batch_size)
 
 
 def total_steps(config):

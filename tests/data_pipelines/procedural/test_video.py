@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import sections
 from data_pipelines.procedural import video
 from data_pipelines.procedural.video import detail, leaves, pairs, render, sprites, stream
 from trackers.errors import InputError, UsageError
@@ -247,6 +248,15 @@ def test_config_is_collected_and_checked():
     assert video.SyntheticConfig.from_config({}) == video.SyntheticConfig()
     with pytest.raises(UsageError, match="config.data.synthetic.familys"):
         video.SyntheticConfig.from_config(_config(familys=5))
+
+
+def test_the_configs_have_every_field_with_the_same_default():
+    defaults = {field.name: field.default for field in dataclasses.fields(video.SyntheticConfig)}
+    section = sections.pairs().synthetic.to_dict()
+    elsewhere = {"template_size", "search_size", "templates", "template_factor", "search_factor"}
+    elsewhere |= {f"{view}_{what}_jitter" for view in ("template", "search") for what in ("center", "scale")}
+    assert section == {name: defaults[name] for name in defaults.keys() - elsewhere - {"positive_probability"}}
+    assert all(type(value) is type(defaults[name]) for name, value in section.items())
 
 
 def test_sequences_are_written_in_the_got10k_layout(tmp_path):
