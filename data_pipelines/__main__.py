@@ -151,15 +151,15 @@ def sheet():
 
 def synthetic():
     """Writes synthetic sequences."""
-    from data_pipelines.procedural import video as generator
+    from data_pipelines.procedural import video
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
-    how = generator.SyntheticConfig()
+    settings = video.SyntheticConfig()
     if FLAGS.config is not None:
-        how = generator.SyntheticConfig.from_config(FLAGS.config)
-    generator.write_sequences(
-        FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=how.detail, plainness=how.plainness
+        settings = video.SyntheticConfig.from_config(FLAGS.config)
+    video.write_sequences(
+        FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=settings.detail, plainness=settings.plainness
     )
     print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
 

@@ -72,10 +72,10 @@ class ClipConfig:
     @property
     def shapes(self):
         """{name: (shape, dtype)} of one clip."""
-        t, local, whole = self.clip_frames, self.local_size, self.global_size
+        t, local, global_ = self.clip_frames, self.local_size, self.global_size
         return {
             "local": ((t, local, local, 3), np.uint8),
-            "global": ((t, whole, whole, 3), np.uint8),
+            "global": ((t, global_, global_, 3), np.uint8),
             "tokens": ((*self.asked, self.context_length), np.int32),
             "target": (self.asked, np.float32),
         }
@@ -185,13 +185,13 @@ def identities(video, config):
     for phrase in video.phrases:
         meant = [rows[key] for key in map(tuple, phrase.meant.tolist()) if key in rows]
         holds[meant, place[phrase.text]] = True
-    found, frequency = [], holds.sum(axis=0) / max(len(tracks), 1)
+    objects, frequency = [], holds.sum(axis=0) / max(len(tracks), 1)
     for number in np.unique(tracks.ids).tolist():
         kept = np.flatnonzero((tracks.ids == number) & holds.any(axis=1))
         if len(kept) > config.span:
-            mine = tracks.select(kept)
-            found.append(Identity(video, number, mine.frames, mine.boxes, holds[kept], tuple(place), frequency))
-    return found
+            track = tracks.select(kept)
+            objects.append(Identity(video, number, track.frames, track.boxes, holds[kept], tuple(place), frequency))
+    return objects
 
 
 def draw_frames(count, config, rng, split="train"):
@@ -234,7 +234,7 @@ def random_window(side, ratio, area, rng):
     """A random part of a square image, as torchvision's RandomResizedCrop draws it.
 
     Args:
-      side: of the image in pixels.
+      side: the image's, in pixels.
       ratio: (smallest, largest) width over height, uniform in the logarithm.
       area: (smallest, largest) share of the image's area, uniform.
       rng: np.random.Generator, advanced.
@@ -273,8 +273,8 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
     rng = sampling.generator(seed, step, row, split)
     group = groups[sampling.pick(ratio, rng.random())]
     identity = group[int(rng.integers(len(group)))]
-    chosen = draw_frames(len(identity.frames), config, rng, split)
-    asked = int(rng.choice(chosen)) if split == "train" else int(chosen[len(chosen) // 2])
+    indices = draw_frames(len(identity.frames), config, rng, split)
+    asked = int(rng.choice(indices)) if split == "train" else int(indices[len(indices) // 2])
     holds = identity.holds[asked]
     phrases = [draw_phrase(holds, identity.frequency, config, rng) for _ in range(config.phrases_per_clip)]
 
@@ -283,16 +283,16 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
         window = random_window(len(image), config.crop_ratio, config.crop_area, rng) if split == "train" else None
         return squares.resize(image, size, window)
 
-    local, whole = [], []
-    for index in chosen:
+    local, global_ = [], []
+    for index in indices:
         frame = identity.video.load(identity.video.frames[identity.frames[index] - 1])
         x, y, w, h = identity.boxes[index]
         corners = [round(value) for value in (x, y, x + w, y + h)]
         local.append(view(squares.cut(frame, corners), config.local_size))
-        whole.append(view(frame, config.global_size))
+        global_.append(view(frame, config.global_size))
     return {
         "local": np.stack(local),
-        "global": np.stack(whole),
+        "global": np.stack(global_),
         "tokens": np.stack([tokens[identity.texts[k]] for k in phrases]).reshape(*config.asked, -1),
         "target": holds[phrases].astype(np.float32).reshape(config.asked),
     }

@@ -1,7 +1,7 @@
 """The data kind "pairs": template and search crops of one object, each pair pure in (seed, split, step, row).
 
-Pairs are cut from the files of data sets (`pair`) or come from a procedural source, which makes whole batches; both mix
-row by row.
+Pairs are cut from the files of data sets (`pair`), or a procedural source makes whole batches of them; a batch takes
+some of its rows from either.
 """
 
 import dataclasses
@@ -94,14 +94,14 @@ def batches(config, start_step, rows, seed, split):
     Raises: InputError (also later, while iterating) naming what is wrong on disk or in the config.
     """
     shares = sources.shares(config, "pairs")
-    made = {name: share for name, share in shares.items() if sources.find(name).FACTS.procedural}
-    files = {name: share for name, share in shares.items() if name not in made}
-    origin = functools.partial(_origin, [*made.values(), sum(files.values())], seed, split)
-    streams = [sources.find(name).batches(config, start_step, rows, seed, split) for name in made]
+    procedural = {name: share for name, share in shares.items() if sources.find(name).FACTS.procedural}
+    files = {name: share for name, share in shares.items() if name not in procedural}
+    origin = functools.partial(_origin, [*procedural.values(), sum(files.values())], seed, split)
+    streams = [sources.find(name).batches(config, start_step, rows, seed, split) for name in procedural]
     if files:
 
         def is_from_files(step, row):
-            return origin(step, row) == len(made)
+            return origin(step, row) == len(procedural)
 
         streams.append(_from_files(config, files, is_from_files, start_step, rows, seed, split))
     return streams[0] if len(streams) == 1 else _mixed(streams, origin, start_step, rows)

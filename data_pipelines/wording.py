@@ -68,9 +68,9 @@ def calibration_shift(config, path, videos, texts):
 
     Raises: InputError for missing or wrong weights or vocabulary.
     """
-    chosen = config.calibration
-    encoder = trackers.build(chosen.model)
-    variables = weights.load(path, chosen.model)
+    settings = config.calibration
+    encoder = trackers.build(settings.model)
+    variables = weights.load(path, settings.model)
     shares = frequencies(videos)
     tokenizer = text.open_tokenizer(config)
     ids = tokenizer([*texts, *shares], length=encoder.transformer.length)
@@ -78,8 +78,8 @@ def calibration_shift(config, path, videos, texts):
     features = jnp.concatenate([encode(ids[k : k + 1]) for k in range(len(ids))])
     features = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     count = len(texts)
-    found = calibration.pseudo_frequency(features[:count], features[count:], list(shares.values()), chosen.tau)
-    return calibration.calibrate(0.0, found, chosen.a, chosen.b)
+    frequency = calibration.pseudo_frequency(features[:count], features[count:], list(shares.values()), settings.tau)
+    return calibration.calibrate(0.0, frequency, settings.a, settings.b)
 
 
 def read_tracks(folder, name, first_frame=1):

@@ -76,8 +76,8 @@ class Facts:
     Attributes:
       kind: the data kind whose samples are drawn from it (config.data.name): "pairs", or "clips", which have phrases.
       validation: split that is held out for validation; "train" where nothing else has published labels.
-      procedural: whether it is made on the spot. Such a module offers, instead of `open`: of pairs, `batches` as a data
-        kind has it (with all rows); of clips, `open_from(config, split) -> Source`.
+      procedural: whether it is made on the spot, without a folder. Instead of `open` such a module then has, for pairs,
+        `batches` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
       vocabulary: byte-pair vocabulary of its phrases where it has its own.
     """
 
@@ -91,8 +91,8 @@ class Source(collections.abc.Sequence):
     """The sequences of one split of a data set, parsed when first asked for.
 
     Args:
-      name: of the data set, for messages.
-      names: list of the sequences' names.
+      name: the data set's, for messages.
+      names: the sequences' names.
       load: index -> Sequence; raises InputError naming the file.
       is_video: False for image data sets, whose template and search image are the same.
       keep: whether parsed sequences are kept; False where parsing costs nothing.

@@ -34,8 +34,8 @@ def open(root, split="train"):
     if listing.exists():
         names = annotations.read_list(listing, "the names of the sequences, one a line")
     else:
-        found = [child.name for child in path.iterdir() if (child / "groundtruth.txt").exists()]
-        names = sorted(found, key=annotations.natural_key)
+        folders = [child.name for child in path.iterdir() if (child / "groundtruth.txt").exists()]
+        names = sorted(folders, key=annotations.natural_key)
     if not names:
         raise errors.InputError(f"got10k: no sequences in {path}; expected {_LAYOUT}")
     return Source("got10k", names, lambda index: _load(path / names[index], split == "test"))

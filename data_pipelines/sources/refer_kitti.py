@@ -27,8 +27,8 @@ def open(root, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_kitti", _LAYOUT)
-    found = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
-    names = sorted(child.name for child in found if child.is_dir() and (child.name in _TEST) == (split == "test"))
+    folders = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
+    names = sorted(child.name for child in folders if child.is_dir() and (child.name in _TEST) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
     return Source("refer_kitti", names, lambda index: _load(path, names[index]))

@@ -19,7 +19,7 @@ _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipe
 class Record:
     """One image of a split, read when asked for; stands in for its path.
 
-    folder: of the split. index: of the record.
+    folder: the split's. index: the record's number.
     """
 
     folder: str

@@ -24,7 +24,7 @@ class Scene:
     """Everything that a video is drawn from.
 
     people: list of (Look, Path); pillars: list of (foot line in pixels, Shape); background: (H, W, 3) float32 grey
-    levels; noise: (H + 32, W + 32, 3) float32; seed: of the frames' noise.
+    levels; noise: (H + 32, W + 32, 3) float32; seed: for the frames' noise.
     """
 
     people: list
@@ -116,9 +116,9 @@ def video(seed, split, number, config):
     scene = draw_scene(seed, split, number, config)
     boxes, recognized = [], {}
     for frame in range(config.length):
-        shares, found = scene.visible(frame)
+        shares, extents = scene.visible(frame)
         for who in np.flatnonzero(shares >= _SEEN).tolist():
-            boxes.append((frame + 1, who + 1, *found[who]))
+            boxes.append((frame + 1, who + 1, *extents[who]))
             recognized[frame + 1, who + 1] = shares[who] >= _RECOGNIZED
     table = np.array(boxes, np.float64).reshape(-1, 6)
     tracks = mot_files.from_rows(table[:, 0], table[:, 1], np.round(table[:, 2:], 2), source="synthetic referring")

@@ -1,4 +1,4 @@
-"""What a synthetic pair is made of: sizes, banks, and how much changes between template and search."""
+"""What a procedural pair is made of: sizes, banks, and how much changes between template and search."""
 
 import dataclasses
 

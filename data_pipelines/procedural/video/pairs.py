@@ -50,9 +50,9 @@ def make_banks(key, config, detail=1.0):
         number, colors = pick(u[0], grain.shape[0]), u[1:].reshape(2, 3)
 
         def member(i):
-            chosen = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
+            looks = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
             patch = patches[i // 2] if config.cutout_probability else None
-            rgba, support, half = jax.vmap(lambda p: sprites.draw(*chosen, p, grain[number], cell, patch))(poses[i % 2])
+            rgba, support, half = jax.vmap(lambda p: sprites.draw(*looks, p, grain[number], cell, patch))(poses[i % 2])
             return pack(flattened(rgba, colors[i // 2], detail)), support, half
 
         return jax.lax.map(member, jnp.arange(4))
