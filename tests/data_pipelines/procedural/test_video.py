@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import sections
 from data_pipelines.procedural import video
+from data_pipelines.procedural.video import banks as banks_module
 from data_pipelines.procedural.video import detail, leaves, pairs, render, sprites, stream
 from trackers.errors import InputError, UsageError
 
@@ -119,7 +120,7 @@ def test_painted_extent_is_the_box(banks, rich_banks, is_search, rich):
 def test_detail_goes_from_flat_to_full_texture():
     """Banks without detail: sprites of one color each, backgrounds of a quarter of the contrast; plainness: between."""
     config = dataclasses.replace(SMALL, plainness=1.0)
-    make = jax.jit(pairs.make_banks, static_argnums=1)
+    make = jax.jit(video.make_banks, static_argnums=1)
 
     def textured(strength):
         texels = np.asarray(make(jax.random.key(3), config, strength)["texels"])
@@ -223,7 +224,7 @@ def test_make_batch_inside_jit_equals_the_stream(banks):
 def test_an_accelerator_makes_many_at_once_and_the_same(banks, made, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(pairs, "AT_ONCE", 2)
-    together = jax.jit(lambda key: pairs.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
+    together = jax.jit(lambda key: video.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
     for name, expected in banks.items():
         value = np.asarray(together[name])
         if name == "texels":
@@ -378,7 +379,7 @@ def test_regions_are_taken_where_there_is_contrast(banks):
         scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
             jax.random.split(jax.random.key(5), 256)
         )
-        column, row = np.asarray(scenes["at"] // pairs.INTEREST_CELL).astype(int).T
+        column, row = np.asarray(scenes["at"] // banks_module.INTEREST_CELL).astype(int).T
         return np.asarray(banks["interest"])[np.asarray(scenes["background"]), row, column].mean()
 
     assert contrast(4) > 1.2 * contrast(1)
