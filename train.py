@@ -130,7 +130,7 @@ def assemble(config, mesh):
     model = trackers.build(config.model)
     teacher = trackers.build(config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
-    schedule = schedules.schedule(config.train, config.data.pairs_per_epoch)
+    schedule = schedules.schedule(config.train, config.data)
     optimizer = schedules.optimizer(config.train, schedule.learning_rate)
     create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
 
@@ -201,7 +201,6 @@ def train(config, workdir, max_steps=None):
     schedule, checks = program.schedule, program.objective.validation
     last = min(schedule.total, max_steps or schedule.total)
     validate_every = round(config.train.validate_every_epochs * schedule.epoch)
-    validation_batches = max(1, config.data.validation_pairs // batch_size)
     whole = sharding.replicated(mesh)
     init_key, _ = jax.random.split(jax.random.key(seed))
     # Made on all processes at once: a key cannot be put onto devices of others.
@@ -249,7 +248,7 @@ def train(config, workdir, max_steps=None):
                 """Reports the state after `step` steps, by means over whole batches, every time the same ones."""
                 variables = state.evaluation_variables(train_state)
                 epoch = np.int32(max(0, step - 1) // schedule.epoch + 1)
-                batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), validation_batches)
+                batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), schedule.validation)
                 placed = (sharding.put_batch(batch, mesh) for batch in batches)
                 means = metrics.means(evaluate(variables, batch, epoch, teacher_variables) for batch in placed)
                 summary = {f"validation/{name}": value for name, value in checks.summary(means).items()}

@@ -147,9 +147,9 @@ def cascade_attention():
     # Token ids of a phrase.
     c.data.context_length = 77
     # Clips that count as an epoch.
-    c.data.pairs_per_epoch = 2000
+    c.data.clips_per_epoch = 2000
     # Clips of a validation.
-    c.data.validation_pairs = 512
+    c.data.validation_clips = 512
     # Threads that decode and crop.
     c.data.threads = 8
     # Batches made ahead.
@@ -210,7 +210,7 @@ def tiny(c):
     c.data.synthetic_referring.update({"height": 120, "width": 160, "people": (2, 4), "pillar_probability": 0.3})
     c.data.update({"context_length": 12, "positive_share": 0.5, "phrases_per_clip": 4, "crop_area": (0.6, 1.0)})
     # One frame of a clip: poses and clothes need no more, and twice as many clips are seen in the time.
-    c.data.update({"clip_frames": 1, "clip_window": 1, "pairs_per_epoch": 8192, "validation_pairs": 1024, "threads": 2})
+    c.data.update({"clip_frames": 1, "clip_window": 1, "clips_per_epoch": 8192, "validation_clips": 1024, "threads": 2})
     c.train.update({"batch_size": 64, "total_epochs": 6, "learning_rate": 3e-3})
     # Nothing was pretrained.
     c.train.frozen = ()

@@ -58,9 +58,9 @@ def mot():
     # Its largest length in frames.
     c.data.trajectories.longest_miss = 8
     # Windows that count as an epoch.
-    c.data.pairs_per_epoch = 6400
+    c.data.trajectories_per_epoch = 6400
     # Windows of a validation.
-    c.data.validation_pairs = 512
+    c.data.validation_trajectories = 512
 
     c.train.update({"batch_size": 64, "total_epochs": 20, "learning_rate": 3e-3, "encoder_multiplier": 1.0})
     c.train.update({"clip_norm": 1.0, "schedule": "cosine", "drop_epoch": 0, "drop_factor": 1.0, "warmup_epochs": 0.2})

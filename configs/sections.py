@@ -223,9 +223,67 @@ def pairs():
     data.threads = 8
     # Batches made ahead.
     data.prefetch_batches = 2
-    # Procedural video: data_pipelines/procedural/video/config.py says what there is to set.
-    data.synthetic = ml_collections.ConfigDict()
+    # Procedural video, the source "synthetic".
+    data.synthetic = procedural_video()
     return data
+
+
+def procedural_video():
+    """The section data.synthetic: what procedural pairs show; lengths in "units" are multiples of the target's
+    sqrt(width * height)."""
+    synthetic = ml_collections.ConfigDict()
+    # Background images in a bank.
+    synthetic.backgrounds = 192
+    # Sprite families in a bank; a family is four sprites: two shapes in two textures each.
+    synthetic.families = 128
+    # Poses drawn of every sprite.
+    synthetic.poses = 3
+    # Steps for which a bank serves before the next is drawn.
+    synthetic.renew_every_steps = 500
+    # Strength of textures and backgrounds in training pairs, from 0 (flat colors) to 1 (as in the videos).
+    synthetic.detail = 1.0
+    # Share of the detail that a background or a family of sprites may lack: each draws its own, up to this.
+    synthetic.plainness = 0.0
+    # Steps over which the training banks rise from flat colors to `detail`; 0 = that from the start.
+    synthetic.detail_steps = 0
+    # Colors, contrast and clutter of photographs, instead of paler pictures of fewer hues.
+    synthetic.photographic = False
+    # Share of the textures that are cut from a background, in whole or in part.
+    synthetic.cutout_probability = 0.0
+    # Sprites that lie about in every background.
+    synthetic.clutter = 0
+    # Size of the leaves of a background, relative to the target.
+    synthetic.background_scale = 1.0
+    # Share of pairs whose target is a region of the background instead of a sprite.
+    synthetic.region_probability = 0.3
+    # Places looked at for a region target; the one with the most contrast within and around is taken.
+    synthetic.region_candidates = 1
+    # Other sprites in a view: how many at most, and the chance of each.
+    synthetic.distractors = 3
+    synthetic.distractor_probability = 0.45
+    # How far from the target's border distractors are scattered, in units.
+    synthetic.distractor_reach = 2.2
+    # Chance that a distractor is of the target's family: its texture on another shape, or its shape in another.
+    synthetic.look_alike_probability = 0.4
+    # Chance that something covers part of the target in the search view.
+    synthetic.occlusion_probability = 0.25
+    # Chance that the picture ends, in black, inside a crop.
+    synthetic.border_probability = 0.35
+    # Chance that both views are grey.
+    synthetic.grey_probability = 0.12
+    # Share of pairs whose pictures are compressed as JPEG is (their brightness).
+    synthetic.jpeg_probability = 0.0
+    # Share of pairs whose video has fewer pixels than the crops.
+    synthetic.low_resolution_probability = 0.0
+    # Largest deviation of the sensor's noise; brightness is 0 to 1.
+    synthetic.sensor_noise = 0.04
+    # Largest share of the contrast that is lost to haze.
+    synthetic.haze = 0.5
+    # Share of pairs whose views are as close as neighboring frames; the others are many frames apart.
+    synthetic.adjacent_probability = 0.0
+    # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
+    synthetic.change = 1.0
+    return synthetic
 
 
 def small_run(c):

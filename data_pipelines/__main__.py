@@ -24,12 +24,11 @@ import dataclasses
 import functools
 import sys
 
-import numpy as np
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from data_pipelines import clips, loader, phrase_annotations, phrase_plots, sampling, sources
+from data_pipelines import loader, phrase_plots, sheets, sources
 from trackers import errors
 
 FLAGS = flags.FLAGS
@@ -44,10 +43,6 @@ flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence."
 flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
 flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_bound=1)
 flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
-
-# Sides of the sheet's gaps, pixels, and its pairs in a row.
-_GAP, _COLUMNS = 4, 8
-_BOX_COLOR = (0, 255, 0)
 
 
 def main(command, argv):
@@ -70,17 +65,17 @@ def check():
     if bool(FLAGS.source) == (FLAGS.config is not None):
         raise errors.UsageError("check: give either --source=LAYOUT:FOLDER or --config=FILE")
     if FLAGS.source:
-        layout, root = _split_source((*loader.FILES, *loader.REFERRING_FILES))
-        wanted = [functools.partial(sources.open_source, layout, root, FLAGS.split)]
+        layout, root = _split_source(sources.on_disk())
+        opening = {layout: functools.partial(sources.open_source, layout, root, FLAGS.split)}
     else:
         if FLAGS.split not in loader.SPLITS:
             raise errors.UsageError(f"--split={FLAGS.split}: with --config it is {' or '.join(loader.SPLITS)}")
-        files = (*loader.FILES, *loader.REFERRING_FILES)
-        used = [name for name in files if FLAGS.config.data.ratio.get(name, 0)]
+        ratio = FLAGS.config.data.get("ratio") or {}
+        used = [name for name in sources.on_disk() if ratio.get(name, 0)]
         if not used:
             print("nothing to check: no data set has a share in config.data.ratio")
-        wanted = [lambda name=name: loader.open_sources(FLAGS.config, [name], FLAGS.split)[0] for name in used]
-    problems = [_check_source(open_it) for open_it in wanted]
+        opening = {name: functools.partial(sources.open_from, FLAGS.config, name, FLAGS.split) for name in used}
+    problems = [_check_source(loader.kind(sources.find(name).FACTS.kind), opener) for name, opener in opening.items()]
     return int(any(problems))
 
 
@@ -92,36 +87,34 @@ def _split_source(layouts):
     return layout, root
 
 
-def _usable(sequence):
-    """Of how much of a sequence training examples are drawn: clips' objects, or whether pairs are."""
-    if isinstance(sequence, phrase_annotations.Video):
-        return len(clips.identities(sequence, clips.ClipConfig()))
-    return sampling.usable(sequence)
+def _check_source(kind, opener):
+    """Reports on one source; whether there was a problem.
 
-
-def _check_source(open_it):
-    """Reports on one source; whether there was a problem."""
+    Args: kind: module of the data kind that draws from it. opener: () -> Source.
+    """
     from tqdm import tqdm
 
     try:
-        source = open_it()
+        source = opener()
     except errors.InputError as error:
         print(f"problem: {error}")
         return True
-    frames = usable = bad = 0
+    frames = usable = broken = 0
     first, decoded = None, set()
     for index in tqdm(range(len(source)), desc=source.name, unit="sequence", disable=None):
         try:
             sequence = source[index]
             _decode(sequence, decoded)
         except errors.InputError as error:
-            first, bad = first or error, bad + 1
+            first, broken = first or error, broken + 1
             continue
         frames += len(sequence)
-        usable += not source.is_video or _usable(sequence)
-    kind = "sequences" if source.is_video else "objects"
-    what = "objects" if source.name in loader.REFERRING else kind
-    print(f"{source.name}: {len(source)} {kind}, {frames} frames, {usable} {what} usable for training, {bad} broken")
+        usable += kind.usable(source, sequence)
+    parts = "sequences" if source.is_video else "objects"
+    print(
+        f"{source.name}: {len(source)} {parts}, {frames} frames, {usable} {kind.usable_noun(source)} usable for"
+        f" training, {broken} broken"
+    )
     if first:
         print(f"problem: {first}")
     return first is not None
@@ -146,53 +139,27 @@ def sheet():
         raise errors.UsageError("sheet: give --config=FILE and --out=PNG")
     if FLAGS.split not in loader.SPLITS:
         raise errors.UsageError(f"--split={FLAGS.split}: for a sheet it is {' or '.join(loader.SPLITS)}")
+    name = FLAGS.config.data.name
+    if name not in sheets.DRAWN:
+        raise errors.UsageError(f"sheet: there are no pictures of {name}, only of {', '.join(sheets.DRAWN)}")
     batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
-    if "local" in batch:
-        picture = phrase_plots.draw_clips(batch, loader.open_phrases(FLAGS.config, FLAGS.split))
-    else:
-        picture = draw_sheet(batch)
+    picture = sheets.DRAWN[name](batch, FLAGS.config, FLAGS.split)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
     epath.Path(FLAGS.out).write_bytes(encoded.tobytes())
     print(f"{FLAGS.pairs} examples in {FLAGS.out}")
 
 
-def draw_sheet(batch):
-    """A batch (see loader.batches) as one (H, W, 3) uint8 RGB picture with its boxes drawn in."""
-    b, k, z = batch["template"].shape[:3]
-    x = batch["search"].shape[1]
-    width, height = max(x, k * z + (k - 1) * _GAP), z + _GAP + x
-    columns = min(b, _COLUMNS)
-    rows = -(-b // columns)
-    picture = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8)
-    for i in range(b):
-        top, left = (_GAP + n * (side + _GAP) for n, side in zip(divmod(i, columns), (height, width), strict=True))
-        for j in range(k):
-            at = left + j * (z + _GAP)
-            picture[top : top + z, at : at + z] = _boxed(batch["template"][i, j], batch["template_box"][i, j])
-        below = top + z + _GAP
-        picture[below : below + x, left : left + x] = _boxed(batch["search"][i], batch["search_box"][i])
-    return picture
-
-
-def _boxed(crop, box):
-    import cv2
-
-    x, y, w, h = box * len(crop)
-    corners = [(round(float(a)), round(float(b))) for a, b in ((x, y), (x + w, y + h))]
-    return cv2.rectangle(np.array(crop), *corners, _BOX_COLOR, 1)
-
-
 def synthetic():
     """Writes synthetic sequences."""
-    from data_pipelines.procedural import video as generator
+    from data_pipelines.procedural import video
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
-    how = generator.SyntheticConfig()
+    settings = video.SyntheticConfig()
     if FLAGS.config is not None:
-        how = generator.SyntheticConfig.from_config(FLAGS.config)
-    generator.write_sequences(
-        FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=how.detail, plainness=how.plainness
+        settings = video.SyntheticConfig.from_config(FLAGS.config)
+    video.write_sequences(
+        FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=settings.detail, plainness=settings.plainness
     )
     print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
 
@@ -203,7 +170,7 @@ def write_shards():
 
     if not FLAGS.out:
         raise errors.UsageError("shards: give --out=FOLDER")
-    layout, root = _split_source([name for name in loader.FILES if name != "shards"])
+    layout, root = _split_source(sources.on_disk("pairs"))
     count, images = sequences.write(sources.open_source(layout, root, FLAGS.split), FLAGS.out, FLAGS.split)
     print(f"{count} sequences, {images} images in {FLAGS.out}/{FLAGS.split}")
 
@@ -212,7 +179,7 @@ def draw_phrases():
     """Draws the long tail of a data set's phrases."""
     if not FLAGS.source or not FLAGS.out:
         raise errors.UsageError("phrases: give --source=LAYOUT:FOLDER and --out=PNG")
-    layout, root = _split_source(loader.REFERRING_FILES)
+    layout, root = _split_source(sources.on_disk("clips"))
     counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
     epath.Path(FLAGS.out).write_bytes(phrase_plots.draw_tail(counts["train"], counts["test"], layout))
     new = len(set(counts["test"]) - set(counts["train"]))

@@ -141,7 +141,7 @@ def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None
     """One annotated video as a Sequence.
 
     Args:
-      name: of the sequence.
+      name: the sequence's.
       images: folder of its frames.
       boxes_file: its box file.
       hidden: function of the number of frames -> (T,) bool, True where the data set flags the target as not visible.

@@ -1,4 +1,4 @@
-"""One training example of a referring tracker, a clip of one object with a phrase: pure in (seed, split, step, row).
+"""The data kind "clips": clips of one object with a phrase for a referring tracker, pure in (seed, split, step, row).
 
 The rules are those of iKUN's training program (Du et al., CVPR 2024). An object's kept frames are those in which it has
 a box and at least one phrase of the video means it. A clip is a window of consecutive kept frames cut into equal
@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from data_pipelines import phrase_annotations, sampling
+from data_pipelines import phrase_annotations, sampling, sources, text, tf_stream
 from trackers import errors
 from trackers.tracking import squares
 
@@ -69,6 +69,17 @@ class ClipConfig:
         """Kept frames from the first to the last of a window, both counted."""
         return (self.clip_window - 1) * self.clip_stride + 1
 
+    @property
+    def shapes(self):
+        """{name: (shape, dtype)} of one clip."""
+        t, local, global_ = self.clip_frames, self.local_size, self.global_size
+        return {
+            "local": ((t, local, local, 3), np.uint8),
+            "global": ((t, global_, global_, 3), np.uint8),
+            "tokens": ((*self.asked, self.context_length), np.int32),
+            "target": (self.asked, np.float32),
+        }
+
     @classmethod
     def from_config(cls, config):
         """From a whole config (configs/*.py); fields that its sections do not have keep their defaults."""
@@ -82,6 +93,61 @@ class ClipConfig:
                 raise errors.UsageError(f"config.model.{name} {values[name]}: images with phrases are square")
             values[name] = side
         return cls(**values)
+
+
+def shapes(config):
+    """{name: (shape, dtype)} of one clip of a whole config."""
+    return ClipConfig.from_config(config).shapes
+
+
+def batches(config, start_step, rows, seed, split):
+    """Batches of clips for loader.batches, whose arguments these are.
+
+    Returns: iterator of dicts of numpy arrays, B = len(rows): local (B, T, Hl, Wl, 3) uint8 RGB, global
+      (B, T, Hg, Wg, 3) uint8, tokens (B, context_length) int32, target (B,) float32, 1 where the phrase means the
+      object, else 0; with Q > 1 phrases_per_clip (B, Q, context_length) and (B, Q).
+    Raises: InputError (also later, while iterating) naming what is wrong on disk or in the config.
+    """
+    clip_config = ClipConfig.from_config(config)
+    shares = sources.shares(config, "clips")
+    groups = []
+    for name in shares:
+        source = sources.open_from(config, name, split)
+        groups.append([identity for video in source for identity in identities(video, clip_config)])
+        if not groups[-1]:
+            raise errors.InputError(
+                f"{name}: no object of the {split} split is meant by a phrase in more than {clip_config.span} frames;"
+                " check it with python -m data_pipelines check"
+            )
+    texts = sorted({words for group in groups for identity in group for words in identity.texts})
+    ids = text.open_tokenizer(config)(texts, length=clip_config.context_length)
+    tokens = dict(zip(texts, ids, strict=True))
+    weights = list(shares.values())
+
+    def sample(step, row):
+        return clip(groups, weights, clip_config, tokens, seed, step, row, split)
+
+    return tf_stream.stream(sample, clip_config.shapes, config, start_step, rows)
+
+
+def phrases_by_tokens(config, split="train"):
+    """{token ids as a tuple: phrase} of all sources that have a share: what the tokens of batches say."""
+    opened = [sources.open_from(config, name, split) for name in sources.shares(config, "clips")]
+    texts = sorted({phrase.text for source in opened for video in source for phrase in video.phrases})
+    ids = text.open_tokenizer(config)(texts, length=ClipConfig.from_config(config).context_length)
+    return {tuple(row.tolist()): words for row, words in zip(ids, texts, strict=True)}
+
+
+def usable(source, video):
+    """Number of objects of a source's video that clips of the program's length can be drawn from."""
+    del source
+    return len(identities(video, ClipConfig()))
+
+
+def usable_noun(source):
+    """What `usable` counts."""
+    del source
+    return "objects"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,19 +179,19 @@ def identities(video, config):
     Args: video: phrase_annotations.Video. config: ClipConfig. Returns: list of Identity, ordered by id.
     """
     tracks = video.tracks
-    place = {text: i for i, text in enumerate(dict.fromkeys(phrase.text for phrase in video.phrases))}
+    place = {words: i for i, words in enumerate(dict.fromkeys(phrase.text for phrase in video.phrases))}
     rows = {key: row for row, key in enumerate(zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True))}
     holds = np.zeros((len(tracks), len(place)), bool)
     for phrase in video.phrases:
         meant = [rows[key] for key in map(tuple, phrase.meant.tolist()) if key in rows]
         holds[meant, place[phrase.text]] = True
-    found, frequency = [], holds.sum(axis=0) / max(len(tracks), 1)
+    objects, frequency = [], holds.sum(axis=0) / max(len(tracks), 1)
     for number in np.unique(tracks.ids).tolist():
         kept = np.flatnonzero((tracks.ids == number) & holds.any(axis=1))
         if len(kept) > config.span:
-            mine = tracks.select(kept)
-            found.append(Identity(video, number, mine.frames, mine.boxes, holds[kept], tuple(place), frequency))
-    return found
+            track = tracks.select(kept)
+            objects.append(Identity(video, number, track.frames, track.boxes, holds[kept], tuple(place), frequency))
+    return objects
 
 
 def draw_frames(count, config, rng, split="train"):
@@ -168,7 +234,7 @@ def random_window(side, ratio, area, rng):
     """A random part of a square image, as torchvision's RandomResizedCrop draws it.
 
     Args:
-      side: of the image in pixels.
+      side: the image's, in pixels.
       ratio: (smallest, largest) width over height, uniform in the logarithm.
       area: (smallest, largest) share of the image's area, uniform.
       rng: np.random.Generator, advanced.
@@ -207,8 +273,8 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
     rng = sampling.generator(seed, step, row, split)
     group = groups[sampling.pick(ratio, rng.random())]
     identity = group[int(rng.integers(len(group)))]
-    chosen = draw_frames(len(identity.frames), config, rng, split)
-    asked = int(rng.choice(chosen)) if split == "train" else int(chosen[len(chosen) // 2])
+    indices = draw_frames(len(identity.frames), config, rng, split)
+    asked = int(rng.choice(indices)) if split == "train" else int(indices[len(indices) // 2])
     holds = identity.holds[asked]
     phrases = [draw_phrase(holds, identity.frequency, config, rng) for _ in range(config.phrases_per_clip)]
 
@@ -217,27 +283,16 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
         window = random_window(len(image), config.crop_ratio, config.crop_area, rng) if split == "train" else None
         return squares.resize(image, size, window)
 
-    local, whole = [], []
-    for index in chosen:
+    local, global_ = [], []
+    for index in indices:
         frame = identity.video.load(identity.video.frames[identity.frames[index] - 1])
         x, y, w, h = identity.boxes[index]
         corners = [round(value) for value in (x, y, x + w, y + h)]
         local.append(view(squares.cut(frame, corners), config.local_size))
-        whole.append(view(frame, config.global_size))
+        global_.append(view(frame, config.global_size))
     return {
         "local": np.stack(local),
-        "global": np.stack(whole),
+        "global": np.stack(global_),
         "tokens": np.stack([tokens[identity.texts[k]] for k in phrases]).reshape(*config.asked, -1),
         "target": holds[phrases].astype(np.float32).reshape(config.asked),
-    }
-
-
-def shapes(config):
-    """{name: (shape, dtype)} of one clip."""
-    t, local, whole = config.clip_frames, config.local_size, config.global_size
-    return {
-        "local": ((t, local, local, 3), np.uint8),
-        "global": ((t, whole, whole, 3), np.uint8),
-        "tokens": ((*config.asked, config.context_length), np.int32),
-        "target": (config.asked, np.float32),
     }

@@ -74,7 +74,7 @@ def jittered_box(box, normal, uniform, center, scale):
       box: (4,) x, y, w, h in pixels.
       normal: (2,) standard normal numbers, for width and height.
       uniform: (2,) uniform numbers in [0, 1), for x and y.
-      center: largest shift of the centre, both ways together, over sqrt of the new area.
+      center: largest shift of the center, both ways together, over sqrt of the new area.
       scale: standard deviation of the logarithm of the size.
 
     Returns: (4,) float32 x, y, w, h.
@@ -94,7 +94,7 @@ def box_in_crop(box, around, resize_factor, size):
       resize_factor: from `sample_target`.
       size: side of the crop in pixels.
 
-    Returns: (4,) float32 x, y, w, h as fractions of the crop. The training programs put the centre of `around` at
+    Returns: (4,) float32 x, y, w, h as fractions of the crop. The training programs put the center of `around` at
       (size - 1) / 2 (their trackers at size / 2); so does this.
     """
     box, around = np.asarray(box, np.float32), np.asarray(around, np.float32)

@@ -1,10 +1,15 @@
-"""One training pair from the files of a data set: a pure function of (seed, split, step, row)."""
+"""The data kind "pairs": template and search crops of one object, each pair pure in (seed, split, step, row).
+
+Pairs are cut from the files of data sets (`pair`), or a procedural source makes whole batches of them; a batch takes
+some of its rows from either.
+"""
 
 import dataclasses
+import functools
 
 import numpy as np
 
-from data_pipelines import augment, crops, sampling
+from data_pipelines import augment, crops, sampling, sources, tf_stream
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -34,7 +39,7 @@ class PairConfig:
     sampling: str = "causal"
     # Share of pairs whose search image shows the target; below 1 pairs say in "label" whether it does.
     positive_probability: float = 1.0
-    # Range of the shift of the crop's centre over sqrt(area), and deviation of the logarithm of its size.
+    # Range of the shift of the crop's center over sqrt(area), and deviation of the logarithm of its size.
     search_center_jitter: float = 3.0
     search_scale_jitter: float = 0.25
     template_center_jitter: float = 0.0
@@ -53,6 +58,18 @@ class PairConfig:
         if not 0 <= self.positive_probability <= 1:
             raise errors.InputError(f"config.data.positive_probability {self.positive_probability}: from 0 to 1")
 
+    @property
+    def shapes(self):
+        """{name: (shape, dtype)} of one pair."""
+        k, z, x = self.templates, self.template_size, self.search_size
+        shapes = {
+            "template": ((k, z, z, 3), np.uint8),
+            "template_box": ((k, 4), np.float32),
+            "search": ((x, x, 3), np.uint8),
+            "search_box": ((4,), np.float32),
+        }
+        return shapes | ({"label": ((), np.float32)} if self.positive_probability < 1 else {})
+
     @classmethod
     def from_config(cls, config):
         """From a whole config (configs/*.py); fields that its sections do not have keep their defaults."""
@@ -61,6 +78,75 @@ class PairConfig:
         for section in (config.data, config.tracking, config.model):
             values |= {name: section[name] for name in names if name in section}
         return cls(**values)
+
+
+def shapes(config):
+    """{name: (shape, dtype)} of one pair of a whole config."""
+    return PairConfig.from_config(config).shapes
+
+
+def batches(config, start_step, rows, seed, split):
+    """Batches of pairs for loader.batches, whose arguments these are.
+
+    Returns: iterator of dicts of numpy arrays, B = len(rows): template (B, K, Hz, Wz, 3) uint8 RGB, template_box
+      (B, K, 4) float32 x, y, w, h as fractions of the crop, search (B, Hx, Wx, 3) uint8, search_box (B, 4) float32, and
+      with config.data.positive_probability below 1 label (B,) float32, 0 for search crops without the target.
+    Raises: InputError (also later, while iterating) naming what is wrong on disk or in the config.
+    """
+    shares = sources.shares(config, "pairs")
+    procedural = {name: share for name, share in shares.items() if sources.find(name).FACTS.procedural}
+    files = {name: share for name, share in shares.items() if name not in procedural}
+    origin = functools.partial(_origin, [*procedural.values(), sum(files.values())], seed, split)
+    streams = [sources.find(name).batches(config, start_step, rows, seed, split) for name in procedural]
+    if files:
+
+        def is_from_files(step, row):
+            return origin(step, row) == len(procedural)
+
+        streams.append(_from_files(config, files, is_from_files, start_step, rows, seed, split))
+    return streams[0] if len(streams) == 1 else _mixed(streams, origin, start_step, rows)
+
+
+def _origin(weights, seed, split, step, row):
+    """Index into `weights` of what a row is taken from."""
+    # Numbers of its own: the file pair of a row is the same whatever the shares.
+    return sampling.pick(weights, sampling.generator(seed, step, row, split).spawn(1)[0].random())
+
+
+def _from_files(config, shares, is_from_files, start_step, rows, seed, split):
+    """Batches of file pairs; rows for which is_from_files(step, row) is false are left blank."""
+    pair_config = PairConfig.from_config(config)
+    opened = [sources.open_from(config, name, split) for name in shares]
+    weights = list(shares.values())
+
+    def sample(step, row):
+        if not is_from_files(step, row):
+            return {name: np.zeros(shape, dtype) for name, (shape, dtype) in pair_config.shapes.items()}
+        return pair(opened, weights, pair_config, seed, step, row, split)
+
+    return tf_stream.stream(sample, pair_config.shapes, config, start_step, rows)
+
+
+def _mixed(streams, origin, start_step, rows):
+    """Batches whose rows are taken from the batches of the streams, each row from that of its `origin`."""
+    for step, parts in enumerate(zip(*streams, strict=True), start_step):
+        origins = np.array([origin(step, row) for row in rows])
+        yield {name: _rows_of([part[name] for part in parts], origins) for name in parts[-1]}
+
+
+def _rows_of(arrays, origins):
+    """(B, ...) array whose row i is that of arrays[origins[i]]."""
+    return np.stack([arrays[origin][row] for row, origin in enumerate(origins)])
+
+
+def usable(source, sequence):
+    """Whether pairs are drawn from a sequence of a source: from every image, and from videos of frames enough."""
+    return not source.is_video or sampling.usable(sequence)
+
+
+def usable_noun(source):
+    """What `usable` counts."""
+    return "sequences" if source.is_video else "objects"
 
 
 def pair(sources, ratio, config, seed, step, row, split="train"):
@@ -84,10 +170,10 @@ def pair(sources, ratio, config, seed, step, row, split="train"):
             sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability
         )
         sequence = sources[draw.source][draw.sequence]
-        made = _crop(_read(sources[draw.source], draw), config, rng)
-        if made is not None:
+        views = _crop(_read(sources[draw.source], draw), config, rng)
+        if views is not None:
             label = {"label": np.float32(draw.positive)} if config.positive_probability < 1 else {}
-            return _finish(made, config, rng, split) | label
+            return _finish(views, config, rng, split) | label
     raise errors.InputError(
         f"{', '.join(source.name for source in sources)}: {_MAX_DRAWS} pairs in a row had no image in the crop, or a"
         f" target below a pixel or huge, the last in sequence {sequence.name}; are the boxes x,y,w,h in pixels?"
@@ -145,11 +231,11 @@ def _cut(image, box, jitter, factor, size, config, rng):
     return crop, crops.box_in_crop(box, around, resize_factor, size)
 
 
-def _finish(made, config, rng, split):
-    made = augment.flip_crops(
-        made, rng.random(config.templates) < config.crop_flip_probability, rng.random() < config.crop_flip_probability
+def _finish(views, config, rng, split):
+    views = augment.flip_crops(
+        views, rng.random(config.templates) < config.crop_flip_probability, rng.random() < config.crop_flip_probability
     )
     if split != "train":
-        return made
+        return views
     low, high = max(0.0, 1 - config.brightness), 1 + config.brightness
-    return augment.brightness(made, rng.uniform(low, high, config.templates), rng.uniform(low, high))
+    return augment.brightness(views, rng.uniform(low, high, config.templates), rng.uniform(low, high))

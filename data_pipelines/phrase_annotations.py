@@ -18,7 +18,7 @@ from trackers import errors
 from trackers.io import mot_files
 from trackers.io.image_files import read_image
 
-# How many images after the one that a phrase was labelled in its boxes are taken from, and whose rule that is.
+# How many images after the one that a phrase was labeled in its boxes are taken from, and whose rule that is.
 CONVENTIONS = {"image": 0, "published": 1}
 _SAME_WORD = {
     "cars": "car",
@@ -39,7 +39,7 @@ class Phrase:
     """A phrase about one video.
 
     Attributes:
-      name: of its file, without suffix: the folder of its results in the RMOT evaluation layout.
+      name: that of its file, without suffix: the folder of its results in the RMOT evaluation layout.
       sentence: as published.
       meant: (M, 2) int64 rows (frame, id), ordered: the tracks that it means, frames as in Video.tracks. Empty where
         it means none.
@@ -91,12 +91,12 @@ def ground_truth(video, phrase, convention="image"):
     Args:
       video: Video.
       phrase: one of its phrases.
-      convention: "image", the right one: the boxes of the image that the phrase was labelled in; or "published":
-        TransRMOT's gt.txt for Refer-KITTI (also iKUN's gt_template), whose frame i + 1 holds the ids labelled in image
+      convention: "image", the right one: the boxes of the image that the phrase was labeled in; or "published":
+        TransRMOT's gt.txt for Refer-KITTI (also iKUN's gt_template), whose frame i + 1 holds the ids labeled in image
         i, counted from 0, with their boxes in image i + 1. Scoring a tracker that numbers its frames from 1 against
         the one or the other makes 8 HOTA (TempRMOT, issue 2).
 
-    Returns: mot_files.Tracks, frames from 1. A labelled id without box in its image has no row.
+    Returns: mot_files.Tracks, frames from 1. A labeled id without box in its image has no row.
     Raises: UsageError for another convention.
     """
     if convention not in CONVENTIONS:
@@ -104,26 +104,25 @@ def ground_truth(video, phrase, convention="image"):
     tracks, shift = video.tracks, CONVENTIONS[convention]
     meant = set(map(tuple, phrase.meant.tolist()))
     frames = tracks.frames - shift
-    chosen = [key in meant for key in zip(frames.tolist(), tracks.ids.tolist(), strict=True)]
-    return dataclasses.replace(tracks, frames=frames).select(np.array(chosen, bool))
+    keep = [key in meant for key in zip(frames.tolist(), tracks.ids.tolist(), strict=True)]
+    return dataclasses.replace(tracks, frames=frames).select(np.array(keep, bool))
 
 
 def numbered(path):
     """{number in the name: file name} of the images in folder `path`, in order of the numbers."""
-    names = annotations.image_names(path)
-    found = {}
-    for name in names:
+    files = {}
+    for name in annotations.image_names(path):
         digits = re.findall(r"\d+", name)
         if digits:
-            found[int(digits[-1])] = name
-    return dict(sorted(found.items()))
+            files[int(digits[-1])] = name
+    return dict(sorted(files.items()))
 
 
 def read_phrases(folder, positions):
     """The phrases of one video.
 
     Args:
-      folder: of its JSON files.
+      folder: the folder of its JSON files.
       positions: {frame number in the files: frame}.
 
     Returns: tuple of Phrase, ordered by name. Frames that have no image are left out, which a line on stderr says.
@@ -159,7 +158,8 @@ def read_label_folder(folder, positions, size):
     """Tracks from label files, one a frame: "class id x y w h" a line, top left corner and size over the image's size.
 
     Args:
-      folder: of NUMBER.txt files; a frame without objects has none. Of an id twice in a frame the first line counts.
+      folder: NUMBER.txt files; a frame without objects has none. Where an id stands twice in a frame its first line
+        counts.
       positions: {frame number in the files: frame}.
       size: (height, width) of the images in pixels.
 

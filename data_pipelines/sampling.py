@@ -69,8 +69,8 @@ def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positiv
       max_gap: frames; the search frame is at most max_gap - 1 after the first template (as the program counts), the
         other templates at most max_gap before it.
       rule: a key of RULES.
-      positive_probability: of a search frame with the target; the others are frames in which it is hidden, or without
-        such frames a frame of another sequence.
+      positive_probability: chance of a search frame with the target; the others are frames in which it is hidden, or
+        without such frames a frame of another sequence.
 
     Returns: Draw.
     Raises: InputError where a source has nothing to draw from.
@@ -84,9 +84,9 @@ def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positiv
         sequence = source[index]
         if not usable(sequence, templates):
             continue
-        found = RULES[rule](sequence.visible, rng, templates, max_gap)
-        if found is not None:
-            return _with_sign(Draw(which, index, *found), source, rng, positive_probability)
+        frames = RULES[rule](sequence.visible, rng, templates, max_gap)
+        if frames is not None:
+            return _with_sign(Draw(which, index, *frames), source, rng, positive_probability)
     raise errors.InputError(
         f"{source.name}: {_MAX_DRAWS} draws found no sequence with {MIN_FRAMES} frames and more than"
         f" {2 * (templates + 1)} of them with a visible target; check it with python -m data_pipelines check"

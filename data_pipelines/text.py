@@ -14,6 +14,7 @@ import zlib
 import numpy as np
 from etils import epath
 
+from data_pipelines import sources
 from trackers.errors import InputError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -24,6 +25,22 @@ _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _QUOTES = str.maketrans(
     {**dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
 )
+
+
+def open_tokenizer(config):
+    """The Tokenizer of config.data.vocabulary; where that is empty, of the vocabulary that all sources in use share.
+
+    Raises: InputError where there is neither, and as Tokenizer.
+    """
+    if config.data.vocabulary:
+        return Tokenizer(config.data.vocabulary)
+    vocabularies = {sources.find(name).FACTS.vocabulary for name in sources.shares(config, "clips")}
+    if len(vocabularies) > 1 or None in vocabularies:
+        raise InputError(
+            "config.data.vocabulary is not set: give CLIP's merges file,"
+            " --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz"
+        )
+    return Tokenizer(vocabularies.pop())
 
 
 class Tokenizer:

@@ -1,7 +1,8 @@
-"""Tracks for the neural Kalman filter: true boxes with detections simulated around them, pure in (seed, step, row).
+"""The data kind "trajectories": true boxes with detections simulated around them, pure in (seed, split, step, row).
 
-The true boxes are windows of MOT ground-truth files, or made here. What a detector adds is our own simulation: noise on
-position and size that a lower confidence goes with, another level for each window, and frames in which it misses.
+A sample for the neural Kalman filter is a window of a track. Its true boxes are cut from MOT ground-truth files, or
+made here. What a detector adds is our own simulation: noise on position and size that a lower confidence goes with,
+another level for each window, and frames in which it misses.
 """
 
 import numpy as np
@@ -15,23 +16,21 @@ _HELD_OUT = 5
 _EXPECTED = "MOT files VIDEO/gt/gt.txt"
 
 
-def batches(config, start_step, rows, seed=None, split="train"):
-    """Endless batches from step `start_step` on.
+def batches(config, start_step, rows, seed, split):
+    """Batches of windows of tracks for loader.batches, whose arguments these are.
 
-    Args: as data_pipelines.loader.batches; config.data has `trajectories`: mot (folder, "" makes tracks), length,
-      noise (least and largest deviation, in parts of the size), miss_probability, longest_miss.
+    config.data.trajectories says what they are: mot (folder, "" makes tracks), length (frames in a window), noise
+    (least and largest deviation, in parts of the box's size), miss_probability, longest_miss (frames).
 
     Yields: dict, B = len(rows): observed (B, T, 4) float32 cx, cy, w / h, h of detections in pixels, confidence (B, T)
       float32, seen (B, T) bool, target (B, T, 4) float32 the true ones. Frame 0 is always seen.
-
     Raises: InputError where the folder has no track that is long enough.
     """
-    seed = config.seed if seed is None else seed
-    chosen = config.data.trajectories
-    known = read_windows(chosen.mot, chosen.length, split) if chosen.mot else None
+    settings = config.data.trajectories
+    runs = read_windows(settings.mot, settings.length, split) if settings.mot else None
     step = start_step
     while True:
-        samples = [sample(chosen, known, sampling.generator(seed, step, row, split)) for row in rows]
+        samples = [sample(settings, runs, sampling.generator(seed, step, row, split)) for row in rows]
         yield {name: np.stack([one[name] for one in samples]) for name in samples[0]}
         step += 1
 
@@ -51,8 +50,8 @@ def read_windows(folder, length, split="train"):
         tracks = mot_files.read(file)
         tracks = tracks.select((tracks.confidence != 0) & (tracks.boxes[:, 2:] > 0).all(axis=1))
         for number in np.unique(tracks.ids):
-            mine = tracks.select(tracks.ids == number)
-            runs += [mine.boxes[piece] for piece in mot_files.pieces(mine.frames)]
+            track = tracks.select(tracks.ids == number)
+            runs += [track.boxes[piece] for piece in mot_files.pieces(track.frames)]
     runs = [run for run in runs if len(run) >= length]
     held_out = [k % _HELD_OUT == _HELD_OUT - 1 for k in range(len(runs))]
     runs = [run for run, out in zip(runs, held_out, strict=True) if out == (split == "validation")]
@@ -63,36 +62,36 @@ def read_windows(folder, length, split="train"):
     return runs
 
 
-def sample(chosen, runs, rng):
+def sample(settings, runs, rng):
     """One example of `batches`, without the batch axis. runs: from read_windows, or None to make a track."""
     if runs is None:
-        boxes = _made(chosen.length, rng)
+        boxes = _made_track(settings.length, rng)
     else:
         run = runs[int(rng.integers(len(runs)))]
-        first = int(rng.integers(len(run) - chosen.length + 1))
-        boxes = run[first : first + chosen.length]
-    confidence, seen, detected = detect(boxes, chosen, rng)
+        first = int(rng.integers(len(run) - settings.length + 1))
+        boxes = run[first : first + settings.length]
+    confidence, seen, detected = detect(boxes, settings, rng)
     observed, target = _observation(detected), _observation(boxes)
     return {"observed": observed, "confidence": confidence.astype(np.float32), "seen": seen, "target": target}
 
 
-def detect(boxes, chosen, rng):
+def detect(boxes, settings, rng):
     """Simulated detections of boxes (T, 4): (confidence (T,), seen (T,) bool, detected (T, 4))."""
     length = len(boxes)
-    level = np.exp(rng.uniform(*np.log(chosen.noise)))
+    level = np.exp(rng.uniform(*np.log(settings.noise)))
     doubt = rng.beta(1.5, 3.0, length)
     sides = boxes[:, 2:]
     centers = boxes[:, :2] + sides / 2 + 3 * level * doubt[:, None] * sides * rng.standard_normal((length, 2))
     sides = sides * np.exp(3 * level * doubt[:, None] * rng.standard_normal((length, 2)))
     confidence = np.clip(1 - doubt + 0.1 * rng.standard_normal(length), 0, 1)
     seen = np.ones(length, bool)
-    for first in np.flatnonzero(rng.random(length) < chosen.miss_probability):
-        seen[first : first + int(rng.integers(1, chosen.longest_miss + 1))] = False
+    for first in np.flatnonzero(rng.random(length) < settings.miss_probability):
+        seen[first : first + int(rng.integers(1, settings.longest_miss + 1))] = False
     seen[0] = True
     return confidence, seen, np.concatenate([centers - sides / 2, sides], axis=1)
 
 
-def _made(length, rng):
+def _made_track(length, rng):
     """A track (length, 4) x, y, w, h: steady motion with phases of acceleration, a swaying gait and slow growth."""
     height = np.exp(rng.uniform(np.log(30), np.log(300)))
     turns = np.sort(rng.integers(0, length, 3))

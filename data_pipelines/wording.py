@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from etils import epath
 
 import trackers
-from data_pipelines import loader, phrase_annotations, sources
-from trackers import errors
+from data_pipelines import phrase_annotations, sources, text
+from trackers import errors, weights
 from trackers.io import mot_files
 from trackers.tracking import calibration
 
@@ -21,8 +21,7 @@ def tokens(config, texts):
     Returns: (P, length) int32.
     Raises: InputError for a phrase that is too long, or a vocabulary that is missing or larger than the model's.
     """
-    names = [name for name in loader.REFERRING if config.data.ratio.get(name, 0)]
-    tokenizer = loader.open_tokenizer(config, names)
+    tokenizer = text.open_tokenizer(config)
     size = config.model.transformer.vocabulary
     if tokenizer.size > size:
         raise errors.InputError(
@@ -38,14 +37,15 @@ def open_benchmark(config, spec, split="test"):
     Raises: UsageError for another name, InputError for what is wrong in the folder.
     """
     name, _, path = spec.partition(":")
-    if name not in loader.REFERRING or (name in loader.REFERRING_FILES) != bool(path):
+    facts = sources.find(name).FACTS if name in sources.MODULES else sources.Facts()
+    if facts.kind != "clips" or facts.procedural == bool(path):
         raise errors.UsageError(
             f"benchmark {spec!r}: for tracking with words it is refer_kitti:FOLDER, refer_dance:FOLDER or"
             " synthetic_referring"
         )
     if path:
         return name, sources.open_source(name, path, split)
-    return name, loader.open_referring(config, [name], "validation" if split == "test" else split)[0]
+    return name, sources.open_from(config, name, "validation" if split == "test" else split)
 
 
 def frequencies(videos):
@@ -58,29 +58,28 @@ def frequencies(videos):
     return {text: count / max(1, total) for text, count in counts.items()}
 
 
-def calibration_shift(config, weights, videos, texts):
+def calibration_shift(config, path, videos, texts):
     """What similarity calibration adds to the scores of phrases (iKUN, Sec. 3.3): (P,) float64.
 
     Args:
       config: the whole config; its section `calibration`, and data.vocabulary.
-      weights: path of the weights of config.calibration.model, CLIP's ViT-B-32.pt for the published one.
+      path: of the weights of config.calibration.model, CLIP's ViT-B-32.pt for the published one.
       videos: training videos. texts: the phrases, as the network reads them.
 
     Raises: InputError for missing or wrong weights or vocabulary.
     """
-    chosen = config.calibration
-    encoder = trackers.build(chosen.model)
-    variables = weights.load(weights, chosen.model)
+    settings = config.calibration
+    encoder = trackers.build(settings.model)
+    variables = weights.load(path, settings.model)
     shares = frequencies(videos)
-    names = [name for name in loader.REFERRING if config.data.ratio.get(name, 0)]
-    tokenizer = loader.open_tokenizer(config, names)
+    tokenizer = text.open_tokenizer(config)
     ids = tokenizer([*texts, *shares], length=encoder.transformer.length)
     encode = jax.jit(lambda rows: encoder.apply(variables, rows).sentence)
     features = jnp.concatenate([encode(ids[k : k + 1]) for k in range(len(ids))])
     features = features / jnp.linalg.norm(features, axis=-1, keepdims=True)
     count = len(texts)
-    found = calibration.pseudo_frequency(features[:count], features[count:], list(shares.values()), chosen.tau)
-    return calibration.calibrate(0.0, found, chosen.a, chosen.b)
+    frequency = calibration.pseudo_frequency(features[:count], features[count:], list(shares.values()), settings.tau)
+    return calibration.calibrate(0.0, frequency, settings.a, settings.b)
 
 
 def read_tracks(folder, name, first_frame=1):

@@ -14,6 +14,7 @@ from absl import flags
 
 import trackers
 from configs import ikun
+from data_pipelines import clips as clip_data
 from data_pipelines import loader
 from data_pipelines.procedural.people import cast
 from trackers import errors, weights
@@ -57,7 +58,7 @@ def groups():
 
 def scores_of(model, variables, config, clips):
     """(scores, scores with the wrong clips, target, phrases), each (pairs,), of validation clips."""
-    texts = loader.open_phrases(config, "validation")
+    texts = clip_data.phrases_by_tokens(config, "validation")
     size = config.train.batch_size
 
     @jax.jit

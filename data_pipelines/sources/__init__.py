@@ -1,12 +1,15 @@
-"""Data sets as they lie on disk: one module for each layout, its path is its name.
+"""What training samples are drawn from: one module for each layout of a data set on disk, its path is its name.
 
-Every module offers `open(root, split="train") -> Source`. Nothing is read but the list of sequences until a sequence
-is asked for; then its annotations are parsed once and kept (about 32 bytes a frame).
+Every module offers `open(root, split="train") -> Source` and states FACTS. Nothing is read but the list of sequences
+until a sequence is asked for; then its annotations are parsed once and kept (about 32 bytes a frame). Procedural
+sources live in data_pipelines/procedural and need no folder; MODULES finds both.
 """
 
 import collections.abc
 import dataclasses
 import importlib
+import pathlib
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence as ListLike
 
@@ -14,6 +17,19 @@ import numpy as np
 
 from trackers import errors
 
+# Name in config.data.ratio -> its module. Samples are drawn in this order: add new ones at the end.
+MODULES = {
+    "lasot": "data_pipelines.sources.lasot",
+    "got10k": "data_pipelines.sources.got10k",
+    "trackingnet": "data_pipelines.sources.trackingnet",
+    "coco": "data_pipelines.sources.coco",
+    "frames": "data_pipelines.sources.frames",
+    "shards": "data_pipelines.sources.shards",
+    "synthetic": "data_pipelines.procedural.video",
+    "refer_kitti": "data_pipelines.sources.refer_kitti",
+    "refer_dance": "data_pipelines.sources.refer_dance",
+    "synthetic_referring": "data_pipelines.procedural.people",
+}
 # Benchmark name in a specification -> the module that knows the layout.
 LAYOUTS = {
     "got10k": "got10k",
@@ -53,12 +69,30 @@ class Sequence:
         return len(self.boxes) < len(self.frames)
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a source's module states about it, as FACTS.
+
+    Attributes:
+      kind: the data kind whose samples are drawn from it (config.data.name): "pairs", or "clips", which have phrases.
+      validation: split that is held out for validation; "train" where nothing else has published labels.
+      procedural: whether it is made on the spot, without a folder. Instead of `open` such a module then has, for pairs,
+        `batches` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
+      vocabulary: byte-pair vocabulary of its phrases where it has its own.
+    """
+
+    kind: str = "pairs"
+    validation: str = "train"
+    procedural: bool = False
+    vocabulary: pathlib.Path | None = None
+
+
 class Source(collections.abc.Sequence):
     """The sequences of one split of a data set, parsed when first asked for.
 
     Args:
-      name: of the data set, for messages.
-      names: list of the sequences' names.
+      name: the data set's, for messages.
+      names: the sequences' names.
       load: index -> Sequence; raises InputError naming the file.
       is_video: False for image data sets, whose template and search image are the same.
       keep: whether parsed sequences are kept; False where parsing costs nothing.
@@ -91,6 +125,69 @@ def open_source(name, root, split="train"):
     Raises: InputError where the folder, its layout or the split is not there.
     """
     return importlib.import_module(f"{__name__}.{name}").open(root, split)
+
+
+def find(name):
+    """The module of a source in config.data.ratio. Raises: InputError where there is no such source."""
+    return importlib.import_module(_path(name))
+
+
+def _path(name):
+    if name not in MODULES:
+        raise errors.InputError(f"config.data.ratio.{name}: no such source; use one of {', '.join(MODULES)}")
+    return MODULES[name]
+
+
+def on_disk(kind=None):
+    """Names of the sources on disk that samples of a data kind are drawn from; None = of any."""
+    facts = {name: find(name).FACTS for name in MODULES}
+    return [name for name, fact in facts.items() if fact.kind == (kind or fact.kind) and not fact.procedural]
+
+
+def shares(config, kind):
+    """{name: share} of the sources that samples of the data kind `kind` are drawn from, in the order of MODULES.
+
+    Raises: InputError where config.data.ratio names something else, or gives nothing a share.
+    """
+    ratio = config.data.ratio
+    for name in ratio:
+        _path(name)
+    used = {name: float(ratio[name]) for name in MODULES if ratio.get(name, 0)}
+    if not used or min(used.values()) < 0:
+        raise errors.InputError("config.data.ratio: give at least one source a share above 0, none one below")
+    for name in used:
+        if find(name).FACTS.kind != kind:
+            known = [other for other in MODULES if find(other).FACTS.kind == kind]
+            raise errors.InputError(
+                f"config.data.ratio.{name}: no source of {kind}; {', '.join(known)} mix with each other only"
+            )
+    return used
+
+
+def open_from(config, name, split="train"):
+    """The Source that `name` in config.data.ratio stands for.
+
+    Args:
+      config: whole config; the data set lies in the folder config.data[name].
+      name: key of MODULES.
+      split: "train" or "validation"; where nothing is held out for validation it is the training split, and a line on
+        stderr says so.
+
+    Raises: InputError for an unset folder, naming its flag, and for whatever is wrong in it.
+    """
+    module = find(name)
+    published = module.FACTS.validation if split == "validation" else "train"
+    if module.FACTS.procedural:
+        return module.open_from(config, published)
+    path = config.data[name]
+    if not path:
+        raise errors.InputError(
+            f"config.data.ratio.{name} is {config.data.ratio[name]} but its folder is not set: give"
+            f" --config.data.{name}=FOLDER, or --config.data.ratio.{name}=0"
+        )
+    if split == "validation" and published == "train":
+        print(f"{name}: no validation split, so its validation pairs come from training videos", file=sys.stderr)
+    return module.open(path, published)
 
 
 def open_sequences(spec):

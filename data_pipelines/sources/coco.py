@@ -9,9 +9,10 @@ import json
 import numpy as np
 
 from data_pipelines import annotations
-from data_pipelines.sources import Sequence, Source
+from data_pipelines.sources import Facts, Sequence, Source
 from trackers import errors
 
+FACTS = Facts(validation="val")
 SPLITS = {"train": "train2017", "val": "val2017"}
 _LAYOUT = "COCO's annotations/instances_train2017.json and train2017/000000000009.jpg"
 

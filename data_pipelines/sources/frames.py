@@ -9,9 +9,10 @@ one x,y,w,h a line, separated by comma, semicolon, tab or space, in pixels, kept
 """
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts()
 SPLITS = ("train", "test")
 _LAYOUT = "SEQUENCE/{00000001.jpg,groundtruth.txt} or SEQUENCE/{img/0001.jpg,groundtruth_rect.txt}"
 # OTB sequences whose box file covers a part of the published frames (1-based, inclusive).

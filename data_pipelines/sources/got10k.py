@@ -10,9 +10,10 @@ Without it every folder that holds a groundtruth.txt counts. The test split publ
 import numpy as np
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(validation="val")
 SPLITS = ("train", "val", "test")
 _LAYOUT = "GOT-10k's {train,val,test}/list.txt and {train,val,test}/SEQUENCE/{00000001.jpg,groundtruth.txt}"
 
@@ -33,8 +34,8 @@ def open(root, split="train"):
     if listing.exists():
         names = annotations.read_list(listing, "the names of the sequences, one a line")
     else:
-        found = [child.name for child in path.iterdir() if (child / "groundtruth.txt").exists()]
-        names = sorted(found, key=annotations.natural_key)
+        folders = [child.name for child in path.iterdir() if (child / "groundtruth.txt").exists()]
+        names = sorted(folders, key=annotations.natural_key)
     if not names:
         raise errors.InputError(f"got10k: no sequences in {path}; expected {_LAYOUT}")
     return Source("got10k", names, lambda index: _load(path / names[index], split == "test"))

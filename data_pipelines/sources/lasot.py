@@ -11,9 +11,10 @@ two flag files.
 import sys
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts()
 SPLITS = {"train": "training_set.txt", "test": "testing_set.txt"}
 _LAYOUT = "LaSOT's CATEGORY/SEQUENCE/{img/00000001.jpg,groundtruth.txt,full_occlusion.txt,out_of_view.txt}"
 
@@ -27,36 +28,36 @@ def open(root, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"lasot has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "lasot", _LAYOUT)
-    found = _find(path)
+    folders = _find(path)
     listing = path / SPLITS[split]
     if listing.exists():
         names = annotations.read_list(listing, "the names of the split's sequences, one a line")
-        missing = [name for name in names if name not in found]
+        missing = [name for name in names if name not in folders]
         if missing:
             raise errors.InputError(
                 f"lasot: {len(missing)} of the {len(names)} sequences in {listing} are not under {path}, the first is"
                 f" {missing[0]}; expected {_LAYOUT} (unpack it, or shorten the list)"
             )
     else:
-        names = sorted(found, key=annotations.natural_key)
+        names = sorted(folders, key=annotations.natural_key)
         if names:
             print(f"lasot: no {listing}, so the {split} split is all {len(names)} sequences", file=sys.stderr)
     if not names:
         raise errors.InputError(f"lasot: no sequences in {path}; expected {_LAYOUT}")
-    return Source("lasot", names, lambda index: _load(found[names[index]]))
+    return Source("lasot", names, lambda index: _load(folders[names[index]]))
 
 
 def _find(path):
     """{sequence name: folder} of the folders holding a groundtruth.txt, under categories or directly."""
-    found = {}
+    folders = {}
     for child in path.iterdir():
         if not child.is_dir():
             continue
         if (child / "groundtruth.txt").exists():
-            found[child.name] = child
+            folders[child.name] = child
         else:
-            found |= {p.name: p for p in child.iterdir() if (p / "groundtruth.txt").exists()}
-    return found
+            folders |= {p.name: p for p in child.iterdir() if (p / "groundtruth.txt").exists()}
+    return folders
 
 
 def _load(path):

@@ -13,9 +13,10 @@ images (the published gt_template is on a canvas of 1920 x 1080, whatever the im
 """
 
 from data_pipelines import annotations, phrase_annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
 # DanceTrack's validation videos, which are Refer-Dance's test videos, where there is no seqmap.txt.
 _TEST = tuple(
@@ -30,9 +31,9 @@ def open(root, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"refer_dance has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_dance", _LAYOUT)
-    found = annotations.folder(path / "expression", "refer_dance", _LAYOUT).iterdir()
+    folders = annotations.folder(path / "expression", "refer_dance", _LAYOUT).iterdir()
     test = _test_videos(path)
-    names = sorted(child.name for child in found if child.is_dir() and (child.name in test) == (split == "test"))
+    names = sorted(child.name for child in folders if child.is_dir() and (child.name in test) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_dance: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
     return Source("refer_dance", names, lambda index: _load(path, names[index]))

@@ -9,9 +9,10 @@ the image after it; `phrase_annotations.ground_truth` has both ways.
 """
 
 from data_pipelines import annotations, phrase_annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
 # The published test videos; 0019 is in version 2 only.
 _TEST = ("0005", "0011", "0013", "0019")
@@ -26,8 +27,8 @@ def open(root, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_kitti", _LAYOUT)
-    found = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
-    names = sorted(child.name for child in found if child.is_dir() and (child.name in _TEST) == (split == "test"))
+    folders = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
+    names = sorted(child.name for child in folders if child.is_dir() and (child.name in _TEST) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
     return Source("refer_kitti", names, lambda index: _load(path, names[index]))

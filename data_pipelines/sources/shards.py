@@ -8,9 +8,10 @@ import numpy as np
 
 from data_pipelines import annotations
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
-from data_pipelines.sources import Sequence, Source
+from data_pipelines.sources import Facts, Sequence, Source
 from trackers.errors import InputError
 
+FACTS = Facts()
 _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"
 
 
@@ -18,7 +19,7 @@ _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipe
 class Record:
     """One image of a split, read when asked for; stands in for its path.
 
-    folder: of the split. index: of the record.
+    folder: the split's. index: the record's number.
     """
 
     folder: str

@@ -6,9 +6,10 @@ All the TRAIN_* folders that are there make the training split; TEST publishes t
 """
 
 from data_pipelines import annotations
-from data_pipelines.sources import Source
+from data_pipelines.sources import Facts, Source
 from trackers import errors
 
+FACTS = Facts()
 SPLITS = ("train", "test")
 _LAYOUT = "TrackingNet's {TRAIN_0..TRAIN_11,TEST}/{anno/SEQUENCE.txt,frames/SEQUENCE/0.jpg}"
 

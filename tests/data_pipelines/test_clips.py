@@ -107,7 +107,7 @@ def test_clip_fields(group, tokens):
         "tokens": ((77,), "int32"),
         "target": ((), "float32"),
     }
-    assert {name: (value[0], np.dtype(value[1]).name) for name, value in clips.shapes(CONFIG).items()} == shapes
+    assert {name: (value[0], np.dtype(value[1]).name) for name, value in CONFIG.shapes.items()} == shapes
 
 
 def test_several_phrases_of_a_clip(group, tokens):
@@ -120,7 +120,7 @@ def test_several_phrases_of_a_clip(group, tokens):
             make(group, tokens, step, split="validation"),
         )
         assert (made["tokens"].shape, made["target"].shape) == ((5, 77), (5,))
-        assert {name: (v.shape, v.dtype) for name, v in made.items()} == clips.shapes(config)
+        assert {name: (v.shape, v.dtype) for name, v in made.items()} == config.shapes
         np.testing.assert_array_equal(made["local"], alone["local"])
         np.testing.assert_array_equal(made["tokens"][0], alone["tokens"])
         assert made["target"][0] == alone["target"]

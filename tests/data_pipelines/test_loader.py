@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import grm
-from data_pipelines import loader, pairs
+from configs import grm, ikun, neural_kalman
+from data_pipelines import loader, pairs, sources
+from data_pipelines.procedural import video
 from tests.data_pipelines import layouts
 from trackers.errors import InputError
 
@@ -33,7 +34,7 @@ def make_config(root=None, **ratio):
     with config.unlocked():
         for name in config.data.ratio:
             config.data.ratio[name] = float(ratio.get(name, 0))
-        for name in loader.FILES if root else ():
+        for name in sources.on_disk("pairs") if root else ():
             config.data[name] = str(root / name)
     return config
 
@@ -59,6 +60,13 @@ def fake_synthetic(config, start_step, rows, seed, split):
         }
 
 
+@pytest.mark.parametrize("config", [grm.get_config("tiny"), ikun.get_config("tiny"), neural_kalman.get_config("tiny")])
+def test_shapes_are_those_of_a_row_of_the_batches(config):
+    batch = next(loader.batches(config, 0, range(2)))
+    rows = {name: (value.shape[1:], value.dtype) for name, value in batch.items()}
+    assert rows == {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in loader.shapes(config).items()}
+
+
 def test_batches_are_the_pairs_of_their_rows(root):
     config = make_config(root, frames=1)
     (batch,) = take(loader.batches(config, 5, range(3, 7)), 1)
@@ -68,7 +76,7 @@ def test_batches_are_the_pairs_of_their_rows(root):
         "search": ((4, 64, 64, 3), "uint8"),
         "search_box": ((4, 4), "float32"),
     }
-    opened = loader.open_sources(config, ["frames"])
+    opened = [sources.open_from(config, "frames")]
     for place, row in enumerate(range(3, 7)):
         expected = pairs.pair(opened, [1], pairs.PairConfig.from_config(config), config.seed, 5, row)
         for name, value in expected.items():
@@ -87,9 +95,9 @@ def test_rows_of_processes_make_up_the_global_batch(root, monkeypatch):
     config = make_config(root, frames=1, coco=1)
     made, pair = collections.Counter(), pairs.pair
 
-    def counted(sources, ratio, pair_config, seed, step, row, split):
+    def counted(opened, ratio, pair_config, seed, step, row, split):
         made[step, row] += 1
-        return pair(sources, ratio, pair_config, seed, step, row, split)
+        return pair(opened, ratio, pair_config, seed, step, row, split)
 
     monkeypatch.setattr(pairs, "pair", counted)
     whole = take(loader.batches(config, 0, range(8)), 2)
@@ -109,9 +117,9 @@ def test_threads_do_not_change_the_batches(root, monkeypatch):
     one.data.threads, many.data.threads = 1, 6
     pair = pairs.pair
 
-    def uneven(sources, ratio, pair_config, seed, step, row, split):
-        time.sleep(0.05 * (row == 0))  # its neighbours are ready before it
-        return pair(sources, ratio, pair_config, seed, step, row, split)
+    def uneven(opened, ratio, pair_config, seed, step, row, split):
+        time.sleep(0.05 * (row == 0))  # its neighbors are ready before it
+        return pair(opened, ratio, pair_config, seed, step, row, split)
 
     monkeypatch.setattr(pairs, "pair", uneven)
     digests = [[digest(b) for b in take(loader.batches(c, 0, range(5)), 3)] for c in (one, many)]
@@ -120,14 +128,14 @@ def test_threads_do_not_change_the_batches(root, monkeypatch):
 
 def test_synthetic_alone_is_handed_through(monkeypatch):
     calls = []
-    monkeypatch.setattr(loader, "_synthetic", lambda *args: calls.append(args) or iter(()))
+    monkeypatch.setattr(video, "batches", lambda *args: calls.append(args) or iter(()))
     config = make_config(synthetic=1)
     assert take(loader.batches(config, 2, range(4), seed=9, split="validation"), 1) == []
     assert calls == [(config, 2, range(4), 9, "validation")]
 
 
 def test_mixed_rows_are_chosen_by_share_and_files_stay_the_same(root, monkeypatch):
-    monkeypatch.setattr(loader, "_synthetic", fake_synthetic)
+    monkeypatch.setattr(video, "batches", fake_synthetic)
     (plain,) = take(loader.batches(make_config(root, frames=1), 2, range(64)), 1)
     (mixed,) = take(loader.batches(make_config(root, frames=3, synthetic=1), 2, range(64)), 1)
     synthetic = mixed["search_box"][:, 0] == 0.5
@@ -142,7 +150,7 @@ def test_mixed_rows_are_chosen_by_share_and_files_stay_the_same(root, monkeypatc
 
 def test_validation_takes_the_published_validation_splits(root, capsys):
     config = make_config(root, got10k=1, coco=1, frames=1)
-    opened = loader.open_sources(config, ["got10k", "coco", "frames"], "validation")
+    opened = [sources.open_from(config, name, "validation") for name in ("got10k", "coco", "frames")]
     assert opened[0].names == ["GOT-10k_Val_000001"] and len(opened) == 3
     assert capsys.readouterr().err == "frames: no validation split, so its validation pairs come from training videos\n"
     train, validation = (take(loader.batches(config, 0, range(2), split=s), 1)[0] for s in ("train", "validation"))
@@ -163,6 +171,22 @@ def test_wrong_settings(change, message):
     config = make_config(**change.get("ratio", {"synthetic": 1}))
     with pytest.raises(InputError, match=message):
         loader.batches(config, 0, range(2), change.get("seed"), change.get("split", "train"))
+
+
+def test_an_unknown_data_kind_is_one_line():
+    config = make_config(synthetic=1)
+    config.data.name = "pears"
+    for ask in (loader.shapes, lambda c: loader.batches(c, 0, range(2))):
+        with pytest.raises(InputError, match="^config.data.name 'pears': use pairs, clips, trajectories$"):
+            ask(config)
+
+
+def test_a_source_of_another_kind_is_named(root):
+    config = make_config(root, frames=1)
+    with config.unlocked():
+        config.data.ratio.refer_kitti = 1.0
+    with pytest.raises(InputError, match="config.data.ratio.refer_kitti: no source of pairs; lasot, .*, synthetic mix"):
+        loader.batches(config, 0, range(2))
 
 
 def test_unknown_source(root):
@@ -193,7 +217,7 @@ def test_synthetic_alone_needs_neither_tensorflow_nor_opencv():
     program = """
 import sys
 sys.modules["tensorflow"] = sys.modules["cv2"] = None
-from configs import grm
+from configs import grm, ikun, neural_kalman
 from data_pipelines import loader
 batch = next(loader.batches(grm.get_config("tiny"), 0, range(2)))
 assert batch["search"].shape == (2, 64, 64, 3), batch["search"].shape

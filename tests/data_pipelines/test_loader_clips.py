@@ -4,7 +4,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from data_pipelines import clips, loader, sampling
+from data_pipelines import clips, loader, sampling, sources
 from data_pipelines.procedural import people
 from data_pipelines.text import Tokenizer
 from tests.data_pipelines import layouts
@@ -13,14 +13,15 @@ from trackers.errors import InputError
 
 def make_config(root=None, **ratio):
     data = {
-        "ratio": {name: 0.0 for name in (*loader.REFERRING, "frames")} | ratio,
+        "name": "clips",
+        "ratio": dict.fromkeys(("refer_kitti", "refer_dance", "synthetic_referring", "frames"), 0.0) | ratio,
         "vocabulary": "",
         "threads": 2,
         "prefetch_batches": 1,
         "frames": "",
         "synthetic_referring": {"train_videos": 2, "test_videos": 2, "length": 20, "height": 48, "width": 64},
     }
-    data |= {name: str(root / name) if root else "" for name in loader.REFERRING_FILES}
+    data |= {name: str(root / name) if root else "" for name in sources.on_disk("clips")}
     return ml_collections.ConfigDict({"seed": 3, "data": data, "model": {"local_size": 16, "global_size": 24}})
 
 
@@ -58,7 +59,7 @@ def test_batches_are_the_clips_of_their_rows(both):
         "target": ((4,), "float32"),
     }
     settings = clips.ClipConfig.from_config(both)
-    opened = loader.open_referring(both, ["refer_kitti", "refer_dance"])
+    opened = [sources.open_from(both, name) for name in ("refer_kitti", "refer_dance")]
     groups = [[i for video in source for i in clips.identities(video, settings)] for source in opened]
     texts = sorted({text for group in groups for identity in group for text in identity.texts})
     tokens = dict(zip(texts, Tokenizer(people.VOCABULARY)(texts), strict=True))
@@ -91,7 +92,7 @@ def test_synthetic_needs_neither_files_nor_vocabulary():
     batch, again = (next(loader.batches(config, 0, range(16))) for _ in range(2))
     assert_equal(batch, again)
     assert set(batch["target"].tolist()) == {0.0, 1.0}
-    texts = loader.open_phrases(config)
+    texts = clips.phrases_by_tokens(config)
     assert len(texts) == 45 and all(tuple(row.tolist()) in texts for row in batch["tokens"])
     with config.unlocked():
         config.data.positive_share = 1.0

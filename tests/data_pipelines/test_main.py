@@ -1,10 +1,8 @@
 import functools
 
 import cv2
-import numpy as np
 import pytest
 
-from data_pipelines import __main__ as program
 from tests import programs
 from tests.data_pipelines import layouts
 
@@ -81,20 +79,6 @@ def test_sheet_of_a_data_set(tmp_path):
     done = run("sheet", "--config=configs/grm.py:tiny", *ratio, f"--config.data.frames={tmp_path / 'f'}", "--out", out)
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(out)).shape == (2 * (32 + 4 + 64 + 4) + 4, 8 * (64 + 4) + 4, 3)
-
-
-def test_draw_sheet_places_crops_and_boxes():
-    batch = {
-        "template": np.full((3, 2, 10, 10, 3), 50, np.uint8),
-        "template_box": np.full((3, 2, 4), 0.2, np.float32),
-        "search": np.full((3, 20, 20, 3), 90, np.uint8),
-        "search_box": np.tile(np.array([0.25, 0.25, 0.5, 0.5], np.float32), (3, 1)),
-    }
-    picture = program.draw_sheet(batch)
-    assert picture.shape == (4 + 10 + 4 + 20 + 4, 3 * (24 + 4) + 4, 3)
-    assert (picture[4, 4] == 50).all() and (picture[4, 4 + 14] == 50).all() and (picture[0] == 255).all()
-    assert (picture[18, 4] == 90).all() and picture[18 + 5, 4 + 5].tolist() == [0, 255, 0]
-    assert (picture[18 + 10, 4 + 10] == 90).all()
 
 
 def test_check_of_a_referring_set(tmp_path):

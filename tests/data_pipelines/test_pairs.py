@@ -40,7 +40,7 @@ def test_pair_config_from_each_variant():
         assert made.brightness == config.data.brightness and made.max_gap == config.data.max_gap
 
 
-def test_shapes_and_centred_targets_without_jitter(videos):
+def test_shapes_and_centered_targets_without_jitter(videos):
     made = pairs.pair([videos], [1], PLAIN, 0, 0, 0)
     assert made["template"].shape == (1, 32, 32, 3) and made["search"].shape == (64, 64, 3)
     assert made["template"].dtype == made["search"].dtype == np.uint8
@@ -148,8 +148,8 @@ def test_real_video(sequences):
     for row in range(6):
         made = pairs.pair([source], [1], config, 0, 0, row)
         assert made["search"].shape == (256, 256, 3) and made["search"].std() > 5
-        centre = made["search_box"][:2] + made["search_box"][2:] / 2
-        assert (centre > -0.6).all() and (centre < 1.6).all()
+        center = made["search_box"][:2] + made["search_box"][2:] / 2
+        assert (center > -0.6).all() and (center < 1.6).all()
 
 
 def test_pairs_without_the_target(videos):

@@ -123,7 +123,7 @@ def test_training_beats_the_plain_filter(model, variables):
     params = variables["params"]
     state, held_out = optimizer.init(params), _batch(128, split="validation")
     before = evaluate(params, held_out)
-    stream = trajectories.batches(CONFIG, 0, range(32), 0)
+    stream = trajectories.batches(CONFIG, 0, range(32), 0, "train")
     for _ in range(120):
         params, state, norm = step(params, state, next(stream))
         assert np.isfinite(norm)
@@ -146,7 +146,7 @@ def test_gradients_are_finite_for_wild_input(model, variables):
 
 def test_batches_are_a_function_of_seed_and_step():
     first, again = _batch(3, step=5), _batch(3, step=5)
-    later = trajectories.batches(CONFIG, 4, range(3), 0)
+    later = trajectories.batches(CONFIG, 4, range(3), 0, "train")
     next(later)
     for name, values in first.items():
         np.testing.assert_array_equal(values, again[name])
@@ -166,7 +166,7 @@ def test_ground_truth_windows(tmp_path):
     config = neural_kalman.get_config("mot")
     with config.unlocked():
         config.data.trajectories.mot = str(tmp_path)
-    batch = next(trajectories.batches(config, 0, range(2)))
+    batch = next(trajectories.batches(config, 0, range(2), 0, "train"))
     assert batch["target"].shape == (2, 48, 4) and (batch["target"][..., 3] == 30).all()
     with pytest.raises(errors.InputError, match="no train track of 61 frames"):
         trajectories.read_windows(tmp_path, 61)

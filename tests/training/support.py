@@ -136,7 +136,7 @@ def parts(config):
 
 def optimizer(config):
     """The optimizer of a config."""
-    schedule = schedules.schedule(config.train, config.data.pairs_per_epoch)
+    schedule = schedules.schedule(config.train, config.data)
     return schedules.optimizer(config.train, schedule.learning_rate)
 
 

@@ -30,6 +30,8 @@ def _refused(done, code, *named):
     ("arguments", "named"),
     [
         (["--config.train.nonsense=3"], ["nonsense"]),
+        (["--config.data.synthetic.familys=3"], ["familys"]),
+        (["--config.data.name=pears"], ["'pears'", "config.data.pears_per_epoch"]),
         (["--config.train.batch_size=many"], ["batch_size"]),
         (["--max_steps=0"], ["max_steps"]),
         (["--wrokdir=x"], ["wrokdir"]),

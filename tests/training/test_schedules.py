@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs import grm
+from configs import grm, ikun, neural_kalman
 from tests.training import support
 from tests.training.support import small_config
 from trackers.errors import UsageError
@@ -21,7 +21,7 @@ PARAMS = {
 
 
 def _schedule(config):
-    return schedules.schedule(config.train, config.data.pairs_per_epoch)
+    return schedules.schedule(config.train, config.data)
 
 
 def test_published_schedule_steps_at_epoch_240_of_300():
@@ -37,6 +37,18 @@ def test_got10k_schedule_steps_at_epoch_80_of_100():
     rate, epoch = schedule.learning_rate, schedule.epoch
     assert schedule.total == 100 * epoch
     np.testing.assert_allclose([rate(80 * epoch - 1), rate(80 * epoch)], [4e-4, 4e-5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "kind"), [(grm, "pairs"), (ikun, "clips"), (neural_kalman, "trajectories")])
+def test_an_epoch_is_counted_in_samples_of_the_data_kind(family, kind):
+    config = family.get_config("tiny")
+    assert config.data.name == kind and ("pairs_per_epoch" in config.data) == (kind == "pairs")
+    config.data.update({f"{kind}_per_epoch": 7 * config.train.batch_size + 1, f"validation_{kind}": 1})
+    course = _schedule(config)
+    assert (course.epoch, course.validation) == (7, 1)
+    config.data.name = "pears"
+    with pytest.raises(UsageError, match="config.data.name is 'pears', but there is no config.data.pears_per_epoch"):
+        _schedule(config)
 
 
 def test_cosine_with_warmup():

@@ -19,22 +19,33 @@ class Schedule:
 
     epoch: whole steps in an epoch, at least 1.
     total: steps in the whole run (fractions of an epoch allowed), at least 1.
+    validation: whole batches of a validation, at least 1.
     learning_rate: function of the number of steps already taken -> () float32.
     """
 
     epoch: int
     total: int
+    validation: int
     learning_rate: Callable
 
 
-def schedule(train, pairs_per_epoch):
-    """The Schedule of config.train with epochs of config.data.pairs_per_epoch pairs.
+def schedule(train, data):
+    """The Schedule of a config's sections `train` and `data`.
 
-    Raises: UsageError for another name in train.schedule.
+    Epochs and validations are counted in what data.name says the samples are: data.pairs_per_epoch and
+    data.validation_pairs, clips_per_epoch, ...
+
+    Raises: UsageError for another name in train.schedule, or where data does not count in its own samples.
     """
-    epoch = max(1, pairs_per_epoch // train.batch_size)
+
+    def batches(key):
+        if key not in data:
+            raise UsageError(f"config.data.name is {data.name!r}, but there is no config.data.{key}: give both")
+        return max(1, data[key] // train.batch_size)
+
+    epoch, validation = batches(f"{data.name}_per_epoch"), batches(f"validation_{data.name}")
     total = max(1, round(train.total_epochs * epoch))
-    return Schedule(epoch, total, learning_rate(train, epoch, total))
+    return Schedule(epoch, total, validation, learning_rate(train, epoch, total))
 
 
 def learning_rate(train, epoch, total):

@@ -6,7 +6,8 @@ import functools
 import numpy as np
 
 from data_pipelines import phrase_annotations
-from data_pipelines.procedural.people import cast, figures, motion
+from data_pipelines.procedural.people import bodies, cast, motion
+from data_pipelines.procedural.people.config import ReferringSetConfig
 from data_pipelines.sources import Source
 from trackers import errors
 from trackers.io import mot_files
@@ -23,7 +24,7 @@ class Scene:
     """Everything that a video is drawn from.
 
     people: list of (Look, Path); pillars: list of (foot line in pixels, Shape); background: (H, W, 3) float32 grey
-    levels; noise: (H + 32, W + 32, 3) float32; seed: of the frames' noise.
+    levels; noise: (H + 32, W + 32, 3) float32; seed: for the frames' noise.
     """
 
     people: list
@@ -34,7 +35,7 @@ class Scene:
 
     def things(self, frame):
         """[(person's index or None, [Shape])] back to front."""
-        drawn = [(p.foot[frame], i, figures.figure(look, p, frame)) for i, (look, p) in enumerate(self.people)]
+        drawn = [(p.foot[frame], i, bodies.shapes_of(look, p, frame)) for i, (look, p) in enumerate(self.people)]
         drawn += [(foot, None, [shape]) for foot, shape in self.pillars]
         return [(who, shapes) for _, who, shapes in sorted(drawn, key=lambda thing: thing[0])]
 
@@ -43,7 +44,7 @@ class Scene:
         height, width = self.background.shape[:2]
         image = self.background.astype(np.uint8)
         for _, shapes in self.things(frame):
-            figures.paint(image, shapes)
+            bodies.paint(image, shapes)
         y, x = np.random.default_rng([self.seed, frame]).integers(_NOISE_ROOM, size=2)
         return np.clip(image + self.noise[y : y + height, x : x + width], 0, 255).astype(np.uint8)
 
@@ -53,11 +54,11 @@ class Scene:
         owners = np.zeros(shape, np.uint8)
         alone, boxes = np.zeros(len(self.people)), np.zeros((len(self.people), 4))
         for who, shapes in self.things(frame):
-            figures.paint(owners, shapes, len(self.people) + 1 if who is None else who + 1)
+            bodies.paint(owners, shapes, len(self.people) + 1 if who is None else who + 1)
             if who is not None:
-                boxes[who] = figures.extent(shapes)
+                boxes[who] = bodies.extent(shapes)
                 mask = np.zeros(shape, np.uint8)
-                figures.paint(mask, shapes, 1)
+                bodies.paint(mask, shapes, 1)
                 alone[who] = mask.sum() / max(_inside(boxes[who], shape), 1e-3)
         seen = np.bincount(owners.ravel(), minlength=len(self.people) + 2)[1 : len(self.people) + 1]
         return seen / np.maximum(alone, 1.0), boxes
@@ -86,7 +87,7 @@ def draw_scene(seed, split, number, config):
 def _draw_pillar(rng, height, width):
     foot, x, half = rng.uniform(0.8, 0.95) * height, rng.uniform(0.2, 0.8) * width, rng.uniform(0.015, 0.04) * width
     corners = np.array([[x - half, 0], [x + half, 0], [x + half, foot], [x - half, foot]])
-    return foot, figures.Shape(corners, tuple(rng.integers(60, 150, 3).tolist()))
+    return foot, bodies.Shape(corners, tuple(rng.integers(60, 150, 3).tolist()))
 
 
 def _draw_background(rng, height, width):
@@ -115,9 +116,9 @@ def video(seed, split, number, config):
     scene = draw_scene(seed, split, number, config)
     boxes, recognized = [], {}
     for frame in range(config.length):
-        shares, found = scene.visible(frame)
+        shares, extents = scene.visible(frame)
         for who in np.flatnonzero(shares >= _SEEN).tolist():
-            boxes.append((frame + 1, who + 1, *found[who]))
+            boxes.append((frame + 1, who + 1, *extents[who]))
             recognized[frame + 1, who + 1] = shares[who] >= _RECOGNIZED
     table = np.array(boxes, np.float64).reshape(-1, 6)
     tracks = mot_files.from_rows(table[:, 0], table[:, 1], np.round(table[:, 2:], 2), source="synthetic referring")
@@ -145,6 +146,11 @@ def _phrase(description, scene, tracks, recognized):
     return phrase_annotations.Phrase(
         sentence.replace(" ", "-"), sentence, np.array(sorted(meant), np.int64).reshape(-1, 2)
     )
+
+
+def open_from(config, split="train"):
+    """open_split of a whole config (configs/*.py): its data.synthetic_referring and its seed."""
+    return open_split(ReferringSetConfig.from_config(config), config.seed, split)
 
 
 def open_split(config, seed, split="train"):

@@ -1,6 +1,6 @@
 """A small byte-pair vocabulary for the synthetic phrases, in the format of CLIP's merges file.
 
-It serves where CLIP's own vocabulary is not at hand: networks trained from scratch. Every word of the phrases is one
+It is for networks trained from scratch, which need no CLIP vocabulary. Every word of the phrases is one
 token of it; other words fall apart into letters.
 """
 

@@ -1,8 +1,13 @@
-"""Procedural video: dead-leaves scenes with composite targets, as pairs for training and sequences for evaluation."""
+"""Procedural video ("synthetic"): dead-leaves scenes with composite targets, as pairs to train on and sequences to
+evaluate on."""
 
+from data_pipelines.procedural.video.banks import make_banks
 from data_pipelines.procedural.video.config import SyntheticConfig
-from data_pipelines.procedural.video.pairs import make_banks, pair
+from data_pipelines.procedural.video.pairs import pair
+from data_pipelines.procedural.video.sequences import sequence, write_sequences
 from data_pipelines.procedural.video.stream import banks_at, batches, make_batch
-from data_pipelines.procedural.video.video import sequence, write_sequences
+from data_pipelines.sources import Facts
 
 __all__ = ["SyntheticConfig", "banks_at", "batches", "make_banks", "make_batch", "pair", "sequence", "write_sequences"]
+
+FACTS = Facts(procedural=True)

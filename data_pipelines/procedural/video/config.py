@@ -1,4 +1,4 @@
-"""What a synthetic pair is made of: sizes, banks, and how much changes between template and search."""
+"""What a procedural pair is made of: sizes, banks, and how much changes between template and search."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ class SyntheticConfig:
     template_factor: float = 2.0
     # Side of the search crop in units (config.tracking.search_factor).
     search_factor: float = 4.0
-    # Range of the search crop's centre in units of the jittered box (config.data.search_center_jitter).
+    # Range of the search crop's center in units of the jittered box (config.data.search_center_jitter).
     search_center_jitter: float = 3.0
     # Standard deviation of the log of the search box's sides before cropping (config.data.search_scale_jitter).
     search_scale_jitter: float = 0.25
@@ -29,56 +29,32 @@ class SyntheticConfig:
     # Share of pairs whose search view shows the target; the others show another scene and its target
     # (config.data.positive_probability).
     positive_probability: float = 1.0
-    # Background images in a bank.
+    # From here on the fields of config.data.synthetic, explained in configs/sections.py.
     backgrounds: int = 192
-    # Sprite families in a bank; a family is four sprites: two shapes in two textures each.
     families: int = 128
-    # Poses drawn of every sprite.
     poses: int = 3
-    # Steps for which a bank serves before the next is drawn.
     renew_every_steps: int = 500
-    # Strength of textures and backgrounds in training pairs, from 0 (flat colors) to 1 (as in the videos).
     detail: float = 1.0
-    # Share of the detail that a background or a family of sprites may lack: each draws its own, up to this.
     plainness: float = 0.0
-    # Steps over which the training banks rise from flat colors to `detail`; 0 = that from the start.
     detail_steps: int = 0
-    # Colors, contrast and clutter of photographs, instead of paler pictures of fewer hues.
     photographic: bool = False
-    # Share of the textures that are cut from a background, in whole or in part.
     cutout_probability: float = 0.0
-    # Sprites that lie about in every background.
     clutter: int = 0
-    # Size of the leaves of a background, relative to the target.
     background_scale: float = 1.0
-    # Share of pairs whose target is a region of the background instead of a sprite.
     region_probability: float = 0.3
-    # Places looked at for a region target; the one with the most contrast within and around is taken.
     region_candidates: int = 1
-    # Other sprites in a view: how many at most, and the chance of each.
     distractors: int = 3
     distractor_probability: float = 0.45
-    # How far from the target's border distractors are scattered, in units.
     distractor_reach: float = 2.2
-    # Chance that a distractor is of the target's family: its texture on another shape, or its shape in another.
     look_alike_probability: float = 0.4
-    # Chance that something covers part of the target in the search view.
     occlusion_probability: float = 0.25
-    # Chance that the picture ends, in black, inside a crop.
     border_probability: float = 0.35
-    # Chance that both views are grey.
     grey_probability: float = 0.12
-    # Share of pairs whose pictures are compressed as JPEG is (their brightness).
     jpeg_probability: float = 0.0
-    # Share of pairs whose video has fewer pixels than the crops.
     low_resolution_probability: float = 0.0
-    # Largest deviation of the sensor's noise; brightness is 0 to 1.
     sensor_noise: float = 0.04
-    # Largest share of the contrast that is lost to haze.
     haze: float = 0.5
-    # Share of pairs whose views are as close as neighboring frames; the others are many frames apart.
     adjacent_probability: float = 0.0
-    # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
     change: float = 1.0
 
     @property

@@ -136,7 +136,7 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
     """Paints one sprite.
 
     Args:
-      shape_, texture_: of `shape` and `texture`.
+      shape_, texture_: from `shape` and `texture`.
       pose: (PARTS, 3) numbers of about unit deviation: how far each part is turned and shifted from rest.
       noise: (size, size) mean 0: fine grain.
       size: side of the cell in texels.

@@ -1,4 +1,4 @@
-"""Batches of synthetic pairs for the loader and for a training step."""
+"""Batches of procedural pairs, for data_pipelines/pairs.py and for use inside a training step."""
 
 import functools
 import queue
@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_pipelines.procedural.video.banks import make_banks
 from data_pipelines.procedural.video.config import SyntheticConfig
-from data_pipelines.procedural.video.pairs import make_banks, pairs
+from data_pipelines.procedural.video.pairs import pairs
 
 SPLITS = ("train", "validation")
 CHUNK = 8  # rows made by one call on a CPU: a row's numbers then never depend on which other rows are asked for
@@ -43,7 +44,7 @@ def banks_at(seed, step, config, split="train"):
 def make_batch(seed, step, rows, banks, config, split="train"):
     """Pairs of the global batch rows `rows` (n,) int32 at a step; also for use inside jit, as in a training step.
 
-    Equal to `batches` up to rounding, where another program makes them. banks: of `banks_at`.
+    Equal to `batches` up to rounding, where another program makes them. banks: from `banks_at`.
 
     Returns:
       dict as of `pair`, with a leading axis n.
@@ -56,10 +57,10 @@ def _batch(seed, step, rows, banks, config, split):
     if jax.default_backend() != "cpu":
         return jax.device_get(make_batch(seed, step, np.asarray(rows), banks, config, split))
     chunks = sorted({row // CHUNK for row in rows})
-    made = [make_batch(seed, step, np.arange(CHUNK * c, CHUNK * (c + 1)), banks, config, split) for c in chunks]
+    parts = [make_batch(seed, step, np.arange(CHUNK * c, CHUNK * (c + 1)), banks, config, split) for c in chunks]
     place = {c * CHUNK + i: n * CHUNK + i for n, c in enumerate(chunks) for i in range(CHUNK)}
     index = np.array([place[row] for row in rows])
-    return {name: np.concatenate([np.asarray(part[name]) for part in made])[index] for name in made[0]}
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts])[index] for name in parts[0]}
 
 
 def batches(config, start_step, rows, seed=None, split="train"):

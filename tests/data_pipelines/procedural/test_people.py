@@ -7,7 +7,7 @@ import pytest
 from configs import ikun
 from data_pipelines import phrase_annotations, sources
 from data_pipelines.procedural import people
-from data_pipelines.procedural.people import cast, figures, motion, scene, vocabulary
+from data_pipelines.procedural.people import bodies, cast, motion, scene, vocabulary
 from trackers.errors import InputError, UsageError
 
 SMALL = people.ReferringSetConfig(train_videos=3, test_videos=2, length=24, height=96, width=128)
@@ -63,12 +63,12 @@ def test_boxes_hold_the_figures():
         path = motion.draw_path(rng, 24, 200, 200)
         path.x[:] = 100
         frame = int(rng.integers(24))
-        shapes = figures.figure(look, path, frame)
+        shapes = bodies.shapes_of(look, path, frame)
         mask = np.zeros((260, 260), np.uint8)
-        figures.paint(mask, shapes, 1)
+        bodies.paint(mask, shapes, 1)
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         drawn = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-        x, y, w, h = figures.extent(shapes)
+        x, y, w, h = bodies.extent(shapes)
         worst = max(worst, np.abs(drawn - [x, y, x + w, y + h]).max())
     # Thickness is rounded to whole pixels, and ends of lines are cut in whole pixels.
     assert worst < 3

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import sections
 from data_pipelines.procedural import video
+from data_pipelines.procedural.video import banks as banks_module
 from data_pipelines.procedural.video import detail, leaves, pairs, render, sprites, stream
 from trackers.errors import InputError, UsageError
 
@@ -118,7 +120,7 @@ def test_painted_extent_is_the_box(banks, rich_banks, is_search, rich):
 def test_detail_goes_from_flat_to_full_texture():
     """Banks without detail: sprites of one color each, backgrounds of a quarter of the contrast; plainness: between."""
     config = dataclasses.replace(SMALL, plainness=1.0)
-    make = jax.jit(pairs.make_banks, static_argnums=1)
+    make = jax.jit(video.make_banks, static_argnums=1)
 
     def textured(strength):
         texels = np.asarray(make(jax.random.key(3), config, strength)["texels"])
@@ -222,7 +224,7 @@ def test_make_batch_inside_jit_equals_the_stream(banks):
 def test_an_accelerator_makes_many_at_once_and_the_same(banks, made, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(pairs, "AT_ONCE", 2)
-    together = jax.jit(lambda key: pairs.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
+    together = jax.jit(lambda key: video.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
     for name, expected in banks.items():
         value = np.asarray(together[name])
         if name == "texels":
@@ -247,6 +249,15 @@ def test_config_is_collected_and_checked():
     assert video.SyntheticConfig.from_config({}) == video.SyntheticConfig()
     with pytest.raises(UsageError, match="config.data.synthetic.familys"):
         video.SyntheticConfig.from_config(_config(familys=5))
+
+
+def test_the_configs_have_every_field_with_the_same_default():
+    defaults = {field.name: field.default for field in dataclasses.fields(video.SyntheticConfig)}
+    section = sections.pairs().synthetic.to_dict()
+    elsewhere = {"template_size", "search_size", "templates", "template_factor", "search_factor"}
+    elsewhere |= {f"{view}_{what}_jitter" for view in ("template", "search") for what in ("center", "scale")}
+    assert section == {name: defaults[name] for name in defaults.keys() - elsewhere - {"positive_probability"}}
+    assert all(type(value) is type(defaults[name]) for name, value in section.items())
 
 
 def test_sequences_are_written_in_the_got10k_layout(tmp_path):
@@ -368,7 +379,7 @@ def test_regions_are_taken_where_there_is_contrast(banks):
         scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
             jax.random.split(jax.random.key(5), 256)
         )
-        column, row = np.asarray(scenes["at"] // pairs.INTEREST_CELL).astype(int).T
+        column, row = np.asarray(scenes["at"] // banks_module.INTEREST_CELL).astype(int).T
         return np.asarray(banks["interest"])[np.asarray(scenes["background"]), row, column].mean()
 
     assert contrast(4) > 1.2 * contrast(1)

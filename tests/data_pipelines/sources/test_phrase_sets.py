@@ -42,7 +42,7 @@ def test_refer_kitti(tmp_path, split, name):
 
 
 def test_frames_of_an_image_and_of_the_published_ground_truth(tmp_path):
-    """Boxes drawn where the phrase was labelled, against TransRMOT's file, which takes them one image late."""
+    """Boxes drawn where the phrase was labeled, against TransRMOT's file, which takes them one image late."""
     (video,) = sources.open_source("refer_kitti", layouts.refer_kitti(tmp_path))
     phrase = video.phrases[1]
     right = phrase_annotations.ground_truth(video, phrase)

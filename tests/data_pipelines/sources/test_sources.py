@@ -1,7 +1,9 @@
+import pkgutil
+
 import numpy as np
 import pytest
 
-from data_pipelines import sources
+from data_pipelines import loader, sources
 from data_pipelines.sources import coco, frames, got10k, lasot, trackingnet
 from tests.data_pipelines import layouts
 from trackers import errors
@@ -188,6 +190,17 @@ def test_source_indexing_and_caching(tmp_path):
     assert source[0] is source[0]
     with pytest.raises(IndexError, match="frames has 2 sequences, no number 2"):
         source[2]
+
+
+def test_every_source_states_its_facts_and_can_be_opened():
+    layouts_on_disk = {module.name for module in pkgutil.iter_modules(sources.__path__)}
+    assert set(sources.on_disk()) == layouts_on_disk
+    assert sources.on_disk("clips") == ["refer_kitti", "refer_dance"]
+    for name in sources.MODULES:
+        module = sources.find(name)
+        assert module.FACTS.kind in loader.KINDS
+        entrance = {"clips": "open_from", "pairs": "batches"}[module.FACTS.kind] if module.FACTS.procedural else "open"
+        assert callable(getattr(module, entrance))
 
 
 def test_open_sequences(tmp_path):

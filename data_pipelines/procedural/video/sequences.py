@@ -1,4 +1,4 @@
-"""Synthetic sequences for evaluation: what `pairs` shows in two views, as smooth motion over many frames."""
+"""Procedural sequences for evaluation: what pairs.py shows in two views, as smooth motion over many frames."""
 
 import functools
 from pathlib import Path
@@ -143,10 +143,11 @@ def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
       seed: int >= 0.
       length: frames.
       size: (height, width), at most 512 each.
-      detail, plainness: as of SyntheticConfig.
+      detail, plainness: as in SyntheticConfig.
 
     Returns:
-      (frames (T, H, W, 3) uint8 RGB, boxes (T, 4) float64 x, y, w, h in pixels: of the whole target, hidden parts too).
+      (frames (T, H, W, 3) uint8 RGB, boxes (T, 4) float64 x, y, w, h in pixels around the whole target, hidden parts
+      too).
 
     Raises:
       InputError: frames larger than the scene.
@@ -158,7 +159,10 @@ def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
 def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, plainness=0.0):
     """Writes held-out videos in the GOT-10k layout: OUT/NAME/%08d.jpg from 1, groundtruth.txt with x,y,w,h a line.
 
-    Arguments as of `sequence`.
+    Args:
+      out: folder, new or empty.
+      sequences: number of videos.
+      length, seed, size, detail, plainness: as in `sequence`.
 
     Raises:
       InputError: the folder has something in it, or a number is not positive.

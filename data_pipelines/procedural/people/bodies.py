@@ -1,4 +1,4 @@
-"""Drawing people: a list of strokes and shapes for each, painted with OpenCV.
+"""Drawing the bodies of people: a list of strokes and shapes for each, painted with OpenCV.
 
 A figure is built in heights of the person, x to the right, y up from the foot line, then moved into the picture.
 """
@@ -27,7 +27,7 @@ class Shape:
     thick: float = 0.0
 
 
-def figure(look, path, frame):
+def shapes_of(look, path, frame):
     """The shapes of one person in one frame, back to front. look: cast.Look. path: motion.Path. Returns [Shape]."""
     pose = _pose(MOTIONS[path.motion[frame]], path.phase[frame], int(path.direction[frame]))
     shapes = _body(look, pose)
