@@ -21,8 +21,10 @@ def made_up(batch, count=1, limit=100, name="v5e"):
     needed = batch / count / limit * CHIP.memory
     if needed > 1.5 * CHIP.memory:
         return dataclasses.replace(base, lack=prediction.DoesNotFit(needed, CHIP.memory))
-    times = prediction.Times(1e-3 * batch / count, 2e-3, 1e-3, 3e-3, None)
-    memory = prediction.Memory(needed, 0.0, 0.0, 0.0, needed, CHIP.memory)
+    times = prediction.Times(compute=1e-3 * batch / count, memory=2e-3, links=1e-3, step=3e-3, compiler=None)
+    memory = prediction.Memory(
+        arguments=needed, temporaries=0.0, outputs=0.0, code=0.0, total=needed, limit=CHIP.memory
+    )
     return dataclasses.replace(base, times=times, memory=memory, collectives={("all-reduce", "data"): (2, 1e6, False)})
 
 

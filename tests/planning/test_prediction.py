@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import pytest
@@ -36,14 +37,20 @@ def test_links_of_a_group(chip, sides, group, speed, hops):
     ("kind", "share"), [("all-reduce", 2 * 15 / 16), ("all-gather", 15 / 16), ("reduce-scatter", 15 / 16)]
 )
 def test_a_collective_takes_what_an_optimal_ring_takes(kind, share):
-    one = program.Collective(kind, 1e9, 1, tuple(range(16)), False)
+    one = program.Collective(kind=kind, bytes=1e9, times=1, group=tuple(range(16)), overlaps=False)
     turns = 2 if kind == "all-reduce" else 1
     seconds = prediction.collective_seconds(one, slice_of(V5E, 4, 4, 1), one.group)
     assert seconds == pytest.approx(share * 1e9 / 100e9 + turns * 6e-6)
 
 
 def operation(name, flops, size, overlaps=False, cycles=0.0):
-    return program.Operation(name, 2, flops, size, overlaps, cycles)
+    return program.Operation(name=name, times=2, flops=flops, bytes=size, overlaps=overlaps, cycles=cycles)
+
+
+def times(where, order=None, **contents):
+    """prediction.times of a program with these operations and collectives, on the devices of a slice in some order."""
+    made_up = program.Program(**{"operations": (), "collectives": ()} | contents)
+    return prediction.times(made_up, where, where.devices if order is None else order)
 
 
 def test_terms_and_step():
@@ -53,9 +60,9 @@ def test_terms_and_step():
         operation("reading", 0, 2e-3 * 819e9),
         operation("copy", 0, 0.5e-3 * 819e9, overlaps=True),
     )
-    reduce = program.Collective("all-reduce", 1e8, 2, tuple(range(16)), False)
+    reduce = program.Collective(kind="all-reduce", bytes=1e8, times=2, group=tuple(range(16)), overlaps=False)
     where = slice_of(V5E, 4, 4, 1)
-    blocking = prediction.times(program.Program(ops, (reduce,)), where, where.devices)
+    blocking = times(where, operations=ops, collectives=(reduce,))
     links = 2 * (2 * 15 / 16 * 1e8 / 100e9 + 12e-6)
     assert blocking.compute == pytest.approx(2e-3)
     assert blocking.memory == pytest.approx(2 * 2.6e-3)
@@ -64,16 +71,16 @@ def test_terms_and_step():
     assert blocking.least == pytest.approx(5.2e-3) and blocking.bound == "memory"
     assert blocking.most == pytest.approx(2e-3 + 5.2e-3 + links)
     assert blocking.compiler == pytest.approx(6e6 / V5E.clock + links)
-    beside = program.Collective("all-reduce", 1e8, 2, tuple(range(16)), True)
-    assert prediction.times(program.Program(ops, (beside,)), where, where.devices).step == pytest.approx(6e-3)
+    beside = dataclasses.replace(reduce, overlaps=True)
+    assert times(where, operations=ops, collectives=(beside,)).step == pytest.approx(6e-3)
 
 
 def test_positions_follow_the_mesh_not_the_topology():
     """The group (0, 1) of a mesh whose devices 0 and 1 lie four apart on a line."""
     where = slice_of(V5E, 8, 1, 1)
     order = [where.devices[i] for i in (0, 4, 1, 5, 2, 6, 3, 7)]
-    one = program.Collective("collective-permute", 0.0, 1, (0, 3), False)
-    assert prediction.times(program.Program((), (one,)), where, order).links == pytest.approx(1e-6)
+    one = program.Collective(kind="collective-permute", bytes=0.0, times=1, group=(0, 3), overlaps=False)
+    assert times(where, order, collectives=(one,)).links == pytest.approx(1e-6)
 
 
 def test_lack_of_memory_is_read_from_the_compilers_error():

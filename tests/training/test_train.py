@@ -46,7 +46,8 @@ def uninterrupted(config, tmp_path_factory):
     config.profile = "5:6"
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(train.loader, "batches", support.batches)
-        chip = chips.Chip("chip", "cpu", flops=1e12, memory=1e9, bandwidth=1e9, link=1e9, ring="full", source="made up")
+        peaks = {"flops": 1e12, "memory": 1e9, "bandwidth": 1e9, "link": 1e9}
+        chip = chips.Chip(name="chip", kind="cpu", ring="full", source="made up", **peaks)
         patch.setattr(train.chips, "published", lambda device: chip)
         assert train.train(config, str(workdir), max_steps=6) == 0
     return workdir, printed.getvalue().splitlines()
