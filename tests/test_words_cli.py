@@ -1,4 +1,4 @@
-"""track.py and eval.py with words, and smoothing of tracks, as users call them, on a small synthetic set."""
+"""refer.py, and its old entrances in track.py and eval.py, as users call them, on a small synthetic set."""
 
 import json
 import os

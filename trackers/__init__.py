@@ -39,6 +39,17 @@ def to_plain(config):
     return {k: to_plain(v) if isinstance(v, Mapping) or hasattr(v, "items") else v for k, v in config.items()}
 
 
+def merged(base, changes):
+    """A plain dict with the values of another one: nested dicts are merged key by key, all else is replaced.
+
+    Where `changes` has a "name" it is another model's, and its nested dicts are taken whole.
+    """
+    if "name" in changes:
+        return {**base, **changes}
+    nested = {key: merged(base.get(key, {}), value) for key, value in changes.items() if isinstance(value, dict)}
+    return {**base, **changes, **nested}
+
+
 def _make(cls, fields, path):
     known = {f.name: f for f in dataclasses.fields(cls) if f.name not in ("parent", "name")}
     unknown = sorted(set(fields) - set(known))

@@ -205,3 +205,16 @@ def open_sequences(spec):
     if not separator or benchmark not in LAYOUTS or not path:
         raise errors.UsageError(f"benchmark {spec!r}: write NAME:PATH with NAME one of {', '.join(sorted(LAYOUTS))}")
     return benchmark, list(open_source(LAYOUTS[benchmark], path, "test"))
+
+
+def chosen(sequences, names):
+    """Those of the sequences or videos that bear one of the names; all where there are no names.
+
+    Raises: UsageError for a name that none bears.
+    """
+    known = [sequence.name for sequence in sequences]
+    for name in names:
+        if name not in known:
+            some = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+            raise errors.UsageError(f"--sequences: the benchmark has no {name!r}; it has {some}")
+    return [sequence for sequence in sequences if not names or sequence.name in names]

@@ -62,6 +62,6 @@ def test_intervals_and_search_factors_are_those_of_the_scripts():
         config = mixformer_v2.get_config(variant)
         model = trackers.build(config.model)
         for name, interval in (intervals | changed).items():
-            settings = Tracker(model, for_benchmark(config.tracking, name)).settings
+            settings = Tracker(model, for_benchmark(config, name)[1]).settings
             assert (settings.update_interval, settings.search_factor) == (interval, search[name])
             assert (settings.update_threshold, settings.score_decay, settings.clip_margin) == (0.5, 1.0, 10.0)

@@ -158,11 +158,16 @@ def test_mixformer_keeps_up_its_cache():
 
 
 def test_settings_of_a_benchmark():
-    config = {"search_factor": 4.5, "benchmarks": {"lasot": {"search_factor": 4.4, "update_interval": 200}}}
-    assert Tracker(Judge(), config).settings.search_factor == 4.5
-    chosen = Tracker(Judge(), single_object.for_benchmark(config, "lasot")).settings
-    assert (chosen.search_factor, chosen.update_interval) == (4.4, 200)
-    assert Tracker(Judge(), single_object.for_benchmark(config, "otb")).settings.update_interval == 0
+    benchmark = {"search_factor": 4.4, "update_interval": 200, "model": {"division": {"threshold": 0.4}}}
+    model = {"width": 96, "division": {"threshold": 0.0, "pool": "max"}}
+    config = {"model": model, "tracking": {"search_factor": 4.5, "benchmarks": {"lasot": benchmark}}}
+    assert Tracker(Judge(), config["tracking"]).settings.search_factor == 4.5
+    changed, tracking, chosen = single_object.for_benchmark(config, "lasot")
+    settings = Tracker(Judge(), tracking).settings
+    assert (settings.search_factor, settings.update_interval) == (4.4, 200)
+    assert changed == {"width": 96, "division": {"threshold": 0.4, "pool": "max"}} and chosen == benchmark
+    same, tracking, chosen = single_object.for_benchmark(config, "otb")
+    assert Tracker(Judge(), tracking).settings.update_interval == 0 and (same, chosen) == (model, {})
 
 
 @pytest.mark.parametrize(

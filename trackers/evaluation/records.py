@@ -10,13 +10,18 @@ itself writes whole pixels, separated by tabs, and so rounds its boxes before it
 """
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import math
+import platform
+import sys
 import zipfile
 
 import numpy as np
 from etils import epath
+
+from trackers.errors import InputError
 
 
 def digest(value):
@@ -34,6 +39,34 @@ def digest(value):
         else:
             found.update(repr(leaf).encode())
     return found.hexdigest()[:12]
+
+
+def make_folder(out):
+    """Makes the folder of a program's results. Raises: InputError where it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be made a folder: {error.strerror}") from None
+
+
+def replacing(path):
+    """The path of a file that is about to be written, after a word on standard error where there is one already."""
+    if path.exists():
+        print(f"replacing {path}", file=sys.stderr)
+    return path
+
+
+def versions():
+    """{name: version} of what decides the numbers of an evaluation, and the device that computes them."""
+    import jax
+
+    known = {}
+    for name in ("jax", "flax", "numpy", "opencv-contrib-python-headless"):
+        try:
+            known[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            known[name] = None
+    return {"python": platform.python_version(), **known, "device": jax.devices()[0].device_kind}
 
 
 class Records:

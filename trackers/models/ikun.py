@@ -61,6 +61,9 @@ class Model(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
 
+    # See one_stream.OneStreamTracker.
+    task = "refer"
+
     def setup(self):
         if self.normalize_text not in NORMALIZE_TEXT:
             raise ValueError(f"model.normalize_text must be one of {NORMALIZE_TEXT}, got {self.normalize_text!r}")

@@ -16,9 +16,6 @@ from flax import linen as nn
 
 from trackers.ops import kalman_filter
 
-# Features of a frame: innovation and correction (8 with velocities), confidence, whether there is an observation.
-_FEATURES = 4 + 8 + 2
-
 
 @flax.struct.dataclass
 class Track:
@@ -74,6 +71,9 @@ class Model(nn.Module):
 
     hidden: int = 32
     largest_factor: float = 100.0
+
+    # See one_stream.OneStreamTracker.
+    task = "smooth"
 
     @nn.compact
     def __call__(self, observed, confidence, seen):

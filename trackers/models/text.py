@@ -53,6 +53,9 @@ class Model(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
 
+    # See one_stream.OneStreamTracker; of phrases for calibration.
+    task = "encode"
+
     def setup(self):
         size = self.transformer
         if not 1 <= self.truncation <= size.length:

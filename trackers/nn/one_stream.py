@@ -47,6 +47,8 @@ class OneStreamTracker(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
 
+    # What the programs do with the model: "track" one object, "refer" by phrases, "smooth" tracks.
+    task = "track"
     # The class of the encoder.
     encoder_class = Encoder
     # In place of the ViT, where its kind says so (SimTrack alone).

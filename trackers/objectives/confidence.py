@@ -23,7 +23,7 @@ class Objective(base.Objective):
     judge_truth: bool = False
 
     def __post_init__(self):
-        if not getattr(self.model, "score_head", False):
+        if not self.model.score_head:
             raise InputError("objective confidence trains a score head: set config.model.score_head=true")
 
     def __call__(self, params, batch_stats, batch, rngs=None, train=True, **_):

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import trackers
 from trackers.errors import InputError
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
 from trackers.tracking import online as online_templates
 
-# Parts of a config's tracking section that choose settings by benchmark (see for_benchmark and eval.py).
-_BY_BENCHMARK = ("thresholds", "benchmarks")
+# The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
+_BY_BENCHMARK = "benchmarks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _settings(config):
     known = {field.name: field.type for field in dataclasses.fields(Settings)}
     values = {}
     for name, value in {} if config is None else config.items():
-        if name in _BY_BENCHMARK:
+        if name == _BY_BENCHMARK:
             continue
         if name not in known:
             raise InputError(f"tracking.{name} is not a setting of the tracker: it has {', '.join(known)}")
@@ -83,9 +84,19 @@ def _settings(config):
 
 
 def for_benchmark(config, name):
-    """The tracking section with the settings that its `benchmarks` gives for the benchmark `name` -> dict."""
-    chosen = config.get("benchmarks", {}).get(name, {})
-    return {**dict(config.items()), **dict(chosen.items())}
+    """The sections `model` and `tracking` of a config as the benchmark `name` runs them.
+
+    What config.tracking.benchmarks.NAME sets takes the place of the tracking section's own; its section `model` takes the
+    place of what it names in the model section.
+
+    Args: config: the whole config, a mapping with "model" and "tracking".
+
+    Returns: (model section, tracking section, what the benchmark sets), dicts.
+    """
+    model, tracking = (trackers.to_plain(config[section]) for section in ("model", "tracking"))
+    chosen = tracking.pop(_BY_BENCHMARK, {}).get(name, {})
+    settings = {key: value for key, value in chosen.items() if key != "model"}
+    return trackers.merged(model, chosen.get("model", {})), {**tracking, **settings}, chosen
 
 
 @flax.struct.dataclass

@@ -41,7 +41,7 @@ class Start:
         if not (self.source or self.layers or self.fresh):
             return weights.load(self.checkpoint, self.model, rng=key)
         changes = trackers.to_plain(self.source) if self.source else {}
-        source = weights.load(self.checkpoint, _merged(trackers.to_plain(self.model), changes), rng=key)
+        source = weights.load(self.checkpoint, trackers.merged(trackers.to_plain(self.model), changes), rng=key)
         drawn = jax.device_get(trackers.init(trackers.build(self.model), key))
         return fit(source, drawn, self.layers, self.fresh, self.checkpoint)
 
@@ -110,14 +110,6 @@ def fit(source, like, layers=(), fresh=(), name="the checkpoint"):
             " or name in config.init.fresh what shall be drawn anew"
         )
     return stacking.unflatten(fitted, like)
-
-
-def _merged(base, changes):
-    """`base` with the values of `changes`: nested mappings merged, or taken whole where it is another model's name."""
-    if "name" in changes:
-        return {**base, **changes}
-    nested = {key: _merged(base.get(key, {}), value) for key, value in changes.items() if isinstance(value, dict)}
-    return {**base, **changes, **nested}
 
 
 def _chosen_layers(leaves, layers, name):

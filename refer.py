@@ -1,0 +1,235 @@
+"""Which tracks of any tracker does a phrase mean? Tracking with words, its benchmarks, and smoothing of tracks.
+
+    python refer.py --config configs/ikun.py:cascade_attention --checkpoint DIR_OR_PTH --video V.mp4 \\
+        --tracks T.txt --phrases "a man in red;people walking left" --config.data.vocabulary=MERGES --out DIR
+
+--tracks is a file of frame,id,x,y,w,h,..., ground truth too. --out gets VIDEO/PHRASE/{predict.txt,tracked.mp4},
+seqmap.txt, and VIDEO/similarity.{npz,json} of every box and phrase.
+
+    python refer.py --config configs/ikun.py:cascade_attention --checkpoint DIR_OR_PTH \\
+        --benchmark refer_kitti:/data/refer-kitti --tracks DIR_OR_truth --out DIR
+
+scores a benchmark, with the tracks of any tracker or, to see what the words alone are worth, the true ones. --out gets
+VIDEO/PHRASE/{gt,predict}.txt and seqmap.txt as TrackEval's RMOT copy takes them, similarities by video, results.json
+and table.md. Results of others in that layout: python -m trackers.evaluation --results DIR.
+
+    python refer.py --config configs/neural_kalman.py:mot --checkpoint DIR --tracks T.txt --out DIR
+
+smooths tracks and fills gaps up to config.tracking.largest_gap: tracks.txt.
+
+track.py and eval.py take the same flags and hand over to this program where --config is of such a model.
+"""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from etils import epath
+
+import trackers
+from data_pipelines import phrase_annotations, sources, video_input, wording
+from trackers import errors, progress, weights
+from trackers.evaluation import phrase_results, records
+from trackers.io import mot_files
+from trackers.tracking import smoothing, with_words
+from trackers.tracking.pictures import drawing
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """The flags about tracks and phrases, which track.py and eval.py have too."""
+    flags.DEFINE_string(
+        "tracks",
+        None,
+        "MOT file of the tracks that phrases choose from, or that are smoothed; with --benchmark the folder of"
+        " VIDEO.txt, VIDEO/gt/gt.txt or VIDEO/{car,pedestrian}/predict.txt, or: truth.",
+    )
+    flags.DEFINE_string("phrases", None, "Phrases separated by ;, or @FILE with one a line.")
+    flags.DEFINE_integer("first_frame", 1, "Number that --tracks gives to a video's first frame; iKUN's NeuralSORT: 0.")
+    flags.DEFINE_string("calibration", None, "CLIP's ViT-B-32.pt: calibrates similarities by phrase frequency.")
+    help_data = "Training set of --calibration for --phrases: refer_kitti:FOLDER, refer_dance:FOLDER."
+    flags.DEFINE_string("calibration_data", None, help_data)
+    flags.DEFINE_enum(
+        "convention",
+        "image",
+        sorted(phrase_annotations.CONVENTIONS),
+        "Ground truth of phrases: image, boxes of the labeled image; published, Refer-KITTI's gt.txt, a frame late.",
+    )
+
+
+def main(argv):
+    del argv
+    model = trackers.build(FLAGS.config.model)
+    run = evaluate if FLAGS.benchmark else track
+    run(FLAGS.config, model)
+
+
+def track(config, model):
+    """What --out is to get of one video: tracks that phrases mean, or smoothed tracks."""
+    programs = {"refer": _track_words, "smooth": _smooth}
+    _program(programs, config, model)(config, model, Path(FLAGS.out))
+
+
+def evaluate(config, model):
+    """What --out is to get of a benchmark."""
+    _program({"refer": _evaluate_words}, config, model)(config, model, epath.Path(FLAGS.out))
+
+
+def _program(programs, config, model):
+    if model.task not in programs:
+        raise errors.UsageError(
+            f"--config: model {config.model.name} has no use for words or tracks here: give configs/ikun.py:..., or"
+            " configs/neural_kalman.py:... to smooth tracks; for one object take track.py and eval.py"
+        )
+    return programs[model.task]
+
+
+def _track_words(config, model, out):
+    phrases = _parse_phrases(_needed("phrases"))
+    folders = phrase_results.folder_names(phrases)
+    tracks = mot_files.read(_needed("tracks"))
+    frames = video_input.open_frames()
+    texts = [wording.sentence(phrase) for phrase in phrases]
+    tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
+    referrer = with_words.Referrer(model, config.tracking)
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+
+    records.make_folder(out)
+    name = phrase_results.folder_name(Path(FLAGS.video or FLAGS.images).resolve().stem)
+    start = time.perf_counter()
+    similarities, work = referrer.similarities(
+        variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame
+    )
+    similarities = similarities + shift
+    seconds = time.perf_counter() - start
+    phrase_results.write_similarities(out / name, tracks, phrases, similarities)
+    phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
+    for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
+        meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
+        phrase_results.write(out, name, folder, meant)
+        ids = ", ".join(map(str, np.unique(meant.ids))) or "none"
+        print(f"{phrase}: {len(meant)} of {len(tracks)} boxes, ids {ids}")
+        if not FLAGS["no-draw"].value:
+            path = records.replacing(out / name / folder / "tracked.mp4")
+            drawing.write_tracks(path, frames, meant, phrase, FLAGS.first_frame)
+    print(
+        f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
+        f" {seconds:.1f} s, reading included; wrote {out / name}"
+    )
+
+
+def _parse_phrases(text):
+    if text.startswith("@"):
+        try:
+            lines = Path(text[1:]).read_text().splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise errors.InputError(f"--phrases: file {text[1:]} cannot be read: give one phrase a line") from None
+    else:
+        lines = text.split(";")
+    phrases = [line.strip() for line in lines if line.strip()]
+    if not phrases:
+        raise errors.UsageError('--phrases: no phrase; write them separated by ;, such as --phrases="a man;a woman"')
+    return phrases
+
+
+def _calibration(config, texts):
+    """What is added to each phrase's similarities, 0 without --calibration."""
+    if not FLAGS.calibration:
+        return 0.0
+    _, videos = wording.open_benchmark(config, _needed("calibration_data"), "train")
+    return wording.calibration_shift(config, FLAGS.calibration, videos, texts).astype(np.float32)
+
+
+def _smooth(config, model, out):
+    tracks = mot_files.read(_needed("tracks"))
+    variables = weights.load(FLAGS.checkpoint, config.model)
+    records.make_folder(out)
+    smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
+    mot_files.write(records.replacing(out / "tracks.txt"), smoothed)
+    print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
+
+
+def _needed(name):
+    """The value of a flag that this kind of tracking cannot do without."""
+    if not FLAGS[name].value:
+        raise errors.UsageError(
+            f"--{name} is needed with model {FLAGS.config.model.name}; --help says how it is written"
+        )
+    return FLAGS[name].value
+
+
+def _evaluate_words(config, model, out):
+    if not FLAGS.tracks:
+        raise errors.UsageError("--tracks is needed with words: the folder of a tracker's results, or truth")
+    name, videos = wording.open_benchmark(config, FLAGS.benchmark)
+    videos = sources.chosen(list(videos), FLAGS.sequences)
+    referrer = with_words.Referrer(model, config.tracking)
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+    asked = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
+    facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **asked}
+    pairs = []
+    for video in videos:
+        texts = [phrase.text for phrase in video.phrases]
+        tracks = video.tracks
+        if FLAGS.tracks != "truth":
+            tracks = wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
+        similarities = _similarities(referrer, variables, config, video, tracks, texts, out, records.digest(facts))
+        if FLAGS.calibration:
+            training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1]
+            shift = wording.calibration_shift(config, FLAGS.calibration, training, texts)
+            similarities = similarities + shift.astype(similarities.dtype)
+        for k, phrase in enumerate(video.phrases):
+            meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
+            # The published ground truth is numbered as the program's tracks are: by image.
+            shift = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
+            truth = phrase_annotations.ground_truth(video, phrase, FLAGS.convention)
+            phrase_results.write(out, video.name, phrase.name, mot_files.renumber(meant, shift), truth)
+            pairs.append((video.name, phrase.name))
+            if FLAGS.draw:
+                path = out / video.name / phrase.name / "tracked.mp4"
+                drawing.write_tracks(path, _frames(video), meant, phrase.sentence)
+    phrase_results.write_seqmap(out, pairs)
+    scores = phrase_results.score(out)
+    text = phrase_results.report(f"{config.model.name} {config.model.fusion}", scores)
+    facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": records.versions()}
+    phrase_results.write_report(out, text, scores, **facts)
+    print(text)
+    print(f"wrote {name}: {len(pairs)} phrases, results.json and table.md in {out}")
+
+
+def _similarities(referrer, variables, config, video, tracks, texts, out, run):
+    """Similarities (n, P) of a video, kept in OUT/VIDEO and taken from there where the same run left them."""
+    run = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
+    kept = phrase_results.read_similarities(out / video.name, run, len(tracks))
+    if kept is not None:
+        print(f"{video.name} is finished in {out} and is not tracked again", flush=True)
+        return kept
+    frames = progress.bar(_frames(video), total=len(video), desc=video.name)
+    similarities, _ = referrer.similarities(variables, tracks, frames, wording.tokens(config, texts))
+    names = [phrase.name for phrase in video.phrases]
+    phrase_results.write_similarities(out / video.name, tracks, names, similarities, run=run)
+    return similarities
+
+
+def _frames(video):
+    return map(video.load, video.frames)
+
+
+def _define_all_flags():
+    weights.define_flags()
+    video_input.define_flags()
+    define_flags()
+    flags.DEFINE_string("benchmark", None, "refer_kitti:FOLDER, refer_dance:FOLDER or synthetic_referring.")
+    flags.DEFINE_list("sequences", [], "With --benchmark: only these videos, by name; empty: all.")
+    flags.DEFINE_bool("draw", False, "With --benchmark: also write MP4s of all videos and phrases.")
+    flags.DEFINE_bool("no-draw", False, "With --video or --images: write the tracks only, no video.")
+    flags.DEFINE_string("out", None, "Folder of the results.")
+    flags.mark_flags_as_required(["out"])
+
+
+if __name__ == "__main__":
+    _define_all_flags()
+    errors.run(main)

@@ -1,0 +1,126 @@
+"""What a benchmark amounts to: results.json, tables, plots and videos of tracks that are recorded.
+
+`tracks` here is {tracker: {sequence: (boxes (T,4), seconds (T,), facts)}}, as records.Records.finished gives them.
+"""
+
+import numpy as np
+
+from trackers import progress
+from trackers.evaluation import benchmark, plots, records, tables
+from trackers.io import image_files, video_files
+from trackers.tracking.pictures import drawing
+
+# Strips in overlap.png; more are not readable.
+_STRIPS = 12
+# Sequences and frames of each in filmstrip.png.
+_STRIP_ROWS, _STRIP_FRAMES = 4, 5
+# Benchmarks whose server takes all boxes as one file.
+_ZIPPED = ("got10k",)
+
+
+def scored(facts, tracks, name, sequences, out):
+    """Scores, prints and writes everything: OUT/results.json, table.md, success.png, precision.png, overlap.png.
+
+    Args:
+      facts: dict that results.json begins with; "benchmark" heads the table.
+      tracks: see above. name: the benchmark's. sequences: list of data_pipelines.sources.Sequence.
+      out: folder (etils.epath).
+    """
+    scores, speeds = {}, {tracker: _speed(finished) for tracker, finished in tracks.items()}
+    for tracker, finished in tracks.items():
+        boxes = {sequence: track[0] for sequence, track in finished.items()}
+        sizes = {sequence: track[2]["image_size"] for sequence, track in finished.items()}
+        scores[tracker] = benchmark.score(name, sequences, boxes, sizes)
+        for toolkit, score in scores[tracker].items():
+            if "error" in score:
+                print(f"{tracker}: {toolkit} gives no scores: {score['error']}", flush=True)
+    plain = {tracker: {"speed": speeds[tracker], "scores": _plain(score)} for tracker, score in scores.items()}
+    _write(facts, plain, out)
+
+    heading = f"{facts['benchmark']}: {len(sequences)} sequences, in per cent"
+    parts = [heading, tables.overall(scores, speeds), tables.sequences(scores), tables.LEGEND]
+    text = "\n\n".join(parts)
+    (out / "table.md").write_text(text + "\n")
+    print(text)
+
+    _plot(scores, tracks, name, sequences, out)
+    print(f"wrote {out}/results.json, table.md, success.png, precision.png, overlap.png and the boxes in {out}/{name}")
+
+
+def withheld(facts, tracks, name, sequences, out):
+    """Where only the first boxes are public: the files are the result. Arguments as of `scored`."""
+    _write(facts, {tracker: {"speed": _speed(finished)} for tracker, finished in tracks.items()}, out)
+    print(f"{name}: only the first box of a sequence is published, so its server scores the boxes in {out}/{name}")
+    if name in _ZIPPED:
+        for tracker in tracks:
+            path = records.Records(out, name, tracker, run=None).submission([sequence.name for sequence in sequences])
+            print(f"for the server: {path}")
+
+
+def draw(finished, sequences, out):
+    """OUT/videos/NAME.mp4: boxes and ground truth on the frames; OUT/filmstrip.png: a few of these.
+
+    Args: finished: {sequence: (boxes, seconds, facts)} of one tracker.
+    """
+    folder = out / "videos"
+    folder.mkdir(parents=True, exist_ok=True)
+    strips = []
+    with progress.bar(total=sum(len(sequence.frames) for sequence in sequences), desc="drawing") as bar:
+        for sequence in sequences:
+            boxes, _, facts = finished[sequence.name]
+            numbers = np.linspace(0, len(sequence.frames) - 1, _STRIP_FRAMES).astype(int).tolist()
+            strip = {}
+            with video_files.VideoWriter(folder / f"{sequence.name}.mp4") as video:
+                for number, path in enumerate(sequence.frames):
+                    truth = sequence.boxes[number] if number < len(sequence.boxes) else None
+                    score = facts["scores"][number - 1] if number else None
+                    shown = drawing.annotate(image_files.read_image(path), boxes[number], score, number, truth)
+                    video.write(shown)
+                    if number in numbers:
+                        strip[number] = shown
+                    bar.update()
+            strips.append([strip[number] for number in numbers])
+    drawing.write_filmstrip(out / "filmstrip.png", strips[:_STRIP_ROWS])
+    print(f"wrote {len(sequences)} videos in {folder}, and {out / 'filmstrip.png'}")
+
+
+def _speed(finished):
+    return benchmark.speed([(seconds, facts["elapsed"]) for _, seconds, facts in finished.values()])
+
+
+def _write(facts, trackers, out):
+    units = "scores are fractions; frames per second; a score that is null is not a number in the toolkit either"
+    meaning = {"units": units, "speed_means": benchmark.SPEED}
+    records.write_json(out / "results.json", {**facts, **meaning, "trackers": trackers})
+
+
+def _plain(scores):
+    """What JSON can hold of the scores of one tracker by toolkit."""
+
+    def numbers(score):
+        return {"frames": score.frames, **score.values}
+
+    return {
+        toolkit: score
+        if "error" in score
+        else {"overall": numbers(score["overall"]), "sequences": {k: numbers(v) for k, v in score["sequences"].items()}}
+        for toolkit, score in scores.items()
+    }
+
+
+def _plot(scores, tracks, name, sequences, out):
+    analyzed = {tracker: score["pytracking"] for tracker, score in scores.items()}
+    curves = {tracker: score["overall"] for tracker, score in analyzed.items() if "overall" in score}
+    if curves:
+        title = f"{name}, {len(sequences)} sequences"
+        plots.success(out / "success.png", curves, title)
+        plots.precision(out / "precision.png", curves, title)
+    shown = sequences[:_STRIPS]
+    strips = {
+        sequence.name: {
+            tracker: benchmark.overlaps(sequence, finished[sequence.name][0]) for tracker, finished in tracks.items()
+        }
+        for sequence in shown
+    }
+    title = name if len(shown) == len(sequences) else f"{name}, the first {len(shown)} of {len(sequences)} sequences"
+    plots.overlaps(out / "overlap.png", strips, title)
