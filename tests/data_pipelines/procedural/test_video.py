@@ -223,7 +223,7 @@ def test_make_batch_inside_jit_equals_the_stream(banks):
 
 def test_an_accelerator_makes_many_at_once_and_the_same(banks, examples, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(pairs, "AT_ONCE", 2)
+    monkeypatch.setattr(banks_module, "AT_ONCE", 2)
     together = jax.jit(lambda key: video.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
     for name, expected in banks.items():
         value = np.asarray(together[name])
