@@ -36,46 +36,46 @@ def test_nothing_happens_unless_asked(frames, change):
 
 
 def test_grey_is_joint_and_keeps_the_boxes(frames):
-    made = augment.grey(frames, True)
-    for image in (*made["template"], made["search"]):
+    pair = augment.grey(frames, True)
+    for image in (*pair["template"], pair["search"]):
         assert image.dtype == np.uint8 and (image == image[..., :1]).all()
     luma = frames["search"].astype(float) @ [0.299, 0.587, 0.114]
-    assert np.abs(made["search"][..., 0] - luma).max() <= 0.51
-    assert made["template_box"] is frames["template_box"] and made["search_box"] is frames["search_box"]
+    assert np.abs(pair["search"][..., 0] - luma).max() <= 0.51
+    assert pair["template_box"] is frames["template_box"] and pair["search_box"] is frames["search_box"]
 
 
 def test_flip_is_joint_exact_and_its_own_inverse(frames):
-    made = augment.flip(frames, True)
-    np.testing.assert_array_equal(made["template"][1], frames["template"][1][:, ::-1])
-    np.testing.assert_array_equal(made["template_box"], [[26, 5, 10, 8], [8, 2, 12, 9]])
-    np.testing.assert_array_equal(made["search_box"], [12.5, 3, 7, 11])
-    assert same(augment.flip(made, True), frames)
+    pair = augment.flip(frames, True)
+    np.testing.assert_array_equal(pair["template"][1], frames["template"][1][:, ::-1])
+    np.testing.assert_array_equal(pair["template_box"], [[26, 5, 10, 8], [8, 2, 12, 9]])
+    np.testing.assert_array_equal(pair["search_box"], [12.5, 3, 7, 11])
+    assert same(augment.flip(pair, True), frames)
 
 
 def test_crop_of_the_mirror_is_the_mirror_of_the_crop(frames):
-    made = augment.flip(frames, True)
+    pair = augment.flip(frames, True)
     box, mirrored = [12, 8, 12, 12], [16, 8, 12, 12]
     straight = crops.sample_target(frames["search"], box, 1.5, 9)[0]
-    flipped = crops.sample_target(made["search"], mirrored, 1.5, 9)[0]
+    flipped = crops.sample_target(pair["search"], mirrored, 1.5, 9)[0]
     np.testing.assert_array_equal(flipped, straight[:, ::-1])
 
 
 def test_flip_crops_is_each_for_itself(cut):
-    made = augment.flip_crops(cut, [False, True], False)
-    np.testing.assert_array_equal(made["template"][0], cut["template"][0])
-    np.testing.assert_array_equal(made["template"][1], cut["template"][1][:, ::-1])
-    np.testing.assert_allclose(made["template_box"], [[0.25, 0.25, 0.5, 0.5], [0.6, 0.2, 0.3, 0.4]], atol=1e-7)
-    np.testing.assert_array_equal(made["search"], cut["search"])
-    made = augment.flip_crops(cut, [False, False], True)
-    np.testing.assert_array_equal(made["search"], cut["search"][:, ::-1])
-    np.testing.assert_allclose(made["search_box"], [0.2, 0.1, 0.2, 0.3], atol=1e-7)
-    assert made["search_box"].dtype == np.float32
+    pair = augment.flip_crops(cut, [False, True], False)
+    np.testing.assert_array_equal(pair["template"][0], cut["template"][0])
+    np.testing.assert_array_equal(pair["template"][1], cut["template"][1][:, ::-1])
+    np.testing.assert_allclose(pair["template_box"], [[0.25, 0.25, 0.5, 0.5], [0.6, 0.2, 0.3, 0.4]], atol=1e-7)
+    np.testing.assert_array_equal(pair["search"], cut["search"])
+    pair = augment.flip_crops(cut, [False, False], True)
+    np.testing.assert_array_equal(pair["search"], cut["search"][:, ::-1])
+    np.testing.assert_allclose(pair["search_box"], [0.2, 0.1, 0.2, 0.3], atol=1e-7)
+    assert pair["search_box"].dtype == np.float32
 
 
 def test_brightness_rounds_and_saturates(cut):
-    made = augment.brightness(cut, [1.0, 0.8], 1.2)
-    np.testing.assert_array_equal(made["template"][0], cut["template"][0])
-    for crop, source, factor in ((made["template"][1], cut["template"][1], 0.8), (made["search"], cut["search"], 1.2)):
+    pair = augment.brightness(cut, [1.0, 0.8], 1.2)
+    np.testing.assert_array_equal(pair["template"][0], cut["template"][0])
+    for crop, source, factor in ((pair["template"][1], cut["template"][1], 0.8), (pair["search"], cut["search"], 1.2)):
         exact = np.clip(source * factor, 0, 255)
         assert crop.dtype == np.uint8 and np.abs(crop - exact).max() <= 0.5 + 1e-9
-    np.testing.assert_array_equal(made["search_box"], cut["search_box"])
+    np.testing.assert_array_equal(pair["search_box"], cut["search_box"])

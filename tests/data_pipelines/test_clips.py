@@ -99,8 +99,8 @@ def test_random_windows_have_the_asked_shape():
 
 
 def test_clip_fields(group, tokens):
-    made = make(group, tokens, 3)
-    shapes = {name: (value.shape, value.dtype.name) for name, value in made.items()}
+    sample = make(group, tokens, 3)
+    shapes = {name: (value.shape, value.dtype.name) for name, value in sample.items()}
     assert shapes == {
         "local": ((2, 16, 16, 3), "uint8"),
         "global": ((2, 24, 24, 3), "uint8"),
@@ -115,16 +115,16 @@ def test_several_phrases_of_a_clip(group, tokens):
     config = dataclasses.replace(CONFIG, phrases_per_clip=5)
     truth = {}
     for step in range(40):
-        made, alone = (
+        sample, alone = (
             make(group, tokens, step, config=config, split="validation"),
             make(group, tokens, step, split="validation"),
         )
-        assert (made["tokens"].shape, made["target"].shape) == ((5, 77), (5,))
-        assert {name: (v.shape, v.dtype) for name, v in made.items()} == config.shapes
-        np.testing.assert_array_equal(made["local"], alone["local"])
-        np.testing.assert_array_equal(made["tokens"][0], alone["tokens"])
-        assert made["target"][0] == alone["target"]
-        for ids, target in zip(made["tokens"], made["target"], strict=True):
+        assert (sample["tokens"].shape, sample["target"].shape) == ((5, 77), (5,))
+        assert {name: (v.shape, v.dtype) for name, v in sample.items()} == config.shapes
+        np.testing.assert_array_equal(sample["local"], alone["local"])
+        np.testing.assert_array_equal(sample["tokens"][0], alone["tokens"])
+        assert sample["target"][0] == alone["target"]
+        for ids, target in zip(sample["tokens"], sample["target"], strict=True):
             truth.setdefault((step, int(ids[0])), target.item())
             assert truth[step, int(ids[0])] == target
     assert set(truth.values()) == {0.0, 1.0}
@@ -142,12 +142,12 @@ def test_clip_is_a_function_of_seed_split_step_and_row(group, tokens):
 def test_targets_say_whether_the_phrase_holds(group, tokens):
     """Against a second reading: "car" always holds, "pedestrian" never, "left car" for track 1 in early frames."""
     config = clips.ClipConfig(local_size=4, global_size=4)
-    found = {0: [], 1: [], 2: []}
+    answers = {0: [], 1: [], 2: []}
     for step in range(300):
-        made = make(group, tokens, step, config=config)
-        found[int(made["tokens"][0])].append(float(made["target"]))
-    assert set(found[0]) == {1.0} and set(found[2]) == {0.0}
-    assert 0.1 < np.mean(found[1]) < 0.4  # a quarter
+        sample = make(group, tokens, step, config=config)
+        answers[int(sample["tokens"][0])].append(float(sample["target"]))
+    assert set(answers[0]) == {1.0} and set(answers[2]) == {0.0}
+    assert 0.1 < np.mean(answers[1]) < 0.4  # a quarter
 
 
 def test_validation_images_are_plain(video, group, tokens):
@@ -156,12 +156,14 @@ def test_validation_images_are_plain(video, group, tokens):
     rng.random()
     identity = group[int(rng.integers(len(group)))]
     chosen = clips.draw_frames(len(identity.frames), CONFIG, rng, "validation")
-    made = make(group, tokens, 5, split="validation")
+    sample = make(group, tokens, 5, split="validation")
     for t, index in enumerate(chosen):
         frame = video.load(video.frames[identity.frames[index] - 1])
-        np.testing.assert_array_equal(made["global"][t], squares.global_image(frame, 24))
+        np.testing.assert_array_equal(sample["global"][t], squares.global_image(frame, 24))
         # The test's boxes are whole pixels, so that rounding (here) and truncating (there) agree.
-        np.testing.assert_array_equal(made["local"][t], squares.local_image(frame, np.round(identity.boxes[index]), 16))
+        np.testing.assert_array_equal(
+            sample["local"][t], squares.local_image(frame, np.round(identity.boxes[index]), 16)
+        )
 
 
 def test_identities_are_drawn_by_ratio(group, tokens):

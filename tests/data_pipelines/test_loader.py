@@ -93,18 +93,18 @@ def test_start_at_a_step_equals_the_uninterrupted_run(root):
 
 def test_rows_of_processes_make_up_the_global_batch(root, monkeypatch):
     config = make_config(root, frames=1, coco=1)
-    made, pair = collections.Counter(), pairs.pair
+    counts, pair = collections.Counter(), pairs.pair
 
     def counted(opened, ratio, pair_config, seed, step, row, split):
-        made[step, row] += 1
+        counts[step, row] += 1
         return pair(opened, ratio, pair_config, seed, step, row, split)
 
     monkeypatch.setattr(pairs, "pair", counted)
     whole = take(loader.batches(config, 0, range(8)), 2)
-    made.clear()
+    counts.clear()
     parts = [take(loader.batches(config, 0, rows), 2) for rows in (range(0, 3), range(3, 6))]
-    assert {row for _, row in made} == set(range(6))  # a process reads its rows only ...
-    assert all(count == 1 for count in made.values())  # ... and each once
+    assert {row for _, row in counts} == set(range(6))  # a process reads its rows only ...
+    assert all(count == 1 for count in counts.values())  # ... and each once
     parts.append(take(loader.batches(config, 0, range(6, 8)), 2))
     for step in range(2):
         for name in whole[step]:

@@ -33,19 +33,19 @@ def equal(a, b):
 def test_pair_config_from_each_variant():
     for variant in grm.get_config.variants:
         config = grm.get_config(variant)
-        made = pairs.PairConfig.from_config(config)
-        assert made.search_size == config.model.search_size and made.patch_size == config.model.patch_size
-        assert made.search_factor == config.tracking.search_factor and made.templates == 1
-        assert made.search_center_jitter == config.data.search_center_jitter
-        assert made.brightness == config.data.brightness and made.max_gap == config.data.max_gap
+        read = pairs.PairConfig.from_config(config)
+        assert read.search_size == config.model.search_size and read.patch_size == config.model.patch_size
+        assert read.search_factor == config.tracking.search_factor and read.templates == 1
+        assert read.search_center_jitter == config.data.search_center_jitter
+        assert read.brightness == config.data.brightness and read.max_gap == config.data.max_gap
 
 
 def test_shapes_and_centered_targets_without_jitter(videos):
-    made = pairs.pair([videos], [1], PLAIN, 0, 0, 0)
-    assert made["template"].shape == (1, 32, 32, 3) and made["search"].shape == (64, 64, 3)
-    assert made["template"].dtype == made["search"].dtype == np.uint8
-    assert made["template_box"].dtype == made["search_box"].dtype == np.float32
-    for box, factor, size in ((made["template_box"][0], 2.0, 32), (made["search_box"], 4.0, 64)):
+    sample = pairs.pair([videos], [1], PLAIN, 0, 0, 0)
+    assert sample["template"].shape == (1, 32, 32, 3) and sample["search"].shape == (64, 64, 3)
+    assert sample["template"].dtype == sample["search"].dtype == np.uint8
+    assert sample["template_box"].dtype == sample["search_box"].dtype == np.float32
+    for box, factor, size in ((sample["template_box"][0], 2.0, 32), (sample["search_box"], 4.0, 64)):
         np.testing.assert_allclose(box[:2] + box[2:] / 2, (size - 1) / 2 / size, atol=1e-6)
         # The window's side is rounded up to a pixel, so the box is at most that much smaller.
         np.testing.assert_allclose(np.sqrt(box[2] * box[3]), 1 / factor, rtol=0.04)
@@ -67,9 +67,9 @@ def test_boxes_are_where_the_target_is(tmp_path):
         crop_flip_probability=0.5,
     )  # fmt: skip
     for row in range(20):
-        made = pairs.pair([source], [1], config, 3, 0, row)
-        x, y, w, h = made["search_box"] * 256
-        rows, columns = (np.flatnonzero((made["search"][..., 0] > 127).any(axis=axis)) for axis in (1, 0))
+        sample = pairs.pair([source], [1], config, 3, 0, row)
+        x, y, w, h = sample["search_box"] * 256
+        rows, columns = (np.flatnonzero((sample["search"][..., 0] > 127).any(axis=axis)) for axis in (1, 0))
         seen = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         # The programs' half pixel of the crop, a rounded crop corner, and the pixel raster.
         tolerance = 1.5 + 256 / (4 * np.sqrt(24 * 30))
@@ -78,32 +78,32 @@ def test_boxes_are_where_the_target_is(tmp_path):
 
 def test_pure_in_seed_step_row_and_split(videos):
     config = dataclasses.replace(PLAIN, search_center_jitter=3.0, search_scale_jitter=0.25)
-    made = pairs.pair([videos], [1], config, 1, 2, 3)
-    assert equal(made, pairs.pair([videos], [1], config, 1, 2, 3))
+    sample = pairs.pair([videos], [1], config, 1, 2, 3)
+    assert equal(sample, pairs.pair([videos], [1], config, 1, 2, 3))
     for key in [(0, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3, "validation")]:
-        assert not equal(made, pairs.pair([videos], [1], config, *key))
+        assert not equal(sample, pairs.pair([videos], [1], config, *key))
 
 
 def test_every_augmentation_can_happen(videos):
     config = dataclasses.replace(PLAIN, grey_probability=0.3, brightness=0.2)
-    made = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(40)]
-    grey = {name: [(m[name] == m[name][..., :1]).all() for m in made] for name in ("template", "search")}
+    samples = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(40)]
+    grey = {name: [(m[name] == m[name][..., :1]).all() for m in samples] for name in ("template", "search")}
     assert grey["template"] == grey["search"] and 0.1 < np.mean(grey["search"]) < 0.55
 
 
 def test_brightness_is_for_training_only(videos):
-    def made(brightness, split):
+    def sample(brightness, split):
         return pairs.pair([videos], [1], dataclasses.replace(PLAIN, brightness=brightness), 0, 0, 0, split)
 
-    assert not equal(made(0.2, "train"), made(0.0, "train"))
-    assert equal(made(0.2, "validation"), made(0.0, "validation"))
+    assert not equal(sample(0.2, "train"), sample(0.0, "train"))
+    assert equal(sample(0.2, "validation"), sample(0.0, "validation"))
 
 
 def test_images_give_the_same_picture_twice(tmp_path):
     source = coco.open(layouts.coco(tmp_path))
     config = dataclasses.replace(PLAIN, search_size=32, search_factor=2.0)
-    made = pairs.pair([source], [1], config, 0, 0, 0)
-    np.testing.assert_array_equal(made["template"][0], made["search"])
+    sample = pairs.pair([source], [1], config, 0, 0, 0)
+    np.testing.assert_array_equal(sample["template"][0], sample["search"])
 
 
 def test_unusable_crops_are_redrawn_and_the_redrawing_ends(tmp_path):
@@ -113,8 +113,8 @@ def test_unusable_crops_are_redrawn_and_the_redrawing_ends(tmp_path):
     values[::2] = layouts.boxes()[::2]
     layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", values)
     for row in range(10):
-        made = pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, row)
-        assert made["search"].any() and made["template"].any()
+        sample = pairs.pair([frames.open(tmp_path)], [1], PLAIN, 0, 0, row)
+        assert sample["search"].any() and sample["template"].any()
     values[:, 0] = 5000
     layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", values)
     with pytest.raises(InputError, match="frames: 100 pairs in a row had no image in the crop, .* in sequence v"):
@@ -137,27 +137,27 @@ def test_truncated_frame_is_named(tmp_path):
 
 
 def test_two_templates(videos):
-    made = pairs.pair([videos], [1], dataclasses.replace(PLAIN, templates=2), 0, 0, 0)
-    assert made["template"].shape == (2, 32, 32, 3) and made["template_box"].shape == (2, 4)
-    assert not np.array_equal(made["template"][0], made["template"][1])
+    sample = pairs.pair([videos], [1], dataclasses.replace(PLAIN, templates=2), 0, 0, 0)
+    assert sample["template"].shape == (2, 32, 32, 3) and sample["template_box"].shape == (2, 4)
+    assert not np.array_equal(sample["template"][0], sample["template"][1])
 
 
 def test_real_video(sequences):
     source = frames.open(sequences / "sot")
     config = pairs.PairConfig.from_config(grm.get_config("b256"))
     for row in range(6):
-        made = pairs.pair([source], [1], config, 0, 0, row)
-        assert made["search"].shape == (256, 256, 3) and made["search"].std() > 5
-        center = made["search_box"][:2] + made["search_box"][2:] / 2
+        sample = pairs.pair([source], [1], config, 0, 0, row)
+        assert sample["search"].shape == (256, 256, 3) and sample["search"].std() > 5
+        center = sample["search_box"][:2] + sample["search_box"][2:] / 2
         assert (center > -0.6).all() and (center < 1.6).all()
 
 
 def test_pairs_without_the_target(videos):
     config = dataclasses.replace(PLAIN, positive_probability=0.5, templates=2, sampling="trident")
-    made = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(30)]
-    labels = [float(m["label"]) for m in made]
-    assert set(labels) == {0.0, 1.0} and all(m["label"].dtype == np.float32 for m in made)
-    assert all(m["search"].any() and np.isfinite(m["search_box"]).all() for m in made)
+    samples = [pairs.pair([videos], [1], config, 0, 0, row) for row in range(30)]
+    labels = [float(m["label"]) for m in samples]
+    assert set(labels) == {0.0, 1.0} and all(m["label"].dtype == np.float32 for m in samples)
+    assert all(m["search"].any() and np.isfinite(m["search_box"]).all() for m in samples)
     assert "label" not in pairs.pair([videos], [1], PLAIN, 0, 0, 0)
 
 
@@ -169,10 +169,10 @@ def test_a_hidden_target_is_replaced_by_a_box_in_the_middle(tmp_path):
     source = frames.open(tmp_path)
     assert not source[0].visible.all()
     config = dataclasses.replace(PLAIN, positive_probability=0.0)
-    made = pairs.pair([source], [1], config, 0, 0, 0)
-    center = made["search_box"][:2] + made["search_box"][2:] / 2
+    sample = pairs.pair([source], [1], config, 0, 0, 0)
+    center = sample["search_box"][:2] + sample["search_box"][2:] / 2
     np.testing.assert_allclose(center, 0.5, atol=0.02)
-    assert made["label"] == 0
+    assert sample["label"] == 0
 
 
 @pytest.mark.parametrize("wrong", [{"sampling": "random"}, {"positive_probability": 1.5}])

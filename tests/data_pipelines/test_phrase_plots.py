@@ -8,9 +8,9 @@ from tests.data_pipelines import layouts
 def test_counts_are_of_boxes_most_first(tmp_path):
     layouts.refer_kitti(tmp_path, ("0001", "0002", "0005"))
     layouts.write_phrase(tmp_path / "expression" / "0001", "vehicles", {"3": [1, 2], "4": [7]})
-    found = phrase_plots.counts(sources.open_source("refer_kitti", tmp_path))
+    counts = phrase_plots.counts(sources.open_source("refer_kitti", tmp_path))
     # Two videos; "vehicles" is another way to say "cars", and track 7 has no box.
-    assert list(found.items()) == [("car", 4 * layouts.LENGTH), ("left car", layouts.LENGTH), ("pedestrian", 0)]
+    assert list(counts.items()) == [("car", 4 * layouts.LENGTH), ("left car", layouts.LENGTH), ("pedestrian", 0)]
 
 
 def test_tail_is_a_picture():

@@ -38,11 +38,11 @@ def test_pick_follows_the_ratio():
 
 def test_search_comes_after_template_both_visible_within_the_gap():
     visible = np.random.default_rng(0).random(600) < 0.5
-    made = draws([source([video(visible)])], [1], max_gap=50)
-    gaps = [d.search - d.templates[0] for d in made]
-    assert all(visible[d.search] and visible[d.templates[0]] for d in made)
+    picks = draws([source([video(visible)])], [1], max_gap=50)
+    gaps = [d.search - d.templates[0] for d in picks]
+    assert all(visible[d.search] and visible[d.templates[0]] for d in picks)
     assert min(gaps) >= 1 and max(gaps) <= 49 and max(gaps) > 40
-    assert max(d.templates[0] for d in made) > 550 and min(d.templates[0] for d in made) < 50
+    assert max(d.templates[0] for d in picks) > 550 and min(d.templates[0] for d in picks) < 50
 
 
 def test_earlier_templates():
@@ -56,8 +56,8 @@ def test_earlier_templates():
 def test_gap_grows_over_invisible_stretches():
     visible = np.zeros(400, bool)
     visible[:10] = visible[390:] = True
-    made = draws([source([video(visible)])], [1], max_gap=1)
-    assert all(visible[[d.templates[0], d.search]].all() and d.search > d.templates[0] for d in made)
+    picks = draws([source([video(visible)])], [1], max_gap=1)
+    assert all(visible[[d.templates[0], d.search]].all() and d.search > d.templates[0] for d in picks)
 
 
 def test_unusable_videos_are_passed_over():
@@ -77,9 +77,9 @@ def test_last_frame_alone_visible_gives_no_pair_but_ends():
 
 
 def test_images_are_template_and_search():
-    made = draws([source([video([1], str(i)) for i in range(7)], is_video=False)], [1], templates=2)
-    assert {(d.templates, d.search) for d in made} == {((0, 0), 0)}
-    assert {d.sequence for d in made} == set(range(7))
+    picks = draws([source([video([1], str(i)) for i in range(7)], is_video=False)], [1], templates=2)
+    assert {(d.templates, d.search) for d in picks} == {((0, 0), 0)}
+    assert {d.sequence for d in picks} == set(range(7))
 
 
 def test_sequences_are_drawn_uniformly_whatever_their_length():
@@ -90,10 +90,10 @@ def test_sequences_are_drawn_uniformly_whatever_their_length():
 
 def test_trident_draws_both_orders_and_templates_beside_the_first():
     visible = np.random.default_rng(3).random(400) < 0.6
-    made = draws([source([video(visible)])], [1], templates=3, max_gap=40, rule="trident")
-    before = [d.templates[0] < d.search for d in made]
+    picks = draws([source([video(visible)])], [1], templates=3, max_gap=40, rule="trident")
+    before = [d.templates[0] < d.search for d in picks]
     assert 0.4 < np.mean(before) < 0.6
-    for draw in made:
+    for draw in picks:
         base, *others = draw.templates
         assert len(others) == 2 and visible[[base, draw.search, *others]].all()
         distances = [draw.search - t if base < draw.search else t - draw.search for t in others]
@@ -103,9 +103,9 @@ def test_trident_draws_both_orders_and_templates_beside_the_first():
 def test_negatives_are_hidden_frames_or_other_sequences():
     hidden = np.ones(60, bool)
     hidden[20:30] = False
-    made = draws([source([video(hidden)])], [1], 1000, positive_probability=0.5)
-    assert abs(np.mean([d.positive for d in made]) - 0.5) < 0.05
-    assert all(hidden[d.search] == d.positive and d.search_sequence is None for d in made)
+    picks = draws([source([video(hidden)])], [1], 1000, positive_probability=0.5)
+    assert abs(np.mean([d.positive for d in picks]) - 0.5) < 0.05
+    assert all(hidden[d.search] == d.positive and d.search_sequence is None for d in picks)
     several = source([video([1] * 30, name) for name in "abc"])
     negative = [d for d in draws([several], [1], positive_probability=0.2) if not d.positive]
     assert len(negative) > 200 and all(d.search_sequence not in (None, d.sequence) for d in negative)

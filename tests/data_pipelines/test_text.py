@@ -29,9 +29,9 @@ def test_ids_equal_the_recorded_ones(clip):
     manifest, out = load("ikun_losses")
     phrases = manifest["values"]["token_ids"]
     assert clip.size == 49408
-    found = clip(list(phrases))
-    np.testing.assert_array_equal(found, out["token_matrix"], strict=True)
-    for phrase, row in zip(phrases.values(), found, strict=True):
+    ids = clip(list(phrases))
+    np.testing.assert_array_equal(ids, out["token_matrix"], strict=True)
+    for phrase, row in zip(phrases.values(), ids, strict=True):
         assert row[: len(phrase)].tolist() == phrase and not row[len(phrase) :].any()
 
 

@@ -107,8 +107,8 @@ def test_written_set_reads_back(written):
     for split, count in (("train", 3), ("test", 2)):
         read = sources.open_source("refer_dance", written, split)
         assert len(read) == count
-        made = people.open_split(SMALL, 1, split)
-        for video, original in zip(read, made, strict=True):
+        originals = people.open_split(SMALL, 1, split)
+        for video, original in zip(read, originals, strict=True):
             assert video.name == original.name and len(video) == SMALL.length
             np.testing.assert_array_equal(video.tracks.frames, original.tracks.frames)
             np.testing.assert_allclose(video.tracks.boxes, original.tracks.boxes, atol=0.006)  # two decimals

@@ -40,12 +40,12 @@ def banks():
 
 def _pairs(banks, config, steps, seed=3):
     """8 pairs a step, as one batch: by the program that streams are made with, compiled once."""
-    made = [video.make_batch(seed, step, np.arange(8), banks, config) for step in range(steps)]
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *made)
+    examples = [video.make_batch(seed, step, np.arange(8), banks, config) for step in range(steps)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *examples)
 
 
 @pytest.fixture(scope="module")
-def made(banks):
+def examples(banks):
     return _pairs(banks, SMALL, 8)
 
 
@@ -53,8 +53,8 @@ def _equal(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_pairs_have_the_shapes_of_a_batch(made):
-    assert {k: (v.shape, v.dtype.name) for k, v in made.items()} == {
+def test_pairs_have_the_shapes_of_a_batch(examples):
+    assert {k: (v.shape, v.dtype.name) for k, v in examples.items()} == {
         "template": ((64, 2, 24, 24, 3), "uint8"),
         "template_box": ((64, 2, 4), "float32"),
         "search": ((64, 48, 48, 3), "uint8"),
@@ -62,19 +62,19 @@ def test_pairs_have_the_shapes_of_a_batch(made):
     }
 
 
-def test_same_key_same_bytes_and_other_key_other_pair(banks, made):
-    assert _equal(made, _pairs(banks, SMALL, 8))
-    assert len({image.tobytes() for image in made["search"]}) == 64
+def test_same_key_same_bytes_and_other_key_other_pair(banks, examples):
+    assert _equal(examples, _pairs(banks, SMALL, 8))
+    assert len({image.tobytes() for image in examples["search"]}) == 64
 
 
-def test_template_is_centered_and_measured_by_its_box(made):
-    box = made["template_box"].reshape(-1, 4)
+def test_template_is_centered_and_measured_by_its_box(examples):
+    box = examples["template_box"].reshape(-1, 4)
     np.testing.assert_allclose(box[:, :2] + box[:, 2:] / 2, 0.5, atol=1e-6)
     np.testing.assert_allclose(np.sqrt(box[:, 2] * box[:, 3]) * SMALL.template_factor, 1.0, atol=1e-5)
 
 
-def test_search_box_is_jittered_as_the_field_does(made):
-    box = made["search_box"]
+def test_search_box_is_jittered_as_the_field_does(examples):
+    box = examples["search_box"]
     center = box[:, :2] + box[:, 2:] / 2
     reach = SMALL.search_center_jitter / SMALL.search_factor / 2
     assert np.abs(center - 0.5).max() <= reach
@@ -113,8 +113,8 @@ def test_painted_extent_is_the_box(banks, rich_banks, is_search, rich):
     for key in jax.random.split(jax.random.key(2), 12):
         seen, size = jax.tree.map(np.asarray, silhouette(key))
         columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
-        found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) - pixels / 2
-        np.testing.assert_allclose(found, np.array([*-size, *size]) / 2 * per_unit, atol=1.5)
+        extent = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) - pixels / 2
+        np.testing.assert_allclose(extent, np.array([*-size, *size]) / 2 * per_unit, atol=1.5)
 
 
 def test_detail_goes_from_flat_to_full_texture():
@@ -149,11 +149,11 @@ def test_region_target_keeps_to_the_background(banks):
            "search_scale_jitter": 0.0, "region_probability": 1.0, "change": 0.0, "distractor_probability": 0.0,
            "occlusion_probability": 0.0, "border_probability": 0.0}
     )  # fmt: skip
-    made = _pairs(banks, config, 1)
-    np.testing.assert_allclose(made["template_box"][:, 0], made["search_box"], atol=1e-5)
+    examples = _pairs(banks, config, 1)
+    np.testing.assert_allclose(examples["template_box"][:, 0], examples["search_box"], atol=1e-5)
     inner = (slice(None), slice(12, 36), slice(12, 36))
-    difference = np.abs(made["template"][:, 0][inner].astype(float) - made["search"][inner])
-    other = np.abs(made["template"][:, 0][inner].astype(float) - np.roll(made["search"], 1, 0)[inner])
+    difference = np.abs(examples["template"][:, 0][inner].astype(float) - examples["search"][inner])
+    other = np.abs(examples["template"][:, 0][inner].astype(float) - np.roll(examples["search"], 1, 0)[inner])
     # Sensor noise and a cast shadow may differ, hence the median over the pairs.
     assert np.median(difference.mean((1, 2, 3))) < 6 < np.median(other.mean((1, 2, 3)))
 
@@ -167,12 +167,12 @@ def test_extent_equals_that_of_the_mapped_outline():
     np.testing.assert_allclose(sprites.extent(jnp.asarray(support), jnp.asarray(matrix)), expected, atol=5e-3)
 
 
-def test_search_crops_have_the_statistics_of_video(made):
+def test_search_crops_have_the_statistics_of_video(examples):
     """Heavy-tailed derivatives (Gaussian noise of like spectrum has kurtosis 3) and a power law between f^-2 and f^-4.
 
     The real crops of the eight development sequences, for scale: median kurtosis 17, exponent -2.4 below 0.15 cycles.
     """
-    search = made["search"]
+    search = examples["search"]
     grey = search[(search.max(-1) == 0).mean((1, 2)) < 0.01].mean(-1)  # those without the picture's border
     assert len(grey) > 10
     smooth = np.asarray(leaves.fractal_noise(jax.random.key(6), 48, [1.0] * 6))
@@ -216,14 +216,14 @@ def test_split_and_seed_change_the_batch():
 
 def test_make_batch_inside_jit_equals_the_stream(banks):
     streamed = next(video.batches(_config(), 1, range(4)))
-    made = jax.jit(lambda step: video.make_batch(3, step, jnp.arange(4), banks, SMALL))(1)
+    examples = jax.jit(lambda step: video.make_batch(3, step, jnp.arange(4), banks, SMALL))(1)
     for name, value in streamed.items():
-        np.testing.assert_allclose(made[name].astype(jnp.float32), value.astype(np.float32), atol=2)
+        np.testing.assert_allclose(examples[name].astype(jnp.float32), value.astype(np.float32), atol=2)
 
 
-def test_an_accelerator_makes_many_at_once_and_the_same(banks, made, monkeypatch):
+def test_an_accelerator_makes_many_at_once_and_the_same(banks, examples, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(pairs, "AT_ONCE", 2)
+    monkeypatch.setattr(banks_module, "AT_ONCE", 2)
     together = jax.jit(lambda key: video.make_banks(key, SMALL))(stream._key(3, "train", 0, 0))
     for name, expected in banks.items():
         value = np.asarray(together[name])
@@ -233,7 +233,7 @@ def test_an_accelerator_makes_many_at_once_and_the_same(banks, made, monkeypatch
     batch = next(video.batches(_config(), 1, range(8)))
     for name, value in batch.items():
         assert isinstance(value, np.ndarray)
-        np.testing.assert_allclose(value.astype(float), made[name][8:16].astype(float), atol=1)
+        np.testing.assert_allclose(value.astype(float), examples[name][8:16].astype(float), atol=1)
 
 
 def test_closing_the_stream_ends_its_thread():
@@ -277,16 +277,16 @@ def test_sequences_are_written_in_the_got10k_layout(tmp_path):
         video.write_sequences(tmp_path / "new", 0, 1, 1)
 
 
-def test_search_views_of_other_scenes(banks, made):
+def test_search_views_of_other_scenes(banks, examples):
     config = dataclasses.replace(SMALL, positive_probability=0.5)
     mixed = _pairs(banks, config, 8)
     shown = mixed["label"] == 1
     assert mixed["label"].dtype == np.float32 and 0.3 < shown.mean() < 0.7
     # What is positive is the pair that it would have been, up to rounding between two programs.
     for name in ("template_box", "search_box"):
-        np.testing.assert_allclose(mixed[name][shown], made[name][shown], atol=1e-5)
-    assert np.abs(mixed["search_box"][~shown] - made["search_box"][~shown]).max(axis=1).min() > 1e-4
-    np.testing.assert_allclose(mixed["template_box"], made["template_box"], atol=1e-5)
+        np.testing.assert_allclose(mixed[name][shown], examples[name][shown], atol=1e-5)
+    assert np.abs(mixed["search_box"][~shown] - examples["search_box"][~shown]).max(axis=1).min() > 1e-4
+    np.testing.assert_allclose(mixed["template_box"], examples["template_box"], atol=1e-5)
 
 
 RICH = dataclasses.replace(
@@ -300,9 +300,11 @@ def rich_banks():
     return video.banks_at(3, 0, RICH)
 
 
-def test_every_option_keeps_shapes_and_determinism(rich_banks, made):
+def test_every_option_keeps_shapes_and_determinism(rich_banks, examples):
     rich = _pairs(rich_banks, RICH, 2)
-    assert {k: (v.shape[1:], v.dtype) for k, v in rich.items()} == {k: (v.shape[1:], v.dtype) for k, v in made.items()}
+    assert {k: (v.shape[1:], v.dtype) for k, v in rich.items()} == {
+        k: (v.shape[1:], v.dtype) for k, v in examples.items()
+    }
     assert _equal(rich, _pairs(video.banks_at(3, 1, RICH), RICH, 2))
     box = rich["template_box"].reshape(-1, 4)
     np.testing.assert_allclose(box[:, :2] + box[:, 2:] / 2, 0.5, atol=1e-6)
@@ -314,12 +316,12 @@ def test_every_option_keeps_shapes_and_determinism(rich_banks, made):
     [{"jpeg_probability": 1.0}, {"low_resolution_probability": 1.0}, {"sensor_noise": 0.0}, {"haze": 0.0},
      {"adjacent_probability": 1.0}],
 )  # fmt: skip
-def test_each_option_of_pairs_changes_the_picture_alone(banks, made, option):
+def test_each_option_of_pairs_changes_the_picture_alone(banks, examples, option):
     changed = _pairs(banks, dataclasses.replace(SMALL, **option), 1)
-    assert not np.array_equal(changed["search"], made["search"][:8])
+    assert not np.array_equal(changed["search"], examples["search"][:8])
     if "adjacent_probability" not in option:
         for name in ("template_box", "search_box"):
-            np.testing.assert_allclose(changed[name], made[name][:8], atol=1e-5)
+            np.testing.assert_allclose(changed[name], examples[name][:8], atol=1e-5)
 
 
 def test_each_option_of_banks_changes_them(banks):
@@ -364,7 +366,7 @@ def test_jpeg_quantizes_the_brightness_of_blocks():
     np.testing.assert_allclose(again, 0, atol=1e-4)
 
 
-def test_low_resolution_is_smoother(banks, made):
+def test_low_resolution_is_smoother(banks, examples):
     coarse = _pairs(banks, dataclasses.replace(SMALL, low_resolution_probability=1.0, sensor_noise=0.0), 1)["search"]
     fine = _pairs(banks, dataclasses.replace(SMALL, sensor_noise=0.0), 1)["search"]
     steps = [np.abs(np.diff(v.astype(float), axis=2)).mean() for v in (coarse, fine)]

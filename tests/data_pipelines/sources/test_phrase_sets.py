@@ -13,8 +13,8 @@ REFERENCE = Path(__file__).parents[2] / "reference" / "ikun_losses" / "manifest.
 
 
 def boxes_of(video, track):
-    mine = video.tracks.select(video.tracks.ids == track)
-    return mine.frames, mine.boxes
+    rows = video.tracks.select(video.tracks.ids == track)
+    return rows.frames, rows.boxes
 
 
 def test_conversion_of_phrases_is_the_programs():

@@ -23,10 +23,10 @@ def _lasot(folder):
 def test_what_is_read_is_what_was_written(tmp_path):
     _, source, again = _lasot(tmp_path)
     assert again.name == "lasot" and again.names == source.names and again.is_video
-    for ours, theirs in zip(again, source, strict=True):
-        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
-        np.testing.assert_array_equal(ours.visible, theirs.visible)
-        assert [frame.read_bytes() for frame in ours.frames] == [path.read_bytes() for path in theirs.frames]
+    for written, original in zip(again, source, strict=True):
+        np.testing.assert_array_equal(written.boxes, original.boxes)
+        np.testing.assert_array_equal(written.visible, original.visible)
+        assert [frame.read_bytes() for frame in written.frames] == [path.read_bytes() for path in original.frames]
 
 
 def test_batches_are_those_of_the_files(tmp_path):
@@ -48,7 +48,7 @@ def test_batches_are_those_of_the_files(tmp_path):
 def test_images_that_objects_share_are_written_once(tmp_path):
     objects = [*coco.open(layouts.coco(tmp_path / "coco"))]
     objects.append(dataclasses.replace(objects[0], name="another", boxes=objects[0].boxes + 1))
-    source = Source("coco", [found.name for found in objects], objects.__getitem__, is_video=False)
+    source = Source("coco", [item.name for item in objects], objects.__getitem__, is_video=False)
     assert sequences.write(source, tmp_path / "shards", "train") == (3, 2)
     again = shards.open(tmp_path / "shards")
     assert not again.is_video and len(again) == 3

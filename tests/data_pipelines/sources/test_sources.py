@@ -96,10 +96,10 @@ def test_lasot_published_annotations_parse(sequences):
         pytest.skip(f"no LaSOT annotations in {root}")
     from data_pipelines import annotations
 
-    found = lasot._find(lasot.annotations.folder(root, "lasot", ""))
-    assert len(found) == 20
+    folders = lasot._find(lasot.annotations.folder(root, "lasot", ""))
+    assert len(folders) == 20
     hidden = total = 0
-    for path in found.values():
+    for path in folders.values():
         boxes = annotations.read_boxes(path / "groundtruth.txt")
         flags = lasot.hidden(path, len(boxes))
         hidden, total = hidden + int(flags.sum()), total + len(boxes)
