@@ -19,7 +19,8 @@ FLOORS = (
     ("data_pipelines",),
     ("trackers.evaluation",),
     ("trackers.planning",),
-    ("train", "eval", "track", "refer", "__main__"),
+    ("train", "refer", "__main__"),
+    ("eval", "track"),
     ("plan",),
     ("benchmarks", "experiments"),
 )

@@ -59,10 +59,11 @@ def _test_folder(dataset):
 def test_track(checkpoint, dataset, tmp_path):
     video, _ = _test_folder(dataset)
     truth = video / "gt" / "gt.txt"
-    result = _run(
-        "track.py", IKUN, f"--checkpoint={checkpoint}", f"--images={video / 'img1'}", f"--tracks={truth}",
-        "--phrases=person moving left;person with red shirt", "--config.tracking.threshold=-2.0", f"--out={tmp_path}",
-    )  # fmt: skip
+    run = [
+        IKUN, f"--checkpoint={checkpoint}", f"--images={video / 'img1'}", f"--tracks={truth}",
+        "--phrases=person moving left;person with red shirt", "--config.tracking.threshold=-2.0",
+    ]  # fmt: skip
+    result = _run("refer.py", *run, f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     out = tmp_path / "img1"
     assert (tmp_path / "seqmap.txt").read_text().splitlines() == [
@@ -77,12 +78,16 @@ def test_track(checkpoint, dataset, tmp_path):
     with np.load(out / "similarity.npz") as written:
         assert written["similarity"].shape == (len(tracks), 2) and np.abs(written["similarity"]).max() <= 1 + 1e-6
     assert "2 phrases encoded" in result.stdout
+    old = _run("track.py", *run, f"--out={tmp_path / 'old'}", "--no-draw")
+    assert old.returncode == 0, old.stderr
+    for name in ("seqmap.txt", "img1/similarity.json", "img1/person-moving-left/predict.txt"):
+        assert (tmp_path / "old" / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_evaluate(checkpoint, dataset, tmp_path):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
     run += [f"--config.data.vocabulary={dataset / 'merges.txt'}", "--tracks=truth", "--config.tracking.threshold=-2.0"]
-    result = _run("eval.py", *run)
+    result = _run("refer.py", *run)
     assert result.returncode == 0, result.stderr
     written = json.loads((tmp_path / "results.json").read_text())
     pairs = (tmp_path / "seqmap.txt").read_text().splitlines()
@@ -98,6 +103,7 @@ def test_evaluate(checkpoint, dataset, tmp_path):
         )
         keys = [sorted(zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)) for tracks in (ours, theirs)]
         assert keys[0] == keys[1]
+    # The old entrance goes on in the same folder.
     again = _run("eval.py", *run, "--convention=published")
     assert again.returncode == 0 and again.stdout.count("is finished in") == 2, again.stderr
 
@@ -106,8 +112,9 @@ def test_smooth(tmp_path_factory, dataset, tmp_path):
     folder = _checkpoint(tmp_path_factory, neural_kalman.get_config("tiny"))
     video, _ = _test_folder(dataset)
     run = ["--config=configs/neural_kalman.py:tiny", f"--checkpoint={folder}", f"--out={tmp_path}"]
-    result = _run("track.py", *run, f"--tracks={video / 'gt' / 'gt.txt'}")
-    assert result.returncode == 0, result.stderr
+    for program in ("track.py", "refer.py"):
+        result = _run(program, *run, f"--tracks={video / 'gt' / 'gt.txt'}")
+        assert result.returncode == 0, result.stderr
     given, smoothed = mot_files.read(video / "gt" / "gt.txt"), mot_files.read(tmp_path / "tracks.txt")
     assert smoothed.frames.tolist() == given.frames.tolist()
 
@@ -139,8 +146,15 @@ def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
 )
 def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, arguments, code, says):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
-    result = _run("eval.py", *run, "--tracks=truth", *arguments)
+    result = _run("refer.py", *run, "--tracks=truth", *arguments)
     assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("benchmark", [[], ["--benchmark=refer_dance:absent"]])
+def test_a_tracker_of_one_object_is_refused(tmp_path, benchmark):
+    result = _run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)
+    assert result.returncode == 2 and "for one object take track.py and eval.py" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_benchmarks_and_tracks_that_are_not_there(dataset, tmp_path):

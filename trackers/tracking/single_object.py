@@ -86,8 +86,8 @@ def _settings(config):
 def for_benchmark(config, name):
     """The sections `model` and `tracking` of a config as the benchmark `name` runs them.
 
-    What config.tracking.benchmarks.NAME sets takes the place of the tracking section's own; its section `model` takes the
-    place of what it names in the model section.
+    What config.tracking.benchmarks.NAME sets takes the place of the tracking section's own; its section `model` that of
+    what it names in the model section.
 
     Args: config: the whole config, a mapping with "model" and "tracking".
 
