@@ -5,7 +5,7 @@ By the name of its config file: the variant of its published base size, for plac
 """
 
 import functools
-import importlib
+import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,11 @@ def inputs(model, batch=3):
     sides = jnp.broadcast_to(jnp.linspace(0.3, 0.6, batch)[:, None, None], (*box.shape[:2], 2))
     noise = [jax.random.normal(jax.random.key(i), image.shape) for i, image in enumerate((template, search))]
     return noise[0], jnp.concatenate([jnp.full_like(sides, 0.25), sides], axis=-1), noise[1]
+
+
+def is_published(family):
+    """Whether there is a converter of the family's published weights."""
+    return importlib.util.find_spec(f"trackers.convert.{family}") is not None
 
 
 ONE_STREAM = tuple(name for name in FAMILIES if isinstance(trackers.build(config(name).model), OneStreamTracker))

@@ -1,5 +1,8 @@
 """Pretrained backbones as the start of a tracker, each under the names of its own program."""
 
+import sys
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from trackers import convert
 from trackers.convert import families
 from trackers.errors import InputError
 from trackers.nn import stacking, tokens
+from trackers.nn.one_stream import CenterTracker
 
 WIDTH, DEPTH, PATCH = 32, 2, 8
 VIT = {"name": "simtrack", "width": WIDTH, "depth": DEPTH, "heads": 2, "patch_size": PATCH, "template_size": 24}
@@ -241,3 +245,20 @@ def test_layers_stacked_or_not_hold_the_same(tmp_path):
         if path.startswith("params/encoder/"):
             np.testing.assert_array_equal(plain[path], stacked[path])
     assert jax.tree.structure(plain) == jax.tree.structure(stacked)
+
+
+def test_a_tracker_without_a_file_here_starts_from_a_backbone_too(monkeypatch):
+    plain = types.ModuleType("trackers.models.plain")
+    plain.Model = type("Model", (CenterTracker,), {"__module__": "trackers.models.plain"})
+    monkeypatch.setitem(sys.modules, "trackers.models.plain", plain)
+    config = {
+        key: VIT[key] for key in ("width", "depth", "heads", "patch_size", "template_size", "search_size", "head")
+    }
+    config |= {"name": "plain"}
+    state_dict = drawn(timm())
+    leaves = stacking.flatten(convert.to_variables(state_dict, config))
+    kernel = leaves["params/encoder/block_1/mlp/fc1/kernel"]
+    np.testing.assert_array_equal(kernel, state_dict["blocks.1.mlp.fc1.weight"].T)
+    assert leaves["params/encoder/position_search"].shape == (16, WIDTH)
+    with pytest.raises(InputError, match="known for model 'plain': trackers/convert has no plain.py"):
+        convert.to_variables({"head.weight": np.zeros(3, np.float32)}, config)

@@ -1,6 +1,7 @@
 """Published PyTorch checkpoints <-> Flax variables.
 
-A model's file in this folder (grm.py, ...) lists the names as data: PUBLISHED, a contract.Published.
+A model's file in this folder (grm.py, ...) lists the names as data: PUBLISHED, a contract.Published. A one-stream
+tracker without such a file can still start from a pretrained backbone.
 """
 
 import functools
@@ -11,9 +12,11 @@ import numpy as np
 
 import trackers
 from trackers.convert import families, layouts
+from trackers.convert.contract import Published
 from trackers.convert.reader import read_checkpoint
 from trackers.errors import InputError
 from trackers.nn import stacking
+from trackers.nn.one_stream import OneStreamTracker
 
 __all__ = ["from_variables", "read_checkpoint", "to_variables"]
 
@@ -33,12 +36,14 @@ def to_variables(state_dict, config_model, rng=None):
     """
     model = trackers.build(config_model)
     name = config_model["name"]
-    published = _published(name)
+    published = _published(name, model)
     published.check(state_dict, model)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     targets = stacking.flatten(like)
     start = published.start(state_dict) if published.start else families.start(state_dict, model, published)
     if start is None:
+        if not published.rules:
+            raise _unknown(name)
         leaves = layouts.convert(state_dict, targets, published.rules, published.unused, name)
         return stacking.unflatten(leaves, like)
 
@@ -72,10 +77,16 @@ def from_variables(variables, config_model):
     return state_dict
 
 
-def _published(name):
+def _published(name, model=None):
     try:
         return importlib.import_module(f"trackers.convert.{name}").PUBLISHED
     except ModuleNotFoundError as error:
         if error.name != f"trackers.convert.{name}":
             raise
-        raise InputError(f"no published checkpoints are known for model {name!r}") from None
+        if isinstance(model, OneStreamTracker):
+            return Published(())
+        raise _unknown(name) from None
+
+
+def _unknown(name):
+    return InputError(f"no published checkpoints are known for model {name!r}: trackers/convert has no {name}.py")
