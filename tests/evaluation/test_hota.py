@@ -46,7 +46,7 @@ def test_recorded_values(tracker):
 
 
 def test_recorded_values_on_real_files(sequences, recorded_metrics):
-    """Whatever ground truth is at hand, with and without the preprocessing of MOT17."""
+    """Whatever ground truth there is, with and without the preprocessing of MOT17."""
     recorded = json.loads((recorded_metrics / "results.json").read_text())["mot"]
     checked = 0
     for section in ("mot_no_preproc", "mot17_mini_preproc", "mot17_mini_no_preproc"):

@@ -10,7 +10,7 @@ STILL = np.tile([[10.0, 10, 20, 20]], (9, 1))
 
 
 def _drawn(path):
-    """(height, width) and the colours that cover more than 50 pixels of a PNG."""
+    """(height, width) and the colors that cover more than 50 pixels of a PNG."""
     image = cv2.imread(str(path))[..., ::-1]
     colors, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
     return image.shape[:2], {f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors[counts > 50]}

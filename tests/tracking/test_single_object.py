@@ -136,7 +136,7 @@ def _one_step(model, box=(40, 30, 20, 20), **settings):
 def test_box_is_mapped_back():
     score = np.zeros((4, 4))
     score[1, 2] = 0.9
-    # Centre of cell (row 1, column 2): (2.5/4, 1.5/4) of a window of 80 pixels around (50, 40); size 80/4.
+    # Center of cell (row 1, column 2): (2.5/4, 1.5/4) of a window of 80 pixels around (50, 40); size 80/4.
     output = _one_step(_maps(score))
     np.testing.assert_allclose(output.box, [50 + 10 - 10, 40 - 10 - 10, 20, 20], atol=1e-4)
     assert float(output.score) == pytest.approx(0.9)
@@ -160,7 +160,7 @@ def test_size_update_moves_part_of_the_way():
     score = np.zeros((4, 4))
     score[1, 2] = 0.9
     output = _one_step(_maps(score, size=0.5), size_update=0.25)
-    # Predicted 40 pixels from 20: 25, around the same centre.
+    # Predicted 40 pixels from 20: 25, around the same center.
     np.testing.assert_allclose(output.box, [60 - 12.5, 30 - 12.5, 25, 25], atol=1e-4)
 
 

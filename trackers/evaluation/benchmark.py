@@ -69,7 +69,7 @@ class Runner:
             self._warm_up(frame)
             start = time.perf_counter()
             state = self._start(frame, box)
-            boxes, found, seconds = [box], [np.nan], [time.perf_counter() - start]
+            boxes, scores_seen, seconds = [box], [np.nan], [time.perf_counter() - start]
             tick()
             begin, compiling = time.perf_counter(), 0.0
             for frame in frames:
@@ -77,11 +77,11 @@ class Runner:
                 start = time.perf_counter()
                 state, output = self._advance(state, frame)
                 boxes.append(np.asarray(output.box, np.float64))
-                found.append(float(output.score))
+                scores_seen.append(float(output.score))
                 seconds.append(time.perf_counter() - start)
                 tick()
             elapsed = time.perf_counter() - begin - compiling
-        return Track(np.array(boxes), np.array(found), np.array(seconds), elapsed, (width, height))
+        return Track(np.array(boxes), np.array(scores_seen), np.array(seconds), elapsed, (width, height))
 
     def _start(self, frame, box):
         padded, size = self._pad(frame)

@@ -58,22 +58,22 @@ class Hota:
         return {name: float(curve.mean()) for name, curve in self.curves().items()}
 
 
-def score(truth, found):
+def score(truth, tracks):
     """HOTA of one sequence.
 
-    Args: truth, found: Tracks of the ground truth and of a tracker, frames numbered alike.
+    Args: truth, tracks: Tracks of the ground truth and of a tracker, frames numbered alike.
     """
     truth = truth.select(truth.confidence != 0)
     truth_ids, truth_index = np.unique(truth.ids, return_inverse=True)
-    found_ids, found_index = np.unique(found.ids, return_inverse=True)
+    track_ids, track_index = np.unique(tracks.ids, return_inverse=True)
     frames = [
-        (truth_index[rows], found_index[columns], overlaps) for rows, columns, overlaps in _common_frames(truth, found)
+        (truth_index[rows], track_index[columns], overlaps) for rows, columns, overlaps in _common_frames(truth, tracks)
     ]
     truth_count = np.bincount(truth_index, minlength=len(truth_ids))
-    found_count = np.bincount(found_index, minlength=len(found_ids))
+    found_count = np.bincount(track_index, minlength=len(track_ids))
 
     # How well each pair of identities fits over the whole sequence decides the matching in every frame.
-    potential = np.zeros((len(truth_ids), len(found_ids)))
+    potential = np.zeros((len(truth_ids), len(track_ids)))
     for rows, columns, overlaps in frames:
         union = overlaps.sum(0)[None, :] + overlaps.sum(1)[:, None] - overlaps
         share = np.divide(overlaps, union, out=np.zeros_like(overlaps), where=union > _EPS)
@@ -86,12 +86,12 @@ def score(truth, found):
         matched_truth.append(rows[i])
         matched_found.append(columns[j])
         matched_iou.append(overlaps[i, j])
-    pairs = _concatenate(matched_truth, int) * len(found_ids) + _concatenate(matched_found, int)
+    pairs = _concatenate(matched_truth, int) * len(track_ids) + _concatenate(matched_found, int)
     return _counts(pairs, _concatenate(matched_iou, float), truth_count, found_count)
 
 
 def _counts(pairs, overlaps, truth_count, found_count):
-    """Hota from all matches: pairs (m,) = truth index * number of found ids + found index; overlaps (m,)."""
+    """Hota from all matches: pairs (m,) = truth index * number of tracks ids + tracks index; overlaps (m,)."""
     columns = {field.name: np.zeros(len(THRESHOLDS)) for field in dataclasses.fields(Hota)}
     for k, threshold in enumerate(THRESHOLDS):
         kept = overlaps >= threshold - _EPS
@@ -120,21 +120,21 @@ def combine(parts):
     return Hota(**sums)
 
 
-def without_distractors(truth, found):
-    """(truth, found) as TrackEval's preprocessing for MOT16/17 leaves them (its option DO_PREPROC).
+def without_distractors(truth, tracks):
+    """(truth, tracks) as TrackEval's preprocessing for MOT16/17 leaves them (its option DO_PREPROC).
 
     In each frame the tracker's boxes are matched to all of the ground truth at IoU 0.5; those matched to a distractor
     class go. Of the ground truth pedestrians with a confidence other than 0 stay.
     """
-    removed = np.zeros(len(found), bool)
-    for rows, columns, overlaps in _common_frames(truth, found):
+    removed = np.zeros(len(tracks), bool)
+    for rows, columns, overlaps in _common_frames(truth, tracks):
         overlaps = np.where(overlaps < 0.5 - _EPS, 0.0, overlaps)
         i, j = linear_sum_assignment(-overlaps)
         matched = overlaps[i, j] > _EPS
         distractor = np.isin(truth.labels[rows][i], _DISTRACTORS)
         removed[columns[j[matched & distractor]]] = True
     kept = (truth.confidence != 0) & (truth.labels == _PEDESTRIAN)
-    return truth.select(kept), found.select(~removed)
+    return truth.select(kept), tracks.select(~removed)
 
 
 def box_iou(a, b):
@@ -148,13 +148,13 @@ def box_iou(a, b):
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=valid)
 
 
-def _common_frames(truth: Tracks, found: Tracks):
-    """Yields (rows of truth, rows of found, IoU) of every frame in which both have boxes."""
-    for frame in np.intersect1d(truth.frames, found.frames):
+def _common_frames(truth: Tracks, tracks: Tracks):
+    """Yields (rows of truth, rows of tracks, IoU) of every frame in which both have boxes."""
+    for frame in np.intersect1d(truth.frames, tracks.frames):
         # Rows are sorted by frame.
         rows = np.arange(*np.searchsorted(truth.frames, [frame, frame + 1]))
-        columns = np.arange(*np.searchsorted(found.frames, [frame, frame + 1]))
-        yield rows, columns, box_iou(truth.boxes[rows], found.boxes[columns])
+        columns = np.arange(*np.searchsorted(tracks.frames, [frame, frame + 1]))
+        yield rows, columns, box_iou(truth.boxes[rows], tracks.boxes[columns])
 
 
 def _concatenate(parts, dtype):

@@ -60,13 +60,13 @@ def folder_names(phrases):
     return names
 
 
-def write(root, video, folder, found, truth=None):
+def write(root, video, folder, tracks, truth=None):
     """Writes one phrase's results; `truth` None leaves the ground truth out.
 
-    Args: root: path (gs:// too). video, folder: names. found, truth: Tracks.
+    Args: root: path (gs:// too). video, folder: names. tracks, truth: Tracks.
     """
     place = epath.Path(root) / video / folder
-    mot_files.write(place / FOUND, found)
+    mot_files.write(place / FOUND, tracks)
     if truth is not None:
         mot_files.write_truth(place / TRUTH, truth)
 
@@ -172,5 +172,5 @@ def write_report(out, text, scores, **facts):
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(text + "\n")
     phrases = {"+".join(pair): part.values() for pair, part in scores.parts.items()}
-    found = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": phrases}
-    records.write_json(out / "results.json", {**facts, "units": "fractions", **found})
+    numbers = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": phrases}
+    records.write_json(out / "results.json", {**facts, "units": "fractions", **numbers})

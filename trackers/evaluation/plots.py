@@ -8,7 +8,7 @@ from etils import epath
 
 from trackers.evaluation import scores
 
-# In fixed order, told apart in every common colour blindness; the first tracker is the one that is evaluated.
+# In fixed order, told apart in every common color blindness; the first tracker is the one that is evaluated.
 _COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
 
@@ -25,7 +25,7 @@ def success(path, curves, title=""):
 
 
 def precision(path, curves, title=""):
-    """Precision plot: share of frames with a centre error up to each distance; the legend gives it at 20 pixels."""
+    """Precision plot: share of frames with a center error up to each distance; the legend gives it at 20 pixels."""
     entries = {name: (score.curves["precision"], score.values["Precision"]) for name, score in curves.items()}
     labels = ("Centre error threshold [pixels]", "Precision [%]", "P at 20 px")
     _curves(path, entries, scores.PIXEL_STEPS, title, *labels)

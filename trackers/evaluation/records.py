@@ -28,17 +28,17 @@ def digest(value):
     """Short hash (12 hex digits) of what JSON can hold, or of a tree of arrays: equal only for equal names and bits."""
     import jax
 
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     leaves = jax.tree_util.tree_leaves_with_path(value)
     for path, leaf in sorted(((jax.tree_util.keystr(path), leaf) for path, leaf in leaves), key=lambda pair: pair[0]):
-        found.update(path.encode())
+        checksum.update(path.encode())
         if hasattr(leaf, "dtype"):
             array = np.asarray(leaf)
-            found.update(f"{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).tobytes())
+            checksum.update(f"{array.dtype}{array.shape}".encode())
+            checksum.update(np.ascontiguousarray(array).tobytes())
         else:
-            found.update(repr(leaf).encode())
-    return found.hexdigest()[:12]
+            checksum.update(repr(leaf).encode())
+    return checksum.hexdigest()[:12]
 
 
 def make_folder(out):

@@ -77,7 +77,7 @@ class Score:
 
     toolkit: key of TOOLKITS. frames: how many frames count. values: {name: fraction}, NaN where the toolkit says NaN.
     curves: {"overlap": (frames,) IoU, "success": (S,), "precision": (51,), "norm_precision": (51,)}; GOT-10k has no
-    centre errors, OTB no normalized ones.
+    center errors, OTB no normalized ones.
     """
 
     toolkit: str
@@ -247,7 +247,7 @@ def _repeat_empty(boxes):
 
 
 def _score(name, errors, valid=None, denominator=None):
-    """IoU and centre errors per frame -> Score; curves are counts over `denominator` frames (None: all)."""
+    """IoU and center errors per frame -> Score; curves are counts over `denominator` frames (None: all)."""
     toolkit = TOOLKITS[name]
     inside = errors["overlap"]
     denominator = len(inside) if denominator is None else denominator

@@ -69,10 +69,10 @@ def sequences(scored):
 
 
 def _value(toolkits, toolkit, value, sequence=None):
-    found = toolkits[toolkit]
-    if "error" in found:
+    score = toolkits[toolkit]
+    if "error" in score:
         return math.nan
-    return (found["overall"] if sequence is None else found["sequences"][sequence]).values[value]
+    return (score["overall"] if sequence is None else score["sequences"][sequence]).values[value]
 
 
 def _cell(value):

@@ -95,7 +95,7 @@ def masked_attention(q, k, v, mask):
 def split_attention(q, k, v, query_spans, key_spans, relation, key_mask=None):
     """Attention under a relation that is fixed for whole spans: each query span attends to the keys its row allows.
 
-    Neighbouring query spans with equal rows are taken together. No multiply-add is spent on a forbidden pair.
+    Neighboring query spans with equal rows are taken together. No multiply-add is spent on a forbidden pair.
 
     Args:
       q: (B,Nq,H,d), the query spans one after another.

@@ -21,7 +21,7 @@ class Objective(base.Objective):
     heatmap_overlap: a center counts as near in the score's target as long as a box there overlaps the true box by this
       much (scores.gaussian_heatmap); on a coarse map the program's 0.7 leaves the center's cell alone.
     entropy_weight: weight of 1 - H2(share of interacting tokens), averaged over samples and layers, H2 in bits; the
-      program's `entropy` option has weight 1. It pulls the division ratio towards one half.
+      program's `entropy` option has weight 1. It pulls the division ratio toward one half.
     division_weight: weight of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and
       "search only" for the others (appendix C.1).
     """

@@ -1,7 +1,7 @@
 """Boxes as arrays (..., 4) in the field's three formats, and the measures between them.
 
 xywh: left, top, width, height; cxcywh: center, width, height; xyxy: left, top, right, bottom. Units are the caller's
-(pixels or fractions of a crop); float in, the same dtype out. Everything is vectorised over leading axes, jit-able, and
+(pixels or fractions of a crop); float in, the same dtype out. Everything is vectorized over leading axes, jit-able, and
 has finite gradients for degenerate boxes.
 """
 

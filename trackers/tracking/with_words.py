@@ -102,13 +102,13 @@ def _within_reach(box, height, width):
 
 def windows(length, chosen):
     """[slice] of the clips over a piece of `length` frames."""
-    found = []
+    slices = []
     for start in range(0, length, chosen.stride):
         stop = min(length, start + chosen.window)
-        found.append(slice(max(0, stop - chosen.window), stop))
+        slices.append(slice(max(0, stop - chosen.window), stop))
         if stop == length:
             break
-    return found
+    return slices
 
 
 def _clip(rows, samples):

@@ -41,7 +41,7 @@ def draw_path(rng, length, height, width):
         doing = int(rng.choice(len(MOTIONS), p=(0.4, 0.25, 0.2, 0.15)))
         speed = 0.0
         if MOTIONS[doing] == "walking":
-            # Towards the farther side, mostly, so that people stay in the picture.
+            # Toward the farther side, mostly, so that people stay in the picture.
             way = 1 if rng.random() > position else -1
             speed = way * rng.uniform(*_SPEED)
         motion[first:last] = doing

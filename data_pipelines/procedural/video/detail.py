@@ -10,5 +10,5 @@ def faded(background, detail):
 
 
 def flattened(sprite, color, detail):
-    """A sprite (..., 4) RGBA with its colors drawn towards one: `color` throughout at detail 0."""
+    """A sprite (..., 4) RGBA with its colors drawn toward one: `color` throughout at detail 0."""
     return sprite.at[..., :3].set(color + detail * (sprite[..., :3] - color))
