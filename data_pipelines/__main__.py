@@ -29,7 +29,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from data_pipelines import loader, phrase_plots, sheets, sources
-from trackers import errors
+from trackers import errors, progress
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
@@ -92,8 +92,6 @@ def _check_source(kind, opener):
 
     Args: kind: module of the data kind that draws from it. opener: () -> Source.
     """
-    from tqdm import tqdm
-
     try:
         source = opener()
     except errors.InputError as error:
@@ -101,7 +99,7 @@ def _check_source(kind, opener):
         return True
     frames = usable = broken = 0
     first, decoded = None, set()
-    for index in tqdm(range(len(source)), desc=source.name, unit="sequence", disable=None):
+    for index in progress.bar(range(len(source)), desc=source.name, unit="sequence", disable=None):
         try:
             sequence = source[index]
             _decode(sequence, decoded)

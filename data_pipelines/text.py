@@ -17,7 +17,6 @@ from etils import epath
 from data_pipelines import sources
 from trackers.errors import InputError
 
-START, END = "<|startoftext|>", "<|endoftext|>"
 # CLIP's file holds more merges than its 49408 ids have room for.
 LARGEST_VOCABULARY = 49408
 # What CLIP takes for one word before it merges: contractions, letters, single digits, runs of other signs.

@@ -12,6 +12,7 @@ import io
 import numpy as np
 from etils import epath
 
+from trackers import progress
 from trackers.errors import InputError
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
@@ -29,7 +30,6 @@ def write(source, out, split):
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from tqdm import tqdm
 
     folder = epath.Path(out) / split
     if folder.exists():
@@ -37,7 +37,7 @@ def write(source, out, split):
     sequences = [source[i] for i in range(len(source))]
     paths = dict.fromkeys(path for sequence in sequences for path in sequence.frames)
     number = {path: i for i, path in enumerate(paths)}
-    progress = tqdm(paths, desc=f"{source.name} {split}", unit="image", disable=None)
+    paths_read = progress.bar(paths, desc=f"{source.name} {split}", unit="image", disable=None)
     tfds.disable_progress_bar()
     try:
         # TFDS tells at length what it downloads.
@@ -46,7 +46,7 @@ def write(source, out, split):
                 name=NAME,
                 version=VERSION,
                 features=tfds.features.FeaturesDict({"image": tfds.features.Tensor(shape=(), dtype=tf.string)}),
-                split_datasets={split: enumerate(map(_record, progress))},
+                split_datasets={split: enumerate(map(_record, paths_read))},
                 data_dir=folder,
                 file_format="array_record",
                 # Shuffled, records would not be where the annotations say.

@@ -1,0 +1,1 @@
+"""Files of images, of video, and of tracks."""

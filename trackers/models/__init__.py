@@ -1,5 +1,1 @@
-"""One encoder, the relation matrix, and a file for each tracker.
-
-Shape legend of the package: B batch, K templates, N tokens, Nz/Nx template/search tokens, D width, H heads, d width
-of a head, L layers, C categories.
-"""
+"""A file for each model that config.model.name can say; the letters of shapes are told in trackers/nn/__init__.py."""

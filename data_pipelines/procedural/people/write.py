@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_pipelines import phrase_annotations
 from data_pipelines.procedural.people import scene, vocabulary
+from trackers import progress
 from trackers.errors import InputError
 from trackers.io import mot_files
 
@@ -22,13 +23,12 @@ def write_set(out, config, seed):
     Args: out: folder, new or empty. config: ReferringSetConfig. seed: int >= 0.
     Raises: InputError where the folder has something in it.
     """
-    from tqdm import tqdm
-
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an empty folder: give a new one")
     lines = []
-    with tqdm(total=config.train_videos + config.test_videos, unit="video", desc="referring", disable=None) as bar:
+    videos = config.train_videos + config.test_videos
+    with progress.bar(total=videos, unit="video", desc="referring", disable=None) as bar:
         for split, part in _PARTS.items():
             for video in scene.open_split(config, seed, split):
                 _write_video(out / part / video.name, video)

@@ -11,6 +11,7 @@ from data_pipelines.procedural.video import leaves, sprites
 from data_pipelines.procedural.video.detail import faded, flattened
 from data_pipelines.procedural.video.pairs import to_pixels
 from data_pipelines.procedural.video.render import compose, expose, pack
+from trackers import progress
 from trackers.errors import InputError
 
 BACKGROUND = 512
@@ -168,14 +169,13 @@ def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, p
       InputError: the folder has something in it, or a number is not positive.
     """
     import cv2
-    from tqdm import tqdm
 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an empty folder: give a new one")
     if sequences < 1 or length < 1 or seed < 0:
         raise InputError(f"{sequences} sequences of {length} frames, seed {seed}: give positive numbers")
-    with tqdm(total=sequences * length, unit="frame", desc="synthetic") as bar:
+    with progress.bar(total=sequences * length, desc="synthetic") as bar:
         for number in range(sequences):
             folder = out / f"synthetic_{number + 1:04d}"
             folder.mkdir(parents=True)
