@@ -62,7 +62,8 @@ def main(argv):
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)
     if chosen:
-        print(f"{name}: {chosen} (config.tracking.benchmarks.{name})", flush=True)
+        settings = ", ".join(f"{key}={value}" for key, value in chosen.items())
+        print(f"{settings} for {name} (config.tracking.benchmarks.{name})", flush=True)
     model = trackers.build(model_section)
     tracker = single_object.Tracker(model, tracking)
     if FLAGS.starts or FLAGS.workdir:

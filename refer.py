@@ -62,6 +62,8 @@ def define_flags():
 
 def main(argv):
     del argv
+    if FLAGS.benchmark and (FLAGS.video or FLAGS.images or FLAGS.phrases):
+        raise errors.UsageError("--benchmark has its own videos and phrases: leave out --video, --images and --phrases")
     model = trackers.build(FLAGS.config.model)
     run = evaluate if FLAGS.benchmark else track
     run(FLAGS.config, model)

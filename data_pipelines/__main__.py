@@ -4,7 +4,7 @@
     python -m data_pipelines check --config configs/grm.py:b256 [--config.data.lasot=/data/LaSOT ...]
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
-    python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrase_plots.png
+    python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]

@@ -71,7 +71,7 @@ def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
     out = tmp_path / "out"
     result = _run(f"uav:{videos}", out, checkpoint, "--baselines=static,kcf")
     assert result.returncode == 0, result.stderr
-    assert "uav: {'model': {'division': {'threshold': 0.55}}} (config.tracking.benchmarks.uav)" in result.stdout
+    assert "model.division.threshold=0.55 for uav (config.tracking.benchmarks.uav)" in result.stdout
     assert "30/30" in result.stderr and "frame/s" in result.stderr  # progress with a rate
     table = (out / "table.md").read_text()
     assert table.strip() in result.stdout
@@ -80,7 +80,7 @@ def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
     found = json.loads((out / "results.json").read_text())
-    assert found["benchmark_settings"] == {"model": {"division": {"threshold": 0.55}}}
+    assert found["benchmark_settings"] == {"model.division.threshold": 0.55}
     assert found["trackers"]["static"]["scores"]["got10k"]["sequences"]["one"]["frames"] == FRAMES - 1
     # The patch walks 3 pixels a frame: the box that stays overlaps it by (32 - 3t) / (32 + 3t).
     expected = np.mean([(32 - 3 * t) / (32 + 3 * t) for t in range(1, FRAMES)])

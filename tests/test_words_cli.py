@@ -150,6 +150,19 @@ def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, 
     assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_a_benchmark_and_a_video_at_once_are_refused(tmp_path):
+    result = _run("refer.py", IKUN, f"--out={tmp_path}", "--benchmark=refer_dance:absent", "--video=v.mp4")
+    assert result.returncode == 2 and "leave out --video, --images and --phrases" in result.stderr
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "track.py", "refer.py", "plan.py"])
+def test_help_is_complete(program):
+    result = _run(program, "--help")
+    assert result.returncode == 0 and "--config" in result.stdout
+    if program in ("eval.py", "track.py", "refer.py"):
+        assert "--checkpoint" in result.stdout and "--tracks" in result.stdout and "--out" in result.stdout
+
+
 @pytest.mark.parametrize("benchmark", [[], ["--benchmark=refer_dance:absent"]])
 def test_a_tracker_of_one_object_is_refused(tmp_path, benchmark):
     result = _run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)

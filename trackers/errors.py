@@ -32,6 +32,7 @@ def run(main, argv=None, positional=False):
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
     app.define_help_flags()
+    _list_all_flags()
     flags.FLAGS.set_gnu_getopt(positional)
     try:
         rest = flags.FLAGS(argv)
@@ -63,6 +64,18 @@ def run(main, argv=None, positional=False):
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     sys.exit(code)
+
+
+# Packages and programs whose flags --help lists; other packages define flags, too.
+_HOUSE = ("trackers", "data_pipelines", "benchmarks", "experiments", "train", "refer")
+
+
+def _list_all_flags():
+    """Makes --help list the flags of the house's modules beside those that stand in the program's own file."""
+    for module, own in flags.FLAGS.flags_by_module_dict().items():
+        if module.split(".")[0] in _HOUSE:
+            for flag in own:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _leave(error, code):

@@ -159,15 +159,35 @@ def test_mixformer_keeps_up_its_cache():
 
 def test_settings_of_a_benchmark():
     benchmark = {"search_factor": 4.4, "update_interval": 200, "model": {"division": {"threshold": 0.4}}}
-    model = {"width": 96, "division": {"threshold": 0.0, "pool": "max"}}
+    model = {"name": "grm", "width": 96, "division": {"threshold": 0.0, "pool": "max"}}
     config = {"model": model, "tracking": {"search_factor": 4.5, "benchmarks": {"lasot": benchmark}}}
     assert Tracker(Judge(), config["tracking"]).settings.search_factor == 4.5
     changed, tracking, chosen = single_object.for_benchmark(config, "lasot")
     settings = Tracker(Judge(), tracking).settings
     assert (settings.search_factor, settings.update_interval) == (4.4, 200)
-    assert changed == {"width": 96, "division": {"threshold": 0.4, "pool": "max"}} and chosen == benchmark
+    assert changed == {"name": "grm", "width": 96, "division": {"threshold": 0.4, "pool": "max"}}
+    assert chosen == {
+        "model.division.threshold": 0.4,
+        "tracking.search_factor": 4.4,
+        "tracking.update_interval": 200,
+    }
     same, tracking, chosen = single_object.for_benchmark(config, "otb")
     assert Tracker(Judge(), tracking).settings.update_interval == 0 and (same, chosen) == (model, {})
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"serch_factor": 4.0}, "config.tracking.benchmarks.lasot: tracking.serch_factor is not a setting"),
+        ({"window": 2.0}, "config.tracking.benchmarks.lasot: tracking.window must be from 0 to 1"),
+        ({"model": {"division": {"treshold": 0.4}}}, "benchmarks.lasot: model.division.treshold is not a field"),
+    ],
+)
+def test_wrong_settings_of_a_benchmark_are_named(settings, message):
+    config = {"model": {"name": "grm"}, "tracking": {"benchmarks": {"lasot": settings}}}
+    with pytest.raises(InputError, match=message):
+        single_object.for_benchmark(config, "lasot")
+    single_object.for_benchmark(config, "otb")
 
 
 @pytest.mark.parametrize(

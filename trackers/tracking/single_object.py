@@ -91,12 +91,30 @@ def for_benchmark(config, name):
 
     Args: config: the whole config, a mapping with "model" and "tracking".
 
-    Returns: (model section, tracking section, what the benchmark sets), dicts.
+    Returns: (model section, tracking section, {key: value that the benchmark sets}), dicts; the keys of the last are as
+      "tracking.search_factor", "model.division.threshold".
+
+    Raises: InputError naming what the benchmark sets and model or tracker do not have, or cannot take.
     """
     model, tracking = (trackers.to_plain(config[section]) for section in ("model", "tracking"))
-    chosen = tracking.pop(_BY_BENCHMARK, {}).get(name, {})
-    settings = {key: value for key, value in chosen.items() if key != "model"}
-    return trackers.merged(model, chosen.get("model", {})), {**tracking, **settings}, chosen
+    settings = dict(tracking.pop(_BY_BENCHMARK, {}).get(name, {}))
+    fields = settings.pop("model", {})
+    model, tracking = trackers.merged(model, fields), {**tracking, **settings}
+    try:
+        trackers.build(model)
+        _settings(tracking)
+    except InputError as error:
+        where = f"config.tracking.{_BY_BENCHMARK}.{name}: " if settings or fields else ""
+        raise InputError(f"{where}{error}") from None
+    return model, tracking, {**_flat(fields, "model"), **_flat(settings, "tracking")}
+
+
+def _flat(section, prefix):
+    """{"prefix.key.key": value} of nested dicts."""
+    flat = {}
+    for key, value in section.items():
+        flat |= _flat(value, f"{prefix}.{key}") if isinstance(value, dict) else {f"{prefix}.{key}": value}
+    return flat
 
 
 @flax.struct.dataclass
