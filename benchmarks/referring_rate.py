@@ -91,9 +91,9 @@ def define_flags():
 def main(argv):
     del argv
     config = FLAGS.config
-    if config.model.name != "ikun":
-        raise errors.UsageError(f"--config: {config.model.name} does not track with words: give configs/ikun.py:tiny")
     model = trackers.build(config.model)
+    if model.task != "refer":
+        raise errors.UsageError(f"--config: {config.model.name} does not track with words: give configs/ikun.py:tiny")
     variables = trackers.init(model, jax.random.key(FLAGS.seed))
     frames, tracks = scene(FLAGS.tracks, FLAGS.frames, seed=FLAGS.seed)
     text = config.model.transformer

@@ -16,7 +16,7 @@ from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
 from trackers import weights
 from trackers.errors import InputError, UsageError
-from trackers.evaluation import phrase_results as phrase_results
+from trackers.evaluation import phrase_results
 from trackers.io import mot_files, video_files
 
 pytest.importorskip("tokenizers")

@@ -46,7 +46,11 @@ def merged(base, changes):
     """
     if "name" in changes:
         return {**base, **changes}
-    nested = {key: merged(base.get(key, {}), value) for key, value in changes.items() if isinstance(value, dict)}
+    nested = {
+        key: merged(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
     return {**base, **changes, **nested}
 
 
@@ -58,6 +62,8 @@ def _make(cls, fields, path):
     values = {}
     for key, value in fields.items():
         if isinstance(value, dict):
+            if not dataclasses.is_dataclass(known[key].default):
+                raise errors.InputError(f"{path}.{key} is one value, not a section: {value}")
             value = _make(type(known[key].default), value, f"{path}.{key}")
         elif isinstance(value, list):
             value = tuple(value)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import trackers
+from configs import grm
 from trackers.errors import InputError
 from trackers.nn.heads import Prediction
 from trackers.tracking import online, single_object
@@ -181,6 +182,9 @@ def test_settings_of_a_benchmark():
         ({"serch_factor": 4.0}, "config.tracking.benchmarks.lasot: tracking.serch_factor is not a setting"),
         ({"window": 2.0}, "config.tracking.benchmarks.lasot: tracking.window must be from 0 to 1"),
         ({"model": {"division": {"treshold": 0.4}}}, "benchmarks.lasot: model.division.treshold is not a field"),
+        ({"model": {"depth": {"layers": 3}}}, "benchmarks.lasot: model.depth is one value, not a section"),
+        ({"model": 0.4}, "benchmarks.lasot must be a section of settings"),
+        (0.4, "benchmarks.lasot must be a section of settings"),
     ],
 )
 def test_wrong_settings_of_a_benchmark_are_named(settings, message):
@@ -188,6 +192,15 @@ def test_wrong_settings_of_a_benchmark_are_named(settings, message):
     with pytest.raises(InputError, match=message):
         single_object.for_benchmark(config, "lasot")
     single_object.for_benchmark(config, "otb")
+    config["tracking"]["window"] = 5.0
+    with pytest.raises(InputError, match="^tracking.window must be"):
+        single_object.for_benchmark(config, "otb")
+
+
+def test_division_thresholds_of_grm_are_those_of_the_programs_benchmarks():
+    config = grm.get_config("b256")
+    for name, threshold in {"lasot": 0.4, "avist": 0.4, "uav": 0.55, "nfs": 0.6, "got10k": 0.0}.items():
+        assert single_object.for_benchmark(config, name)[0]["division"]["threshold"] == threshold
 
 
 @pytest.mark.parametrize(

@@ -97,15 +97,20 @@ def for_benchmark(config, name):
     Raises: InputError naming what the benchmark sets and model or tracker do not have, or cannot take.
     """
     model, tracking = (trackers.to_plain(config[section]) for section in ("model", "tracking"))
-    settings = dict(tracking.pop(_BY_BENCHMARK, {}).get(name, {}))
-    fields = settings.pop("model", {})
+    where, settings = f"config.tracking.{_BY_BENCHMARK}.{name}", tracking.pop(_BY_BENCHMARK, {}).get(name, {})
+    # What is wrong without the benchmark's settings is not laid at its door.
+    trackers.build(model)
+    _settings(tracking)
+    fields = settings.get("model", {}) if isinstance(settings, dict) else None
+    if not isinstance(fields, dict):
+        raise InputError(f"{where} must be a section of settings, with a section `model` of fields: {settings!r}")
+    settings = {key: value for key, value in settings.items() if key != "model"}
     model, tracking = trackers.merged(model, fields), {**tracking, **settings}
     try:
         trackers.build(model)
         _settings(tracking)
     except InputError as error:
-        where = f"config.tracking.{_BY_BENCHMARK}.{name}: " if settings or fields else ""
-        raise InputError(f"{where}{error}") from None
+        raise InputError(f"{where}: {error}") from None
     return model, tracking, {**_flat(fields, "model"), **_flat(settings, "tracking")}
 
 
