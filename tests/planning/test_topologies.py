@@ -81,5 +81,14 @@ def test_two_plans_may_run_side_by_side():
 def test_other_programs_do_not_load_an_installed_tpu_compiler():
     """So they start as fast as without it."""
     pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
-    code = "import trackers, jax; jax.devices(); print('libtpu.so' in open('/proc/self/maps').read())"
+    code = """
+import jax
+from trackers import errors
+
+def main(argv):
+    jax.devices()
+    print("libtpu.so" in open("/proc/self/maps").read())
+
+errors.run(main, ["program"])
+"""
     assert start(code).communicate(timeout=120)[0].strip() == "False"
