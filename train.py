@@ -47,7 +47,7 @@ def train_step(
       train_state: TrainState.
       batch: dict of arrays (B, ...), as the objective takes it.
       key: the run's key; the step's own keys derive from it and train_state.step.
-      teacher_variables: of the teacher's model, for objectives that have one.
+      teacher_variables: the teacher's, for objectives that have one.
       objective: objectives.Objective.
       optimizer: optax.GradientTransformation.
       ema_decay: decay of the moving average; read only where the state keeps one.

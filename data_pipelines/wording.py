@@ -63,7 +63,7 @@ def calibration_shift(config, path, videos, texts):
 
     Args:
       config: the whole config; its section `calibration`, and data.vocabulary.
-      path: of the weights of config.calibration.model, CLIP's ViT-B-32.pt for the published one.
+      path: the weights of config.calibration.model, CLIP's ViT-B-32.pt for the published one.
       videos: training videos. texts: the phrases, as the network reads them.
 
     Raises: InputError for missing or wrong weights or vocabulary.

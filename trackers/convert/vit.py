@@ -55,7 +55,7 @@ def with_positions(state_dict, key, grids, method, extra=0, class_grid=None):
     Args:
       state_dict: with `key` of shape (extra + n*n, D) or (1, extra + n*n, D); the extra tokens (class, distillation)
         come first.
-      key: of the table.
+      key: the table's.
       grids: {name: (rows, columns)}.
       method: of resizing, see tokens.resize_grid.
       extra: tokens before the grid's.

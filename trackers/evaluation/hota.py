@@ -28,7 +28,7 @@ _PEDESTRIAN, _DISTRACTORS = 1, (2, 7, 8, 12)
 class Hota:
     """What can be pooled over sequences; arrays (19,) over THRESHOLDS.
 
-    tp, fn, fp: boxes matched, missed, wrong. iou_sum: of the matched pairs. ass_a, ass_re, ass_pr: means over tp.
+    tp, fn, fp: boxes matched, missed, wrong. iou_sum: over the matched pairs. ass_a, ass_re, ass_pr: means over tp.
     """
 
     tp: np.ndarray

@@ -23,7 +23,7 @@ from trackers.io import mot_files
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
-COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: of the rows of the phrases.
+COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: the mean of the rows of the phrases.
 Means over the IoU thresholds 0.05 to 0.95, equal to TrackEval's on the same files."""
 
 
@@ -141,7 +141,7 @@ def _listed(root, seqmap):
 
 
 def table(name, scores):
-    """The paper's table: one row with COMBINED in per cent, and the mean over phrases below it. name: of the method."""
+    """The paper's table: one row with COMBINED in per cent, and the mean over phrases below it. name: the method's."""
     rows = [[name, *_cells(scores.combined)], ["mean over phrases", *_cells(scores.mean)]]
     return tables.markdown(["method", *hota.FIELDS], rows)
 

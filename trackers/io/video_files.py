@@ -14,7 +14,7 @@ class Video:
     """The frames of a video file; `len` is what its header says, 0 where it says nothing.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Raises: InputError where it is missing or cannot be decoded; iterating, where it has no frame.
     """
@@ -68,7 +68,7 @@ class VideoWriter:
     """Writes RGB frames of one size as an MP4 (H.264, yuv420p, which every player and browser shows).
 
     Args:
-      path: of the file; replaced where it exists.
+      path: the file; replaced where it exists.
       rate: frames per second.
 
     Raises: InputError where ffmpeg or its H.264 encoder is missing (at once), or where ffmpeg gives up.

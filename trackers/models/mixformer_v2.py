@@ -18,8 +18,8 @@ from trackers.nn.mixed_attention import MixedTracker
 class Head:
     """The box head; the supplement's Table 2a compares tokens and MLPs 1 and 4, 4 and 4, 4 and 1 (the method).
 
-    bins: of each edge's distribution over a side of the search crop: 72 in the paper and in distillation (the teacher's
-      corner maps have 288 / 4), 96 in the published online models. It need not divide the crop's pixels.
+    bins: positions in each edge's distribution over a side of the search crop: 72 in the paper and in distillation (the
+      teacher's corner maps have 288 / 4), 96 in the published online models. It need not divide the crop's pixels.
     tokens: prediction tokens, one for each edge (4) or one for all (1).
     mlps: one shared by all edges (1) or one for each (4).
     """

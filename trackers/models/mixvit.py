@@ -19,7 +19,10 @@ HEADS = {"corner": CornerHead, "corner_up": PyramidCornerHead}
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """kind: "corner" (maps at the tokens' stride) or "corner_up" (pyramid, a quarter of it). channels: of its head."""
+    """kind: "corner" (maps at the tokens' stride) or "corner_up" (pyramid, a quarter of it).
+
+    channels: output channels of its first convolution.
+    """
 
     kind: str = "corner_up"
     channels: int = 384

@@ -24,7 +24,8 @@ TEMPLATE_POSITIONS = ("box", "grid")
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """channels: of the corner head's first convolution. bottleneck: of the projection before it, None = channels.
+    """channels: output channels of the corner head's first convolution. bottleneck: width of the projection before it,
+    None = channels.
 
     transformer: STARK's encoder and decoder between the two, none by default (Tables 4 and 9).
     """
@@ -51,7 +52,7 @@ class BoxPosition(nn.Module):
 class FovealVit(Encoder):
     """The ViT with what SimTrack adds to the exemplar's tokens: the class token, and those of the foveal window.
 
-    foveal_grid: (rows, columns) of the window's tokens, (0, 0) without one. exemplar_grid: of the exemplar's.
+    foveal_grid, exemplar_grid: (rows, columns) of the window's tokens, (0, 0) without one, and of the exemplar's.
     """
 
     exemplar_grid: tuple[int, int] = (7, 7)

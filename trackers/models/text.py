@@ -31,7 +31,7 @@ class TextFeatures:
 class Transformer:
     """Of the text transformer; the defaults are CLIP's for ResNet-50 and for ViT-B/32.
 
-    vocabulary: ids. length: tokens of a text, padding included. width, depth, heads: of the blocks.
+    vocabulary: ids. length: tokens of a text, padding included. width, depth, heads: sizes of the blocks.
     """
 
     vocabulary: int = 49408

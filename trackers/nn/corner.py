@@ -13,7 +13,7 @@ CORNERS = ("top_left", "bottom_right")
 class CornerHead(nn.Module):
     """STARK-S's corner head: for each corner four 3x3 convolutions with BatchNorm and ReLU, then a 1x1 convolution.
 
-    channels: of the first convolution; the others have a half, a quarter, an eighth.
+    channels: output channels of the first convolution; the others have a half, a quarter, an eighth.
 
     Returns: what `corner_maps` returns, for (B,h,w,C) search features.
     """

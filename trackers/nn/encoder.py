@@ -29,22 +29,22 @@ class Encoded:
 class Encoder(nn.Module):
     """Patch embedding, positions, blocks and the last LayerNorm.
 
-    width, depth, heads, mlp_ratio, patch_size, qkv_bias, norm_eps: of the ViT. patch_bias: of the patch embedding.
+    width, depth, heads, mlp_ratio, patch_size, qkv_bias, norm_eps: the ViT's. patch_bias: the patch embedding's.
     activation: "gelu" or "quick_gelu" (blocks.ACTIVATIONS). pre_norm: LayerNorm also before the blocks (CLIP).
     final_norm: LayerNorm after the blocks.
     grids: ((name, (rows, columns)), ...), the images that `embed` takes, each with its own positions.
     relations: for each layer "learned", its fixed relation over the spans, or relation.CAUSAL for one span of text.
-    division: of the layers that divide; the last of `grids` is the search grid.
+    division: how the layers that divide do it; the last of `grids` is the search grid.
     position: "learned", "sincos", "fixed" or "interpolated" from `position_grid` by `position_resize`
       (tokens.position_table, tokens.resize_grid).
     with_class: there is a class token; its position is the first row of the last grid's table.
     attention_init: "independent", or "matched" (keys start equal to queries), which finds matching sooner from scratch.
-    drop_path: rate of the last layer; it rises linearly from 0 at the first.
+    drop_path: the last layer's rate; it rises linearly from 0 at the first.
     stops: numbers of layers (1-based) after which the tracker may stop a call of some of the layers and change the
       tokens; such a layer is never stacked with others.
-    block_class: of the layers, Block or a module with its fields and arguments, e.g. with adapters or layer scale.
+    block_class: what the layers are: Block, or a module with its fields and arguments, e.g. with adapters.
     scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (blocks.REMAT_POLICIES).
-    dtype: of the computation; parameters, LayerNorm, softmax and residual stream's statistics are float32.
+    dtype: what is computed in; parameters, LayerNorm, softmax and residual stream's statistics are float32.
     """
 
     width: int

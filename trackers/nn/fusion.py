@@ -59,10 +59,10 @@ class CrossAttention(nn.Module):
 class Fusion(nn.Module):
     """Fuses maps and text. `relate` and `modulate` are its halves: a track meets its scene once for all phrases.
 
-    kind: of KINDS. width: C. heads: of both attentions. local_grid, global_grid: (rows, columns), each with a learned
+    kind: of KINDS. width: C. heads: both attentions'. local_grid, global_grid: (rows, columns), each with a learned
       scalar a cell that is added to all channels.
     kernel_size: taps k of cross correlation along the row-major cells (zeros beyond the ends); 1 in paper and program.
-    dropout: of what the text adds or multiplies, in training.
+    dropout: rate at which what the text adds or multiplies is dropped, in training.
     gate: cascade attention multiplies its output with the "fused" tokens (after the attention to the global map; the
       program) or with the "local" ones.
     residual: text-first modulation adds the attention's output to the "local" tokens as they are (the program) or to

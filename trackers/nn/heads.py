@@ -105,7 +105,7 @@ class CenterFields:
 class CenterHead(nn.Module):
     """Center head (OSTrack, Sec. 3.3; GRM, Sec. 3.4): maps of score, size and offset from (B,h,w,D) search features.
 
-    channels: of the first convolution; the others have a half, a quarter, an eighth.
+    channels: output channels of the first convolution; the others have a half, a quarter, an eighth.
     score_prior: the score that random weights give everywhere (RetinaNet, Sec. 3.3); 0.5 is the program's start.
 
     Returns: dict of score_map (B,h,w,1) and size_map (B,h,w,2), clamped to [1e-4, 1-1e-4], and offset_map (B,h,w,2).

@@ -8,7 +8,7 @@ from flax import linen as nn
 class ScoreModule(nn.Module):
     """A learned token attends to the box's search features, then to the static template; an MLP scores the result.
 
-    heads: of the attentions; the program has one for each 64 of the width, which are the transformer's own heads.
+    heads: the attentions'; the program has one for each 64 of the width, which are the transformer's own heads.
     pool_size: cells along each side of the pooled box.
 
     __call__ takes search (B,h,w,D), template (B,Nz,D) and box (B,4) x1,y1,x2,y2 as fractions of the search crop, and

@@ -17,7 +17,7 @@ from flax import linen as nn
 class Transformer:
     """Sizes of encoder and decoder. encoder_layers, decoder_layers: numbers of layers, 0 = none.
 
-    heads, hidden, dropout: of every layer (STARK-S: 8, 2048, 0.1).
+    heads, hidden, dropout: every layer's (STARK-S: 8, 2048, 0.1).
     """
 
     encoder_layers: int = 0

@@ -80,7 +80,7 @@ def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14
 
     Args:
       param: a module's `self.param`; for "fixed" the like of it for what is not trained.
-      name: of the table among the parameters.
+      name: the table's among the parameters.
       grid: (rows, columns) of the tokens.
       width: D.
       kind: "learned" (a table at the grid's own size), "sincos" (computed, not among the variables), "fixed" (among

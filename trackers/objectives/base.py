@@ -62,7 +62,7 @@ class Objective:
           rngs: {name of RNG_NAMES: key} in training.
           train: training mode, with noise and updated statistics.
           epoch: () int32, counted from 1.
-          teacher_variables: of the model of config.teacher; {} or None where there is no teacher.
+          teacher_variables: those of config.teacher's model; {} or None where there is no teacher.
 
         Returns: (loss, (metrics, batch_stats)): () float32, dict of () float32, the updated statistics.
         """

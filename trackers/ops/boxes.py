@@ -52,7 +52,7 @@ def clip_xywh(box, height, width, margin=0.0):
 
     Args:
       box: (..., 4) x, y, w, h in pixels.
-      height, width: of the image in pixels, scalars (may be traced).
+      height, width: the image's in pixels, scalars (may be traced).
       margin: pixels.
 
     Returns: (..., 4) x, y, w, h in pixels.

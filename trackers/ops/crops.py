@@ -58,7 +58,7 @@ def crop_window(box, factor):
 def _taps(start, side, size, visible, limit):
     """Which two pixels of the frame each pixel of the crop mixes along one axis, and with which coefficients.
 
-    start, side: of the window; size: of the crop; visible: pixels of the frame that may be seen, the rest is black;
+    start, side: the window's; size: the crop's; visible: pixels of the frame that may be seen, the rest is black;
     limit: static extent of the frame's array. Returns (index, coefficient), both (2, size) int32.
     """
     # Source coordinate (i + 1/2) * side / size - 1/2 as an exact fraction with denominator 2 * size.
@@ -108,7 +108,7 @@ def box_to_crop(box, center_box, side):
 
     Args:
       box, center_box: (..., 4) x, y, w, h in pixels of the frame.
-      side: of the window in pixels.
+      side: the window's in pixels.
 
     Returns: (..., 4) x, y, w, h in fractions of the crop.
     """
@@ -126,7 +126,7 @@ def map_box_back(box, center_box, side):
     Args:
       box: (..., 4) cx, cy, w, h in fractions of the crop.
       center_box: (..., 4) x, y, w, h in pixels: the box that the crop was taken around.
-      side: of the window in pixels.
+      side: the window's in pixels.
 
     Returns: (..., 4) x, y, w, h in pixels.
     """

@@ -152,8 +152,8 @@ def check_box(box, height, width, name="the box of the first frame"):
 
     Args:
       box: x, y, w, h in pixels.
-      height, width: of the frame in pixels.
-      name: of the box, for the message.
+      height, width: the frame's in pixels.
+      name: the box's, for the message.
 
     Raises: InputError for other than four finite numbers, no area, or a box wholly outside the frame.
     """
@@ -208,7 +208,7 @@ class Tracker:
         """Starts on the target.
 
         Args:
-          variables: of the model.
+          variables: the model's.
           frame: (H, W, 3) uint8 RGB.
           box: (4,) x, y, w, h in pixels.
           frame_size: see the class.
@@ -302,7 +302,7 @@ def track(tracker, variables, frames, box, frame_size=None):
 
     Args:
       tracker: Tracker.
-      variables: of its model.
+      variables: its model's.
       frames: (T, H, W, 3) uint8 RGB; the first one starts the tracker.
       box: (4,) x, y, w, h in pixels of the first frame.
       frame_size: see Tracker.

@@ -14,7 +14,7 @@ def smooth(model, variables, tracks, largest_gap=0):
     """Tracks with filtered boxes.
 
     Args:
-      model, variables: of the filter.
+      model, variables: the filter's.
       tracks: mot_files.Tracks; confidences from 0 to 1 (others are taken as the nearer end). Boxes without an area are
         left out: a filter over the aspect cannot start from them.
       largest_gap: gaps of up to so many frames are filled with predicted boxes, whose confidence is 0; beyond a larger

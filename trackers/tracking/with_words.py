@@ -72,7 +72,7 @@ class Clip:
 def plan(tracks, chosen, height, width):
     """The clips of all tracks, in the order in which a video makes them complete.
 
-    Args: tracks: Tracks. chosen: Settings. height, width: of the frames; a box without a pixel in them is a gap.
+    Args: tracks: Tracks. chosen: Settings. height, width: the frames'; a box without a pixel in them is a gap.
     """
     visible = _visible(tracks.boxes, height, width)
     clips = []
@@ -162,7 +162,7 @@ class Referrer:
         """How well each phrase fits each box.
 
         Args:
-          variables: of the model.
+          variables: the model's.
           tracks: mot_files.Tracks.
           frames: iterable of (H, W, 3) uint8 RGB, all frames of the video in order; not read further than needed.
           tokens: (P, 77) int32, the phrases.

@@ -59,7 +59,7 @@ class ResNet(nn.Module):
 
     width: channels of the map, width / (4 * 2^(stages-1)) of the stem. depths: blocks of each stage.
     remat: recomputation in the backward pass, a key of encoder.REMAT_POLICIES, block by block.
-    dtype: of the computation; parameters and batch statistics are float32.
+    dtype: what is computed in; parameters and batch statistics are float32.
 
     __call__ takes images (B,H,W,3) float32 normalized with CLIP's mean and standard deviation, train (batch statistics
     are used and updated) and stages (also return the stem's and each stage's map).

@@ -20,7 +20,7 @@ class Stages:
     """A hierarchical backbone in place of the ViT. Every field is data of the config's `model.backbone`.
 
     kind: "vit" (the other fields are not looked at), "swin" or "pvt".
-    widths, depths, heads, mlp_ratios: of each stage, one number a stage. Three stages end at a stride of 16 pixels.
+    widths, depths, heads, mlp_ratios: one number for each stage. Three stages end at a stride of 16 pixels.
     window: side of Swin's windows, in tokens.
     pooled: side of the grid that Swin's exemplar tokens are pooled to for each search window to look at.
     reductions: how far PVT shrinks the sides of the grid of keys and values in each stage; half as far the exemplar's.

@@ -28,7 +28,7 @@ def token_attention(model, variables, cache, search, queries):
 
     Args:
       model: a OneStreamTracker with a ViT, layers not stacked.
-      variables: of the model.
+      variables: the model's.
       cache: from encode_template.
       search: (B,H,W,3) float32, normalized.
       queries: slice of the tokens of the tracker's second span (the search image's come first there).
@@ -166,7 +166,7 @@ class Maps:
 
     Args:
       tracker: single_object.Tracker.
-      variables: of its model.
+      variables: its model's.
       box: (4,) x, y, w, h in pixels of the first frame.
 
     A call returns (crop (S,S,3) uint8 that is searched, TargetMaps or, of trackers with prediction tokens,
@@ -220,7 +220,7 @@ def draw(path, rows, layers):
     """Writes a picture of the maps of some frames; `strips` of the maps says what there is to see.
 
     Args:
-      path: of a .png file.
+      path: a .png file.
       rows: [(frame number, crop (S,S,3) uint8, maps)], as Maps gives them.
       layers: which to show, counted from 1.
     """
