@@ -23,7 +23,7 @@ _RULES = (
 )
 
 # The program keeps the backbone's class token and first position table without using them; PyTorch counts batches.
-# The fixed divide_gaussian_filter is not among these on purpose: ours smooths differently (relation.py), so such
+# The fixed divide_gaussian_filter is not among these on purpose: ours smooths differently (division.py), so such
 # weights must not load silently.
 _UNUSED = r"backbone\.(cls_token|pos_embed)|.*\.num_batches_tracked"
 
