@@ -161,9 +161,10 @@ def model_flops(config, mesh, program, inputs):
 
     Args: config: whole config. program, inputs: its Program on mesh, and what Program.inputs gives.
     """
-    if config.model.get("remat", "none") != "none":
+    plain = {"remat": "none", "kernels": "plain"}
+    if any(config.model.get(key, value) != value for key, value in plain.items()):
         config = config.copy_and_resolve_references()
-        config.model.remat = "none"
+        config.model.update({key: value for key, value in plain.items() if key in config.model})
         program = assemble(config, mesh)
         inputs = (program.target, *inputs[1:])
     return flops.of_step(program, inputs)

@@ -111,6 +111,8 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.scan_layers = True
     # Recomputation of activations in the backward pass: none, full or dots.
     model.remat = "none"
+    # How attention is executed: auto, fused or plain (nn/kernels.py).
+    model.kernels = "auto"
     # Compute dtype: float32 or bfloat16.
     model.dtype = "bfloat16"
     return model

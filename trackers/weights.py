@@ -23,7 +23,7 @@ FOLDER = "checkpoints"
 FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
 # Settings of a model that neither its parameters nor its numbers depend on.
-_FREE_MODEL_KEYS = ("remat",)
+_FREE_MODEL_KEYS = ("remat", "kernels")
 _NAMED_AT_MOST = 8
 _ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"

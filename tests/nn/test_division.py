@@ -35,9 +35,9 @@ def test_division_and_attention_equal_the_program(ratio, name):
     np.testing.assert_allclose(divided.log_probs, out["B/divide_logp"], atol=1e-5)
     np.testing.assert_array_equal(divided.category == ALL, out[f"B/{name}decision_shared"])
     template = jnp.broadcast_to(one_hot([TEMPLATE]), (1, 4, 3))
-    mask = relation.attention_mask(jnp.concatenate([template, divided.one_hot], axis=1))
+    division_of_all = jnp.concatenate([template, divided.one_hot], axis=1)
     context = Context(lengths=(4, 16), present=(0, 2), relation="learned")
-    found = Attention(96, 3).apply(attention, tokens, mask, None, context).tokens
+    found = Attention(96, 3).apply(attention, tokens, division_of_all, None, context).tokens
     np.testing.assert_allclose(found, out["B/tokens_out_masked" if not name else f"B/{name}out"], atol=1e-5)
 
 

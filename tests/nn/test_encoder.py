@@ -5,7 +5,8 @@ import pytest
 from flax import linen as nn
 
 from trackers.nn import relation
-from trackers.nn.blocks import ACTIVATIONS, Block
+from trackers.nn.activations import ACTIVATIONS
+from trackers.nn.blocks import Block
 from trackers.nn.division import Division
 from trackers.nn.encoder import Encoder
 

@@ -3,7 +3,6 @@
 A block is told by its Context what holds for a run of layers, and by its LayerInputs what differs from layer to layer.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from trackers.nn import division as divisions
-from trackers.nn import placement, relation
+from trackers.nn import activations, fused_attention, fused_norm, kernels, placement, relation
 
 REMAT_POLICIES = {
     "none": None,
@@ -32,14 +31,6 @@ def _matched_init(key, shape, dtype=jnp.float32):
 
 # How the kernel of queries, keys and values starts (for "matched" see Trockman and Kolter, ICML 2023).
 ATTENTION_INITS = {"independent": nn.initializers.lecun_normal(), "matched": _matched_init}
-
-
-def _quick_gelu(x):
-    return x * nn.sigmoid(1.702 * x)
-
-
-# Between the MLP's two layers: the exact (erf) GELU, or CLIP's approximation of it.
-ACTIVATIONS = {"gelu": functools.partial(nn.gelu, approximate=False), "quick_gelu": _quick_gelu}
 
 
 @flax.struct.dataclass
@@ -107,38 +98,92 @@ class Attended:
     weights: jax.Array | None = None
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention: masked where a mask is given, else split by the relation of the context.
+class Projection(nn.Module):
+    """nn.DenseGeneral to several axes, but the bias is added to the product as a matrix, so that a GPU does both at once.
 
+    __call__: (R,D) -> (R, product of features). Parameters as nn.DenseGeneral's.
+    """
+
+    features: tuple[int, ...]
+    use_bias: bool
+    kernel_init: Callable
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x):
+        width, size = x.shape[-1], int(np.prod(self.features))
+
+        def drawn(key, shape, dtype=jnp.float32):
+            return self.kernel_init(key, (width, size), dtype).reshape(shape)
+
+        kernel = self.param("kernel", drawn, (width, *self.features))
+        out = x.astype(self.dtype) @ kernel.reshape(width, size).astype(self.dtype)
+        if not self.use_bias:
+            return out
+        bias = self.param("bias", nn.initializers.zeros_init(), self.features)
+        return out + bias.reshape(size).astype(self.dtype)
+
+
+class StreamNorm(nn.Module):
+    """LayerNorm in float32 of a residual stream x (B,N,D): (x to go on with, the normalized (B,N,D) in `dtype`).
+
+    kernels: how it is executed (kernels.KERNELS). Parameters as nn.LayerNorm's.
+    """
+
+    eps: float
+    kernels: str = "auto"
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
+        if x.dtype == self.dtype and kernels.on_gpu(self.kernels, x):
+            return fused_norm.norm_beside(x, scale, bias, self.eps)
+        wide = x.astype(jnp.float32)
+        centered = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centered), axis=-1, keepdims=True) + self.eps)
+        return x, (centered * (inverse * scale) + bias).astype(self.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: under the division where one is given, else split by the relation of the context.
+
+    kernels: how it is executed (kernels.KERNELS).
     Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
 
-    __call__ takes x (B,N,D), mask (B,N,N) or None, memory and context as in LayerInputs and Context. Returns Attended.
+    __call__ takes x (B,N,D), division (B,N,3) of all tokens or None, memory and context as in LayerInputs and Context.
+    Returns Attended.
     """
 
     width: int
     heads: int
     qkv_bias: bool = True
     init: str = "independent"
+    kernels: str = "auto"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mask, memory, context):
+    def __call__(self, x, division, memory, context):
         features = (3, self.heads, self.width // self.heads)
-        init = ATTENTION_INITS[self.init]
+        projection = Projection(features, self.qkv_bias, ATTENTION_INITS[self.init], self.dtype, name="qkv")
         # As one matrix of tokens, here and below: with a batch axis XLA's gradients take longer on a CPU.
-        flat = x.reshape(-1, x.shape[-1])
-        qkv = nn.DenseGeneral(features, use_bias=self.qkv_bias, kernel_init=init, dtype=self.dtype, name="qkv")(flat)
-        q, k, v = jnp.moveaxis(qkv.reshape(*x.shape[:2], *features), 2, 0)
+        qkv = projection(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:2], *features)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)
         self.sow("intermediates", "queries_and_keys", (q, k))
-        attend = _masked if mask is not None else _split
-        out, weights = attend(q, k, v, mask, memory, context)
+        weights = None
+        if division is None:
+            out, weights = _split(q, k, v, memory, context, self.kernels)
+        elif context.key_mask is None and not context.watch and kernels.fuses_division(self.kernels, qkv):
+            out = fused_attention.divided_attention(qkv, relation.looks(division), division)
+        else:
+            out, weights = _masked(q, k, v, relation.attention_mask(division), context)
         flat = out.reshape(-1, *out.shape[2:])
         out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(flat).reshape(x.shape)
         return Attended(tokens=out, memory=(k, v) if context.keep_memory else None, weights=weights)
 
 
-def _masked(q, k, v, mask, memory, context):
-    del memory  # tokens that divide look at all tokens of their own layer
+def _masked(q, k, v, mask, context):
     if context.key_mask is not None:
         mask = mask * context.key_mask[:, None]
     watched = None
@@ -148,8 +193,7 @@ def _masked(q, k, v, mask, memory, context):
     return relation.masked_attention(q, k, v, mask), watched
 
 
-def _split(q, k, v, mask, memory, context):
-    del mask
+def _split(q, k, v, memory, context, kernel):
     first, last = context.present
     keys, values, key_mask, seen = k, v, context.key_mask, first
     if memory is not None:
@@ -161,7 +205,7 @@ def _split(q, k, v, mask, memory, context):
     if rows != relation.CAUSAL:
         rows = tuple(row[seen:last] for row in rows[first:last])
     spans = context.lengths[first:last], context.lengths[seen:last]
-    out, watched = relation.split_attention(q, keys, values, *spans, rows, key_mask), None
+    out, watched = relation.split_attention(q, keys, values, *spans, rows, key_mask, kernel), None
     if context.watch:
         chosen = np.array(context.watch)
         allowed = relation.allowed_pairs(rows, *spans)[chosen]
@@ -171,7 +215,7 @@ def _split(q, k, v, mask, memory, context):
 
 
 class Mlp(nn.Module):
-    """Linear, activation (ACTIVATIONS), linear."""
+    """Linear, activation (activations.ACTIVATIONS), linear."""
 
     hidden: int
     activation: str = "gelu"
@@ -181,7 +225,7 @@ class Mlp(nn.Module):
     def __call__(self, x):
         # As one matrix of tokens (see Attention).
         flat = x.reshape(-1, x.shape[-1])
-        hidden = ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(flat))
+        hidden = activations.ACTIVATIONS[self.activation](nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(flat))
         return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(hidden).reshape(x.shape)
 
 
@@ -205,6 +249,7 @@ class Block(nn.Module):
     norm_eps: float = 1e-6
     activation: str = "gelu"
     attention_init: str = "independent"
+    kernels: str = "auto"
     drops: bool = False
     division: divisions.Division | None = None
     grid: tuple[int, int] = (1, 1)
@@ -212,22 +257,23 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x, inputs, context):
-        norm = functools.partial(nn.LayerNorm, epsilon=self.norm_eps, dtype=jnp.float32, use_fast_variance=False)
-        y = norm(name="norm1")(x).astype(self.dtype)
-        divided, mask, facts = None, None, None
+        x, y = StreamNorm(self.norm_eps, self.kernels, self.dtype, name="norm1")(x)
+        divided, division, facts = None, None, None
         if context.relation == "learned":
             n_template = context.lengths[0]
             divided = divisions.DivisionModule(self.division, self.grid, self.dtype, name="division")(
                 y[:, :n_template], y[:, n_template:], context.template_mask, inputs.noise, context.train
             )
             template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), 3)
-            mask = relation.attention_mask(jnp.concatenate([template, divided.one_hot], axis=1))
-        attention = Attention(self.width, self.heads, self.qkv_bias, self.attention_init, self.dtype, name="attention")
-        attended = attention(y, mask, inputs.memory, context)
+            division = jnp.concatenate([template, divided.one_hot], axis=1)
+        attention = Attention(
+            self.width, self.heads, self.qkv_bias, self.attention_init, self.kernels, self.dtype, name="attention"
+        )
+        attended = attention(y, division, inputs.memory, context)
         x = x + self._dropped(attended.tokens, inputs, context)
         if context.reduce is not None:
             x, facts = context.reduce(x, attended.weights)
-        y = norm(name="norm2")(x).astype(self.dtype)
+        x, y = StreamNorm(self.norm_eps, self.kernels, self.dtype, name="norm2")(x)
         y = Mlp(int(self.width * self.mlp_ratio), self.activation, self.dtype, name="mlp")(y)
         x = placement.split_batch(x + self._dropped(y, inputs, context))
         features = x if context.features else None

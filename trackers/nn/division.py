@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from trackers.nn.activations import gelu
 from trackers.nn.relation import ALL, ONE_STREAM, SEARCH, TEMPLATE, TWO_STREAM
 
 # What the division module may choose for a search token, in the order of its outputs (GRM Table 4, rows 3, 4 and 5).
@@ -112,12 +113,10 @@ class DivisionModule(nn.Module):
     def __call__(self, template, search, template_mask, noise=None, train=False):
         config, choices = self.config, CHOICES[self.config.mode]
         dense = functools.partial(nn.Dense, dtype=self.dtype)
-        gelu = functools.partial(nn.gelu, approximate=False)
 
         target = _pool(template, template_mask, config.pool)
         if config.fusion == "early":
-            x = jnp.concatenate([search, jnp.broadcast_to(target, search.shape)], axis=-1)
-            x = dense(config.hidden[0], name="hidden1")(x)
+            x = _Joined(config.hidden[0], self.dtype, name="hidden1")(search, target)
         else:
             x = dense(config.hidden[0], name="local")(search)
             x = x if target is None else x + dense(config.hidden[0], name="target")(target)
@@ -147,6 +146,22 @@ class DivisionModule(nn.Module):
             log_probs=log_probs,
             share=jnp.mean(jnp.sum(soft[..., 1:], axis=-1), axis=-1),
         )
+
+
+class _Joined(nn.Module):
+    """A linear layer on tokens (B,N,D) joined along their channels with one token (B,1,D), whose part of the product is
+    computed once, not N times. Parameters are those of nn.Dense on 2D channels."""
+
+    features: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, tokens, token):
+        width = tokens.shape[-1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (2 * width, self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        tokens, token, kernel, bias = (array.astype(self.dtype) for array in (tokens, token, kernel, bias))
+        return tokens @ kernel[:width] + (token @ kernel[width:] + bias)
 
 
 def _pool(template, template_mask, pool):

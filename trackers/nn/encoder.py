@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import blocks, placement, relation
+from trackers.nn import activations, blocks, kernels, placement, relation
 from trackers.nn import tokens as token_grids
 from trackers.nn.division import Division
 
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     """Patch embedding, positions, blocks and the last LayerNorm.
 
     width, depth, heads, mlp_ratio, patch_size, qkv_bias, norm_eps: the ViT's. patch_bias: the patch embedding's.
-    activation: "gelu" or "quick_gelu" (blocks.ACTIVATIONS). pre_norm: LayerNorm also before the blocks (CLIP).
+    activation: "gelu" or "quick_gelu" (activations.ACTIVATIONS). pre_norm: LayerNorm also before the blocks (CLIP).
     final_norm: LayerNorm after the blocks.
     grids: ((name, (rows, columns)), ...), the images that `embed` takes, each with its own positions.
     relations: for each layer "learned", its fixed relation over the spans, or relation.CAUSAL for one span of text.
@@ -44,6 +44,7 @@ class Encoder(nn.Module):
       tokens; such a layer is never stacked with others.
     block_class: what the layers are: Block, or a module with its fields and arguments, e.g. with adapters.
     scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (blocks.REMAT_POLICIES).
+    kernels: how attention is executed (kernels.KERNELS).
     dtype: what is computed in; parameters, LayerNorm, softmax and residual stream's statistics are float32.
     """
 
@@ -71,6 +72,7 @@ class Encoder(nn.Module):
     block_class: type = blocks.Block
     scan_layers: bool = False
     remat: str = "none"
+    kernels: str = "auto"
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
@@ -80,8 +82,9 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"model.attention_init must be one of {tuple(blocks.ATTENTION_INITS)}, got {self.attention_init!r}"
             )
-        if self.activation not in blocks.ACTIVATIONS:
-            raise ValueError(f"model.activation must be one of {tuple(blocks.ACTIVATIONS)}, got {self.activation!r}")
+        if self.activation not in activations.ACTIVATIONS:
+            raise ValueError(f"model.activation must be one of {tuple(activations.ACTIVATIONS)}, got {self.activation!r}")
+        kernels.check(self.kernels)
         if self.remat not in blocks.REMAT_POLICIES:
             raise ValueError(f"model.remat must be one of {tuple(blocks.REMAT_POLICIES)}, got {self.remat!r}")
         patch = (self.patch_size, self.patch_size)
@@ -141,6 +144,7 @@ class Encoder(nn.Module):
             "norm_eps": self.norm_eps,
             "activation": self.activation,
             "attention_init": self.attention_init,
+            "kernels": self.kernels,
             "drops": self.drop_path > 0,
             "division": self.division,
             "grid": tuple(self.grids[-1][1]),

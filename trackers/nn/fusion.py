@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.errors import InputError
+from trackers.nn import kernels
 from trackers.nn.heads import BatchNorm
 
 # "none" is the baseline without words; the others are the paper's three designs.
@@ -52,7 +53,7 @@ class CrossAttention(nn.Module):
             + bias[i].astype(self.dtype)
             for i, x in enumerate((query, key, value))
         )
-        attended = jax.nn.dot_product_attention(q, k, v)
+        attended = kernels.attention(q, k, v)
         return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, name="out")(attended)
 
 

@@ -45,6 +45,7 @@ class OneStreamTracker(nn.Module):
     drop_path: float = 0.0
     scan_layers: bool = False
     remat: str = "none"
+    kernels: str = "auto"
     dtype: str = "float32"
 
     # What the programs do with the model: "track" one object, "refer" by phrases, "smooth" tracks.

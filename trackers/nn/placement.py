@@ -15,7 +15,10 @@ def split_batch(x):
 
     B has to divide over them, as sharding.process_rows sees to.
     """
+    return jax.lax.with_sharding_constraint(x, P(BATCH_AXES)) if is_split() else x
+
+
+def is_split():
+    """Whether the function being traced runs under a mesh of several devices with the batch's axes."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1 or not set(BATCH_AXES) <= set(mesh.axis_names):
-        return x
-    return jax.lax.with_sharding_constraint(x, P(BATCH_AXES))
+    return not mesh.empty and mesh.size > 1 and set(BATCH_AXES) <= set(mesh.axis_names)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from trackers.nn import kernels
+
 TEMPLATE, SEARCH, ALL = 0, 1, 2
 
 # Rows look at columns. Over the categories T, S, A (GRM Eq. 2-4):
@@ -19,6 +21,11 @@ TWO_STREAM = ((1, 0), (0, 1))
 ASYMMETRIC = ((1, 0), (1, 1))
 # Within the one span of a text: every token looks at itself and at those before it.
 CAUSAL = "causal"
+
+
+def looks(division, relation=GRM_RELATION):
+    """D R: how much each token looks at each category, (B,N,C) float32. Arguments as of attention_mask."""
+    return division.astype(jnp.float32) @ jnp.asarray(relation, jnp.float32)
 
 
 def attention_mask(division, relation=GRM_RELATION):
@@ -92,7 +99,7 @@ def masked_attention(q, k, v, mask):
     return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(v.dtype), v)
 
 
-def split_attention(q, k, v, query_spans, key_spans, relation, key_mask=None):
+def split_attention(q, k, v, query_spans, key_spans, relation, key_mask=None, kernel="auto"):
     """Attention under a relation that is fixed for whole spans: each query span attends to the keys its row allows.
 
     Neighboring query spans with equal rows are taken together. No multiply-add is spent on a forbidden pair.
@@ -103,11 +110,12 @@ def split_attention(q, k, v, query_spans, key_spans, relation, key_mask=None):
       query_spans, key_spans: lengths, tuples of int.
       relation: (query spans, key spans) zeros and ones, where a span must see itself; or CAUSAL, Nq = Nk.
       key_mask: (B,Nk) in [0, 1], how much each key is there, or None for 1; not with CAUSAL.
+      kernel: of kernels.KERNELS; with a key mask always the plain way.
 
     Returns: (B,Nq,H,d).
     """
     if relation == CAUSAL:
-        return jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        return kernels.attention(q, k, v, causal=True, kernel=kernel)
     starts = np.cumsum((0, *key_spans))
     outputs, begin = [], 0
     for row, length in _merged_rows(relation, query_spans):
@@ -115,14 +123,14 @@ def split_attention(q, k, v, query_spans, key_spans, relation, key_mask=None):
         if not all(row):
             pick = [slice(starts[j], starts[j + 1]) for j, allowed in enumerate(row) if allowed]
             keys = [jnp.concatenate([x[:, s] for s in pick], axis=1) for x in keys]
-        outputs.append(_attend(q[:, begin : begin + length], *keys))
+        outputs.append(_attend(q[:, begin : begin + length], *keys, kernel=kernel))
         begin += length
     return outputs[0] if len(outputs) == 1 else jnp.concatenate(outputs, axis=1)
 
 
-def _attend(q, k, v, key_mask=None):
+def _attend(q, k, v, key_mask=None, *, kernel):
     if key_mask is None:
-        return jax.nn.dot_product_attention(q, k, v)
+        return kernels.attention(q, k, v, kernel=kernel)
     weights = present_softmax(attention_logits(q, k), key_mask[:, None, None])
     return jnp.einsum("bhnm,bmhd->bnhd", weights.astype(v.dtype), v)
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from trackers.nn import kernels
+
 
 class ScoreModule(nn.Module):
     """A learned token attends to the box's search features, then to the static template; an MLP scores the result.
@@ -49,7 +51,7 @@ class CrossAttention(nn.Module):
         x, memory = x.astype(self.dtype), memory.astype(self.dtype)
         sources, features = {"query": x, "key": memory, "value": memory}, (self.heads, width // self.heads)
         q, k, v = (nn.DenseGeneral(features, dtype=self.dtype, name=name)(y) for name, y in sources.items())
-        x = jax.nn.dot_product_attention(q, k, v, scale=width**-0.5)
+        x = kernels.attention(q, k, v, scale=width**-0.5)
         return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, name="out")(x)
 
 

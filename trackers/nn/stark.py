@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from trackers.nn import kernels
+
 
 @dataclasses.dataclass(frozen=True)
 class Transformer:
@@ -65,7 +67,7 @@ class Attention(nn.Module):
             dtype=self.dtype,
         )
         inputs = (("q", queries), ("k", keys), ("v", values))
-        out = jax.nn.dot_product_attention(*(dense(name=name)(x) for name, x in inputs))
+        out = kernels.attention(*(dense(name=name)(x) for name, x in inputs))
         return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import tokens
+from trackers.nn import kernels, tokens
 from trackers.nn.backbones.stages import PATCH, Blocks, Hierarchical, Shared, drop_rates, layer_norm, residual
 from trackers.nn.blocks import Mlp
 
@@ -69,7 +69,7 @@ class Attention(nn.Module):
         else:
             seen = _flat(grids)
         kv = nn.DenseGeneral((2, self.heads, size), dtype=self.dtype, name="kv")(seen)
-        out = jax.nn.dot_product_attention(q, kv[:, :, 0], kv[:, :, 1])
+        out = kernels.attention(q, kv[:, :, 0], kv[:, :, 1])
         return nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
 
 

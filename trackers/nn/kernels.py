@@ -1,0 +1,47 @@
+"""How attention is executed: one place that knows which kernel serves which device."""
+
+import jax
+import jax.numpy as jnp
+
+# auto: fused kernels where there are any for the device and the arrays; fused: the same, or an error; plain: XLA's
+# operations alone, as on a CPU.
+KERNELS = ("auto", "fused", "plain")
+
+
+def check(kernel):
+    """Raises: ValueError for another name."""
+    if kernel not in KERNELS:
+        raise ValueError(f"model.kernels must be one of {KERNELS}, got {kernel!r}")
+
+
+def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
+    """Attention of queries (B,N,H,d) to keys and values (B,M,H,d): (B,N,H,d).
+
+    Args: scale: of the logits, 1/sqrt(d) when None. causal: a query looks at keys up to its own position only.
+    """
+    fused = on_gpu(kernel, q) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+    implementation = "cudnn" if fused else "xla"
+    return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, implementation=implementation)
+
+
+def fuses_division(kernel, qkv):
+    """Whether attention under a learned division of qkv (B,N,3,H,d) goes through fused_attention.py."""
+    size = qkv.shape[-1]
+    return on_gpu(kernel, qkv) and 16 <= size <= 128 and not size & (size - 1)
+
+
+def on_gpu(kernel, x):
+    """Whether x is computed on an NVIDIA card that is here, in a dtype that its kernels take.
+
+    The device is that of the mesh under which a function is traced (placement.py), else jax's default.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    device = mesh.abstract_device
+    platforms = {jax.default_backend()} | ({device.platform} if device is not None else set())
+    known = {"gpu", "cuda"} >= platforms and x.dtype in (jnp.bfloat16, jnp.float16)
+    if kernel == "fused" and not known:
+        raise ValueError(
+            f"model.kernels is fused, and there is no fused attention for {x.dtype} on {', '.join(sorted(platforms))}:"
+            " set model.kernels=auto, or model.dtype=bfloat16 on an NVIDIA card"
+        )
+    return known and kernel != "plain"
