@@ -25,6 +25,7 @@ from trackers.training import (
     accumulation,
     checkpoints,
     chips,
+    dispatch,
     flops,
     freezing,
     initial,
@@ -104,8 +105,8 @@ class Program:
 
     create: function of the model's variables -> TrainState before the first step.
     target, teacher_variables: shapes with placements of the TrainState and of the teacher's variables ({} without one).
-    take_step: train_step jitted, (train_state, batch, key, teacher_variables) -> (train_state, metrics); the state is
-      donated.
+    step: train_step with all settings, (train_state, batch, key, teacher_variables) -> (train_state, metrics).
+    take_step: the same jitted; the state is donated.
     """
 
     model: nn.Module
@@ -114,6 +115,7 @@ class Program:
     create: Callable
     target: state.TrainState
     teacher_variables: dict
+    step: Callable
     take_step: Callable
 
     def inputs(self, shapes, batch_size, mesh):
@@ -143,16 +145,17 @@ def assemble(config, mesh):
     sharding.check_parts(mesh, config.train.batch_size, config.accumulate)
     settings = {"objective": objective, "optimizer": optimizer, "epoch_steps": schedule.epoch}
     settings |= {"ema_decay": config.train.ema_decay, "frozen": config.train.frozen, "accumulate": config.accumulate}
+    step = functools.partial(train_step, **settings)
     places, whole = sharding.places(target), sharding.replicated(mesh)
     take_step = jax.jit(
-        sharding.under(mesh, functools.partial(train_step, **settings)),
+        sharding.under(mesh, step),
         in_shardings=(places, sharding.batch_sharding(mesh), whole, sharding.places(teacher_variables)),
         out_shardings=(places, whole),
         donate_argnums=0,
     )
     return Program(
         model=model, objective=objective, schedule=schedule, create=create,
-        target=target, teacher_variables=teacher_variables, take_step=take_step,
+        target=target, teacher_variables=teacher_variables, step=step, take_step=take_step,
     )  # fmt: skip
 
 
@@ -189,6 +192,7 @@ def train(config, workdir, max_steps=None):
     mesh = sharding.make_mesh(config.mesh)
     rows = sharding.process_rows(mesh, batch_size)
     program = assemble(config, mesh)
+    source = dispatch.source(config, mesh, loader.on_device(config))
     teacher_variables = {}
     if "teacher" in config:
         teacher_variables = initial.teacher_variables(program, initial.Start(**config.teacher), jax.random.key(seed))
@@ -208,14 +212,13 @@ def train(config, workdir, max_steps=None):
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
     evaluate = sharding.under(mesh, functools.partial(eval_step, objective=program.objective))
     evaluate = jax.jit(evaluate, out_shardings=whole)
-    batch_hash = metrics.BatchHash(mesh) if config.train.debug_batch_hash else None
+    learning_rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
 
     checkpoints.claim_workdir(workdir, config)
     with checkpoints.Checkpoints(workdir, config, config.train.keep_checkpoints) as saved:
         # Where the run stands.
         train_state = saved.restore(program.target, say)
         start = 0 if train_state is None else int(jax.device_get(train_state.step))
-        data = loader.batches(config, start, rows)
         if train_state is None:
             train_state = initial.train_state(program, initial.Start(config.model, **config.init), init_key)
         say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
@@ -229,16 +232,16 @@ def train(config, workdir, max_steps=None):
         ):
 
             def record(finished):
-                """Checks and logs a step whose metrics have arrived."""
-                if finished is None:
+                """Checks and logs steps, dispatched together, whose metrics have arrived."""
+                for step, scalars in finished:
+                    bad = scalars.pop("bad_leaf")
+                    metrics.check_finite(step, scalars, leaf_names[bad] if bad >= 0 else None, workdir)
+                    mean.add(scalars)
+                if not finished:
                     return
-                step, scalars = finished
-                bad = scalars.pop("bad_leaf")
-                metrics.check_finite(step, scalars, leaf_names[bad] if bad >= 0 else None, workdir)
-                mean.add(scalars)
-                progress.advance(batch_size)
+                progress.advance(batch_size * len(finished))
                 if step % config.train.log_every_steps == 0 or step == last:
-                    rate, learning_rate = progress.rate(), float(schedule.learning_rate(step - 1))
+                    rate, learning_rate = progress.rate(), float(learning_rates[step - 1])
                     latest.update(mean.take(), learning_rate=learning_rate, epoch=step / schedule.epoch)
                     latest.update(examples_seen=step * batch_size, **metrics.memory(jax.local_devices()[0]))
                     latest.update(metrics.throughput(rate, mesh.size, pair_flops, chip and chip.flops))
@@ -260,18 +263,23 @@ def train(config, workdir, max_steps=None):
                 return figures
 
             # The loop.
+            if source is None:
+                data = loader.batches(config, start, rows)
+                if config.train.debug_batch_hash:
+                    data = metrics.hashed(data, start, writer, mesh)
+                work = dispatch.FromHost(program, data, mesh)
+            else:
+                work = dispatch.OnDevice(program, source, batch_size, config.train.steps_per_dispatch, mesh)
+            ends = (config.train.log_every_steps, config.train.checkpoint_every_steps, validate_every, *work.ends)
             figures, validated = {}, -1
-            for step in range(start + 1, last + 1):
-                batch = next(data)
-                if batch_hash is not None:
-                    writer.write(step, {"batch_hash": batch_hash(batch)})
-                placed = sharding.put_batch(batch, mesh)
-                trace.before(step)
+            for steps in dispatch.spans(start, last, work.size, ends):
+                step, inputs = steps[-1], work.inputs(steps)
+                trace.before(steps)
                 with jax.transfer_guard("disallow"):
-                    train_state, scalars = program.take_step(train_state, placed, step_key, teacher_variables)
-                trace.after(step, scalars)
-                record(late.push(step, scalars))
-                leaving = preemption.reached(step)
+                    train_state, scalars = work.take(train_state, inputs, step_key, teacher_variables)
+                trace.after(steps, scalars)
+                record(late.push(steps, scalars))
+                leaving = preemption.reached()
                 if leaving or step == last or step % config.train.checkpoint_every_steps == 0:
                     record(late.flush())  # a state is kept only after its loss has been seen to be finite
                     saved.save(train_state, step)

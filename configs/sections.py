@@ -53,6 +53,8 @@ def run():
     c.train.moment_dtype = "float32"
     # Decay of the exponential moving average of the parameters; 0 = none.
     c.train.ema_decay = 0.0
+    # Steps that a device takes at once, making their batches itself; above 1 for procedural pairs alone.
+    c.train.steps_per_dispatch = 1
     # Steps between two lines of the log.
     c.train.log_every_steps = 50
     # Steps between two checkpoints.

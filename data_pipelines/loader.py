@@ -30,10 +30,29 @@ def batches(config, start_step, rows, seed=None, split="train"):
     """
     if split not in SPLITS:
         raise errors.InputError(f"no split {split!r}: {' or '.join(SPLITS)}")
-    seed = config.seed if seed is None else seed
+    seed = _checked(config.seed if seed is None else seed)
+    return kind(config.data.name).batches(config, start_step, rows, seed, split)
+
+
+def on_device(config):
+    """What makes a config's training batches inside a training step; None where only the host can.
+
+    Returns: object with
+      renew_every_steps: steps that one set of facts serves, those from a multiple of it on.
+      facts(step, place): what the batches of a step (integer, from 0) are made of, a tree of arrays with the placement
+        `place` (jax.sharding.Sharding, whole on every device). Does not wait for the device.
+      make(facts, step, rows): rows (n,) int32 of the global batch of a step () int32, as `batches` yields them up to
+        rounding; pure, for jit.
+    Raises: InputError naming what is wrong in the config.
+    """
+    makes = getattr(kind(config.data.name), "on_device", None)
+    return makes(config, _checked(config.seed)) if makes else None
+
+
+def _checked(seed):
     if seed < 0:
         raise errors.InputError(f"seed {seed}: must be 0 or larger")
-    return kind(config.data.name).batches(config, start_step, rows, seed, split)
+    return seed
 
 
 def shapes(config):

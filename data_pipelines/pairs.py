@@ -107,6 +107,15 @@ def batches(config, start_step, rows, seed, split):
     return streams[0] if len(streams) == 1 else _mixed(streams, origin, start_step, rows)
 
 
+def on_device(config, seed):
+    """What makes batches of pairs on the device, for loader.on_device; None unless all are of one procedural source.
+
+    seed: integer >= 0.
+    """
+    modules = [sources.find(name) for name in sources.shares(config, "pairs")]
+    return modules[0].on_device(config, seed) if len(modules) == 1 and modules[0].FACTS.procedural else None
+
+
 def _origin(weights, seed, split, step, row):
     """Index into `weights` of what a row is taken from."""
     # Numbers of its own: the file pair of a row is the same whatever the shares.

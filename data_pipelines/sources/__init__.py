@@ -77,7 +77,7 @@ class Facts:
       kind: the data kind whose samples are drawn from it (config.data.name): "pairs", or "clips", which have phrases.
       validation: split that is held out for validation; "train" where nothing else has published labels.
       procedural: whether it is made on the spot, without a folder. Instead of `open` such a module then has, for pairs,
-        `batches` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
+        `batches` and `on_device` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
       vocabulary: byte-pair vocabulary of its phrases where it has its own.
     """
 

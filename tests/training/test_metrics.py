@@ -15,12 +15,12 @@ def _lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_metrics_arrive_one_step_late():
+def test_metrics_arrive_one_dispatch_late():
     late = metrics.Late()
-    assert late.push(1, {"loss": jnp.float32(1.5)}) is None
-    assert late.push(2, {"loss": jnp.float32(2.5)}) == (1, {"loss": 1.5})
-    assert late.flush() == (2, {"loss": 2.5})
-    assert late.flush() is None
+    assert late.push(range(1, 2), {"loss": jnp.float32(1.5), "bad_leaf": jnp.int32(-1)}) == []
+    assert late.push(range(2, 4), {"loss": jnp.array([2.5, 3.5, 0.0])}) == [(1, {"loss": 1.5, "bad_leaf": -1})]
+    assert late.flush() == [(2, {"loss": 2.5}), (3, {"loss": 3.5})]
+    assert late.flush() == []
 
 
 def test_means_start_anew_after_each_take():

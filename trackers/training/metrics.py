@@ -20,22 +20,27 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Late:
-    """Hands over each step's metrics one step late, so that fetching them never makes the device wait for the host."""
+    """Hands over the metrics of steps dispatched together one dispatch late, so that fetching them never makes the
+    device wait for the host."""
 
     def __init__(self):
         self._waiting = None
 
-    def push(self, step, metrics):
-        """Takes step's device metrics (started, perhaps not finished); returns the former (step, floats) or None."""
-        former, self._waiting = self.flush(), (step, metrics)
+    def push(self, steps, metrics):
+        """Takes the steps' device metrics (started, perhaps not finished) and returns the former ones, as `flush`.
+
+        Args: steps: range of their numbers. metrics: {name: (n,) array}, n at least their count, or () for one step.
+        """
+        former, self._waiting = self.flush(), (steps, metrics)
         return former
 
     def flush(self):
-        """The last pushed (step, {name: float}), waiting for it if need be, or None."""
+        """[(step, {name: python number}), ...] of what was pushed last, waiting for it if need be; [] for nothing."""
         if self._waiting is None:
-            return None
-        (step, metrics), self._waiting = self._waiting, None
-        return step, _floats(metrics)
+            return []
+        (steps, metrics), self._waiting = self._waiting, None
+        rows = {name: np.atleast_1d(values).tolist() for name, values in jax.device_get(metrics).items()}
+        return [(step, {name: row[i] for name, row in rows.items()}) for i, step in enumerate(steps)]
 
 
 class Mean:
@@ -143,6 +148,14 @@ class BatchHash:
         digests = np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1)
         whole = self._gather(sharding.put_batch({"rows": digests}, self._mesh)["rows"])
         return hashlib.sha1(np.asarray(whole).tobytes()).hexdigest()
+
+
+def hashed(batches, taken, writer, mesh):
+    """The batches of the steps after `taken`, each hash written to `writer` (Writer) as "batch_hash" of its step."""
+    batch_hash = BatchHash(mesh)
+    for step, batch in enumerate(batches, taken + 1):
+        writer.write(step, {"batch_hash": batch_hash(batch)})
+        yield batch
 
 
 class Writer:

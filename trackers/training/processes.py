@@ -44,14 +44,13 @@ def join():
 
 
 class Preemption:
-    """Tells when to save and leave, once SIGTERM has arrived; all processes learn it at the same step.
+    """Tells when to save and leave, once SIGTERM has arrived; all processes learn it after the same dispatch.
 
     Use as a context manager, which gives back the former signal handler.
     """
 
     def __init__(self):
-        self._asked = False
-        self._former = None
+        self._asked, self._former, self._calls = False, None, 0
 
     def __enter__(self):
         # With several processes jax's own handler passes the notice on to all of them.
@@ -66,6 +65,7 @@ class Preemption:
     def _ask(self, *_):
         self._asked = True
 
-    def reached(self, step):
-        """Call once after every step with the number of steps taken."""
-        return self._asked if jax.process_count() == 1 else multihost_utils.reached_preemption_sync_point(step)
+    def reached(self):
+        """Call once after every dispatch."""
+        self._calls += 1  # the processes agree on the number of a call to come: numbers must not leave any out
+        return self._asked if jax.process_count() == 1 else multihost_utils.reached_preemption_sync_point(self._calls)

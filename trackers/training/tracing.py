@@ -19,7 +19,8 @@ def steps(text):
 
 
 class Trace:
-    """Traces the steps first..last of a run into WORKDIR/plugins/profile, every process its own. A context manager.
+    """Traces the steps first..last of a run, and those dispatched together with them, into WORKDIR/plugins/profile,
+    every process its own. A context manager.
 
     Args:
       text: config.profile. workdir: path of the run.
@@ -36,15 +37,15 @@ class Trace:
     def __exit__(self, *_):
         self._stop()
 
-    def before(self, step):
-        """Call before a step starts; begins the trace if the step belongs to it."""
-        if self._steps and not self._running and self._steps[0] <= step <= self._steps[1]:
+    def before(self, steps):
+        """Call before steps are dispatched, with the range of their numbers; begins the trace if one belongs to it."""
+        if self._steps and not self._running and self._steps[0] <= steps[-1] and steps[0] <= self._steps[1]:
             jax.profiler.start_trace(self._workdir)
             self._running = True
 
-    def after(self, step, results):
-        """Call with a step that was started and what it computes; after the last one it waits for it and writes."""
-        if self._running and step == self._steps[1]:
+    def after(self, steps, results):
+        """Call with steps that were dispatched and what they compute; after the last one it waits for it and writes."""
+        if self._running and self._steps[1] in steps:
             jax.block_until_ready(results)
             self._stop()
 

@@ -5,9 +5,12 @@ from data_pipelines.procedural.video.banks import make_banks
 from data_pipelines.procedural.video.config import SyntheticConfig
 from data_pipelines.procedural.video.pairs import pair
 from data_pipelines.procedural.video.sequences import sequence, write_sequences
-from data_pipelines.procedural.video.stream import banks_at, batches, make_batch
+from data_pipelines.procedural.video.stream import banks_at, batches, make_batch, on_device
 from data_pipelines.sources import Facts
 
-__all__ = ["SyntheticConfig", "banks_at", "batches", "make_banks", "make_batch", "pair", "sequence", "write_sequences"]
+__all__ = [
+    "SyntheticConfig", "banks_at", "batches", "make_banks", "make_batch", "on_device", "pair", "sequence",
+    "write_sequences",
+]  # fmt: skip
 
 FACTS = Facts(procedural=True)

@@ -1,5 +1,6 @@
 """Batches of procedural pairs, for data_pipelines/pairs.py and for use inside a training step."""
 
+import dataclasses
 import functools
 import queue
 import threading
@@ -27,17 +28,30 @@ def _key(seed, split, *numbers):
 _banks = functools.partial(jax.jit, static_argnames="config")(make_banks)
 
 
+@functools.cache
+def _placed_banks(place, seed, split, config):
+    """(number, detail) -> the banks with a placement. Their key is made inside: a key cannot be put onto devices of
+    other processes."""
+    banks = functools.partial(make_banks, config=config)
+    return jax.jit(lambda number, detail: banks(_key(seed, split, 0, number), detail=detail), out_shardings=place)
+
+
 @functools.partial(jax.jit, static_argnames="config")
 def _pairs(key, rows, banks, config):
     return pairs(jax.vmap(lambda row: jax.random.fold_in(key, row))(rows), banks, config)
 
 
-def banks_at(seed, step, config, split="train"):
-    """The banks that serve at a step: a function of seed, split and step // config.renew_every_steps."""
+def banks_at(seed, step, config, split="train", place=None):
+    """The banks that serve at a step: a function of seed, split and step // config.renew_every_steps.
+
+    place: jax.sharding.Sharding of all arrays; None = on this process's device.
+    """
     number = step // config.renew_every_steps
     begins, rises = number * config.renew_every_steps, config.detail_steps
     # Slowly at first: what matches by color has to be found before there is texture.
     detail = config.detail * (min(begins / rises, 1.0) ** 2 if rises and split == "train" else 1.0)
+    if place is not None:
+        return _placed_banks(place, seed, split, config)(np.uint32(number), np.float32(detail))
     return _banks(_key(seed, split, 0, number), config, np.float32(detail))
 
 
@@ -50,6 +64,32 @@ def make_batch(seed, step, rows, banks, config, split="train"):
       dict as of `pair`, with a leading axis n.
     """
     return _pairs(_key(seed, split, 1, step), jnp.asarray(rows, jnp.int32), banks, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnDevice:
+    """Training batches made inside a training step, for loader.on_device."""
+
+    settings: SyntheticConfig
+    seed: int
+
+    @property
+    def renew_every_steps(self):
+        """Steps that the same banks serve."""
+        return self.settings.renew_every_steps
+
+    def facts(self, step, place):
+        """The banks of a step, see `banks_at`."""
+        return banks_at(self.seed, step, self.settings, place=place)
+
+    def make(self, facts, step, rows):
+        """See `make_batch`."""
+        return make_batch(self.seed, step, rows, facts, self.settings)
+
+
+def on_device(config, seed):
+    """The OnDevice of an experiment's config, see SyntheticConfig.from_config."""
+    return OnDevice(SyntheticConfig.from_config(config), int(seed))
 
 
 def _batch(seed, step, rows, banks, config, split):
