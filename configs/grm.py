@@ -142,6 +142,7 @@ def t128(c):
     c.data.pairs_per_epoch = 128000
     c.train.update({"batch_size": 128, "total_epochs": 29, "schedule": "cosine", "warmup_epochs": 1.0})
     c.train.update({"log_every_steps": 200, "checkpoint_every_steps": 2000, "validate_every_epochs": 8})
+    c.train.steps_per_dispatch = 10
 
 
 get_config = variants.chooser(b256, b256_got10k, l320, tiny, demo, pocket, t128)

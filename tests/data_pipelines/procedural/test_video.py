@@ -214,9 +214,12 @@ def test_split_and_seed_change_the_batch():
         video.batches(config, 0, range(2), 3, "test")
 
 
-def test_make_batch_inside_jit_equals_the_stream(banks):
-    streamed = next(video.batches(_config(), 1, range(4)))
-    examples = jax.jit(lambda step: video.make_batch(3, step, jnp.arange(4), banks, SMALL))(1)
+def test_batches_made_on_the_device_equal_the_stream():
+    made = video.on_device(_config(), 3)
+    facts = made.facts(3, jax.sharding.SingleDeviceSharding(jax.devices()[0]))  # the second banks
+    streamed = next(video.batches(_config(), 3, range(4)))
+    examples = jax.jit(made.make)(facts, 3, jnp.arange(4))
+    assert streamed.keys() == examples.keys()
     for name, value in streamed.items():
         np.testing.assert_allclose(examples[name].astype(jnp.float32), value.astype(np.float32), atol=2)
 
