@@ -68,7 +68,9 @@ class FromHost:
 class OnDevice:
     """Several steps in one dispatch, which make their batches where the rows live.
 
-    One program takes any number of steps up to `size`: a run cut elsewhere takes the same steps to the last bit.
+    A run cut elsewhere takes the same steps to the last bit on a CPU: there is one loop, compiled twice, for exactly
+    `size` steps and for any number. The second a GPU takes with its host waiting at every turn to hear whether to go
+    on; of the first the host runs ahead.
 
     Args: program: the run's (train.Program). source: loader.on_device's. size: steps in a dispatch at most.
     """
@@ -97,7 +99,7 @@ class OnDevice:
 
             _, shapes = jax.eval_shape(step, train_state, facts, key, teacher_variables)
             kept = {name: jnp.zeros((size, *shape.shape), shape.dtype) for name, shape in shapes.items()}
-            return jax.lax.fori_loop(0, count, body, (train_state, kept))
+            return jax.lax.fori_loop(0, size if count is None else count, body, (train_state, kept))
 
         self.take = jax.jit(
             sharding.under(mesh, take),
@@ -107,9 +109,11 @@ class OnDevice:
         )
 
     def inputs(self, steps):
-        """What the steps' batches are made of, on the devices, and the number of steps; nothing is waited for."""
+        """What the steps' batches are made of, on the devices, and their number; nothing is waited for."""
         taken = steps[0] - 1
         if taken // self._source.renew_every_steps != self._period:
             self._period = taken // self._source.renew_every_steps
             self._facts = self._source.facts(taken, self._whole)
+        if len(steps) == self.size > 1:  # a loop of one turn would be no loop, and its step another program
+            return self._facts, None
         return self._facts, jax.make_array_from_callback((), self._whole, lambda _: np.int32(len(steps)))
