@@ -51,10 +51,10 @@ def videos(tmp_path):
     return root
 
 
-def _run(benchmark, out, checkpoint, *arguments):
+def _run(benchmark, out, checkpoint, *arguments, **changes):
     command = [sys.executable, "eval.py", "--config=configs/grm.py:tiny", f"--checkpoint={checkpoint}"]
     command += [f"--benchmark={benchmark}", f"--out={out}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **changes}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -108,6 +108,34 @@ def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
     assert other.returncode == 0, other.stderr
     assert "are finished" not in other.stdout
     assert json.loads((out / "results.json").read_text())["sequences"] == 1
+
+
+def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpoint):
+    _write(videos, "eleven", size=(400, 300))
+    many, alone = tmp_path / "many", tmp_path / "alone"
+    # Two devices, so three slots become four.
+    result = _run(
+        f"frames:{videos}", many, checkpoint, "--batch=3", XLA_FLAGS="--xla_force_host_platform_device_count=2"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "15/15" in result.stderr and "frame/s" in result.stderr
+    result = _run(f"frames:{videos}", alone, checkpoint)
+    assert result.returncode == 0, result.stderr
+    for name in ("one", "three", "eleven"):
+        boxes = [np.loadtxt(out / "frames" / "grm" / f"{name}.txt", delimiter=",") for out in (many, alone)]
+        assert boxes[0].shape == (FRAMES, 4)
+        np.testing.assert_allclose(*boxes, atol=2e-3)  # three decimals are written
+
+    # One run continues the other, whichever way it tracks.
+    (many / "frames" / "grm" / "one.txt").unlink()
+    result = _run(f"frames:{videos}", many, checkpoint)
+    assert "2 of 3 are finished" in result.stdout and "5/5" in result.stderr
+    (many / "frames" / "grm" / "three.txt").unlink()
+    broken = videos / "three" / "00000003.jpg"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    line = _error(_run(f"frames:{videos}", many, checkpoint, "--batch=2"), 1)
+    assert str(broken) in line and "cut short" in line
+    assert (many / "frames" / "grm" / "one.txt").exists()
 
 
 def test_withheld_ground_truth_gives_files_for_the_server(tmp_path, checkpoint):
@@ -181,6 +209,8 @@ def test_what_is_wrong_on_disk_is_named(videos, tmp_path, checkpoint, spoil):
         (["--benchmark=imagenet:/data"], "imagenet"),
         (["--baselines=siamfc"], "siamfc"),
         (["--sequences=seven"], "seven"),
+        (["--batch=0"], "--batch"),
+        (["--batch=2", "--starts=1"], "--batch"),
         (["--config.model.depht=3"], "depht"),
         (["--no_such_flag=1"], "no_such_flag"),
     ],

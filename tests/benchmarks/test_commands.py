@@ -19,6 +19,22 @@ def test_multiply_adds_of_several_configs():
     assert names == ["grm.py:tiny", "mixformer_v2.py:tiny"]
 
 
+def test_tracking_is_timed_one_by_one_and_batched():
+    sizes = [
+        "--configs=configs/grm.py:tiny",
+        "--batch=1,2",
+        "--frames=3",
+        "--size=160x120",
+        "--set=model.dtype=float32",
+    ]
+    done = programs.run("benchmarks.tracking", *sizes)
+    assert done.returncode == 0, done.stderr
+    assert "JPEGs of 160x120 pixels" in done.stdout and "model.dtype=float32" in done.stdout
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| grm.py:tiny")]
+    assert [row[1].strip() for row in rows] == ["1", "2"]
+    assert all(float(cell) > 0 for row in rows for cell in row[2:10])
+
+
 @pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
 def test_words_once_and_pair_by_pair_are_the_same(config):
     done = programs.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
@@ -40,6 +56,8 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
         (["benchmarks.referring_rate", "--config=configs/grm.py:tiny"], "--config"),
         (["benchmarks.procedural_rate", "--batch_sizes=0"], "--batch_sizes=0"),
         (["benchmarks.masking", "16"], "16"),
+        (["benchmarks.tracking", "--configs=configs/ikun.py:tiny"], "configs/ikun.py:tiny"),
+        (["benchmarks.tracking", "--size=720"], "--size=720"),
     ],
 )
 def test_wrong_usage_is_one_line(command, named):

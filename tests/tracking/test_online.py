@@ -152,7 +152,7 @@ def test_mixformer_keeps_up_its_cache():
         state, output = tracker.step(variables, state, frame)
         assert 0 < float(output.score) < 1
     assert int(state.online.slot) == 1
-    fresh = tracker._encode(variables, state.online)
+    fresh = tracker.encode(variables, state.online)
     for kept, new, old in zip(*map(jax.tree.leaves, (state.cache, fresh, first.cache)), strict=True):
         np.testing.assert_allclose(kept, new, atol=1e-5)
         assert np.abs(np.asarray(kept) - np.asarray(old)).max() > 1e-3

@@ -18,6 +18,8 @@ SPEED = {
     "tracker_fps": "frames per second inside the tracker, one at a time, the first left out: frame to the device, crop,"
     " network, box back on the host; no image decoding, no compilation",
     "end_to_end_fps": "frames per second of the whole loop, image decoding included; no compilation",
+    "batched": "sequences tracked many at a time (--batch) have one time: both numbers are frames per second of the"
+    " whole pipeline, in which decoding, transfer and network overlap, over all sequences at a time",
 }
 # Frames are padded to these sides, so that videos of many sizes need few compilations.
 _SIDES = (384, 768, 1280, 2048, 4096)
@@ -31,7 +33,8 @@ class Track:
     """A tracked sequence of T frames.
 
     boxes: (T, 4) float64 x, y, w, h in pixels, the first as given. scores: (T,), the first NaN.
-    seconds: (T,) inside the tracker. elapsed: seconds of the loop after the first frame, reading included.
+    seconds: (T,) inside the tracker. elapsed: seconds of the loop after the first frame, reading included. (What both
+      are where many sequences are tracked at a time: batched.py.)
     image_size: (width, height) of the first frame.
     """
 
@@ -82,6 +85,15 @@ class Runner:
                 tick()
             elapsed = time.perf_counter() - begin - compiling
         return Track(np.array(boxes), np.array(scores_seen), np.array(seconds), elapsed, (width, height))
+
+    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
+        """Tracks sequences one after the other, an iterator of (Sequence, Track); `begin(name)` is called before each.
+
+        Raises: InputError as `track` does.
+        """
+        for sequence in sequences:
+            begin(sequence.name)
+            yield sequence, self.track(sequence, tick)
 
     def _start(self, frame, box):
         padded, size = self._pad(frame)

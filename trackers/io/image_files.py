@@ -48,7 +48,8 @@ def is_cut_short(data):
     if data.startswith(_JPEG_START):
         scan = _first_scan(data)
         # In a scan 0xFF is followed by a byte that says otherwise, so the end marker cannot occur by chance.
-        return scan is None or data.find(_JPEG_END, scan) < 0
+        # Looked for from the end, where it nearly always stands: the search holds Python's lock, and readers are many.
+        return scan is None or data.rfind(_JPEG_END, scan) < 0
     if data.startswith(_PNG_START):
         return data.rfind(_PNG_END) < 0
     return not data

@@ -2,7 +2,8 @@
 
 Crop, normalization, network, window and box are one jitted call a frame; only the frame goes to the device and only
 the box comes back. Being pure, the same functions go through jax.lax.scan (`track`: many frames in one dispatch) and
-jax.vmap (many sequences in lockstep: `jax.vmap(lambda frames, box: track(tracker, variables, frames, box))`).
+jax.vmap (`jax.vmap(lambda frames, box: track(tracker, variables, frames, box))`; sequences of any lengths and sizes in
+lockstep: lockstep.py).
 """
 
 import dataclasses
@@ -232,7 +233,7 @@ class Tracker:
         box = jnp.asarray(box, jnp.float32)
         # With several templates all of them start as the first frame's.
         online = online_templates.start(*self._cut_template(frame, box, frame_size), self.model.templates)
-        return State(box=box, cache=self._encode(variables, online), online=online)
+        return State(box=box, cache=self.encode(variables, online), online=online)
 
     def _cut_template(self, frame, box, frame_size):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
@@ -244,12 +245,26 @@ class Tracker:
             template_box = jnp.concatenate([jnp.trunc(template_box[:2] / step) * step, template_box[2:]])
         return crop, template_box
 
-    def _encode(self, variables, online):
+    def encode(self, variables, online):
+        """The model's cache of the templates in `online`."""
         templates = crops.normalize(online.templates)[None]
         return self.model.apply(variables, templates, online.boxes[None], method="encode_template")
 
     @functools.partial(jax.jit, static_argnums=0)
     def _step(self, variables, state, frame, frame_size):
+        state, output, due = self.find(variables, state, frame, frame_size)
+        if due is not None:
+            # Under vmap this encodes in every frame, as lanes may differ in whether it is due; lockstep.py does not.
+            cache = jax.lax.cond(due, lambda: self.encode(variables, state.online), lambda: state.cache)
+            state = state.replace(cache=cache)
+        return state, output
+
+    def find(self, variables, state, frame, frame_size=None):
+        """A step that leaves the cache as it was; arguments as of init, pure.
+
+        Returns: (State, Output, due): due is () bool, whether State.cache must be encoded anew from State.online, and
+          None where templates are never replaced.
+        """
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
         x1, y1, side = crops.crop_window(state.box, settings.search_factor)
@@ -265,24 +280,18 @@ class Tracker:
         division = None if prediction.division is None else prediction.division[0]
         output = Output(box=box, score=score, division=division, window=jnp.stack([x1, y1, side]))
         state = state.replace(box=box)
-        if settings.update_interval:
-            state = self._update(variables, state, frame, score, frame_size)
-        return state, output
-
-    def _update(self, variables, state, frame, score, frame_size):
-        """The state with this frame considered as an online template. Under vmap the templates are encoded in every
-        frame, as lanes may differ in whether that is due."""
-        settings = self.settings
+        if not settings.update_interval:
+            return state, output, None
+        # This frame is considered as an online template.
         online = online_templates.judge(
             state.online,
             score,
-            lambda: self._cut_template(frame, state.box, frame_size),
+            lambda: self._cut_template(frame, box, frame_size),
             settings.update_threshold,
             settings.score_decay,
         )
         online, due = online_templates.renew(online, settings.update_interval)
-        cache = jax.lax.cond(due, lambda: self._encode(variables, online), lambda: state.cache)
-        return state.replace(cache=cache, online=online)
+        return state.replace(online=online), output, due
 
     def _decide(self, prediction):
         """Box (4,) cx, cy, w, h in fractions of the crop, and score (), NaN where the model gives none."""

@@ -1,0 +1,202 @@
+"""Whole sequences, many at a time: frames are decoded by threads ahead of the device, which steps all slots at once.
+
+While the device works on one step, the frames of the next are decoded, laid into one array and sent, and the boxes of
+the step before come back. Which slot shows which frame at which step follows from the lengths of the sequences alone,
+so nothing on the host waits for a box. Sequences begin longest first, so that few slots are idle at the end.
+
+Time per frame: a step's time by the clock, from the boxes of one step to those of the next, compiling left out, divided
+by the frames in it. Decoding, transfer and device share that time, so `Track.seconds` has no part that is the tracker's
+alone, and `Track.elapsed` is their sum after the first frame.
+"""
+
+import collections
+import concurrent.futures
+import itertools
+import os
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from trackers.evaluation import benchmark
+from trackers.tracking import lockstep, single_object
+
+# All frames of a step are padded to the first of these (height, width) that holds them: each holds the ones before it,
+# so that a program is compiled at most once for each.
+_CANVASES = ((384, 640), (512, 896), (768, 1280), (1088, 1920), (1920, 1920), (2176, 4096))
+# Frame arrays in use at once: one that is filled, one that is sent or computed on, one whose boxes are awaited.
+_BUFFERS = 3
+# Decoded frames that wait for each thread that decodes.
+_READ_AHEAD = 2
+# Threads that copy decoded frames into the array of a step.
+_LAYERS = 4
+
+
+class _Cell(NamedTuple):
+    """What a slot shows in a step: a frame of a sequence, both by number; last: whether it ends the sequence."""
+
+    slot: int
+    sequence: int
+    frame: int
+    last: bool
+
+
+class _Batch(NamedTuple):
+    """A step on its way to the device: its cells, frames and sizes there, live (slots,) bool, and starts.
+
+    starts: {slot: box (4,) float32} of sequences that begin. image_sizes: {sequence number: (width, height)} of these.
+    canvas: (height, width) of the frames' array.
+    """
+
+    cells: list
+    frames: object
+    sizes: object
+    live: object
+    starts: dict
+    image_sizes: dict
+    canvas: tuple
+
+
+class Runner:
+    """Tracks whole sequences, `slots` of them at a time; boxes are those of `benchmark.Runner` up to rounding.
+
+    Args:
+      tracker: single_object.Tracker. variables: its model's.
+      read: path -> frame (H, W, 3) uint8 RGB; called by several threads.
+      slots: sequences at a time, rounded up to a multiple of the devices.
+      devices: list of jax devices; this process's when None.
+      threads: that decode; as many as there are cores when None.
+    """
+
+    def __init__(self, tracker, variables, read, slots, devices=None, threads=None):
+        self._lockstep = lockstep.Lockstep(tracker, variables, slots, devices)
+        self._read, self._threads = read, threads or len(os.sched_getaffinity(0))
+
+    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
+        """Iterator of (Sequence, Track), each as soon as its last box is there.
+
+        Args:
+          sequences: list of data_pipelines Sequence.
+          tick: called after every frame. begin: called with the name of each sequence whose first frame is tracked.
+
+        Raises: InputError as the readers do, and naming the sequence where its first box lies outside the first frame
+          or has no area.
+        """
+        sequences = sorted(sequences, key=lambda sequence: len(sequence.frames), reverse=True)
+        boxes = [np.full((len(sequence.frames), 5), np.nan) for sequence in sequences]
+        seconds = [np.zeros(len(sequence.frames)) for sequence in sequences]
+        image_sizes = {}
+        for batch, found, spent in self._steps(sequences):
+            image_sizes |= batch.image_sizes
+            for cell in batch.cells:
+                if cell.frame:
+                    boxes[cell.sequence][cell.frame] = found[cell.slot]
+                else:
+                    begin(sequences[cell.sequence].name)
+                    boxes[cell.sequence][0, :4] = sequences[cell.sequence].boxes[0]
+                seconds[cell.sequence][cell.frame] = spent / len(batch.cells)
+                tick()
+            for number in (cell.sequence for cell in batch.cells if cell.last):
+                times, rows = seconds[number], boxes[number]
+                size = image_sizes.pop(number)
+                yield sequences[number], benchmark.Track(rows[:, :4], rows[:, 4], times, float(times[1:].sum()), size)
+
+    def _steps(self, sequences):
+        """Iterator of (_Batch, found (slots, 5) float32, seconds), a step behind what the device is given."""
+        states, waiting = self._lockstep.empty(), None
+        batches = self._batches(sequences)
+        # A thread of its own lays out and sends the next step's frames meanwhile.
+        with concurrent.futures.ThreadPoolExecutor(1) as sender:
+            try:
+                clock, coming = time.perf_counter(), sender.submit(next, batches, None)
+                while (batch := coming.result()) is not None:
+                    compiling = time.perf_counter()
+                    refill, step = self._lockstep.programs(batch.canvas)
+                    clock += time.perf_counter() - compiling
+                    coming = sender.submit(next, batches, None)
+                    for slot, box in batch.starts.items():
+                        states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
+                    states, found = step(states, batch.frames, batch.sizes, batch.live)
+                    found.copy_to_host_async()
+                    if waiting is not None:
+                        last_clock, rows, clock = clock, np.asarray(waiting[1]), time.perf_counter()
+                        yield waiting[0], rows, clock - last_clock
+                    waiting = batch, found
+                if waiting is not None:
+                    rows = np.asarray(waiting[1])
+                    yield waiting[0], rows, time.perf_counter() - clock
+            finally:
+                sender.submit(batches.close)
+
+    def _batches(self, sequences):
+        """Iterator of _Batch in order."""
+        slots = self._lockstep.slots
+        steps = _schedule([len(sequence.frames) for sequence in sequences], slots)
+        ahead = max(2, -(-_READ_AHEAD * self._threads // slots))
+        buffers = itertools.cycle([{} for _ in range(_BUFFERS)])
+        readers = concurrent.futures.ThreadPoolExecutor(self._threads)
+        # Threads of their own, so that laying out a step doesn't wait for the frames of steps to come.
+        layers = concurrent.futures.ThreadPoolExecutor(_LAYERS)
+
+        def read(cells):
+            return cells, [readers.submit(self._read, sequences[cell.sequence].frames[cell.frame]) for cell in cells]
+
+        try:
+            waiting = collections.deque(map(read, itertools.islice(steps, ahead)))
+            while waiting:
+                cells, frames = waiting.popleft()
+                frames = [frame.result() for frame in frames]
+                waiting.extend(map(read, itertools.islice(steps, 1)))
+                yield self._batch(cells, frames, sequences, next(buffers), layers)
+        finally:
+            readers.shutdown(cancel_futures=True)
+            layers.shutdown()
+
+    def _batch(self, cells, frames, sequences, buffer, layers):
+        sizes, live = np.ones((self._lockstep.slots, 2), np.int32), np.zeros(self._lockstep.slots, bool)
+        starts, image_sizes = {}, {}
+        for cell, frame in zip(cells, frames, strict=True):
+            height, width = frame.shape[:2]
+            sizes[cell.slot] = height, width
+            live[cell.slot] = cell.frame > 0
+            if not cell.frame:
+                sequence = sequences[cell.sequence]
+                named = f"sequence {sequence.name}: the box of the first frame"
+                starts[cell.slot] = single_object.check_box(sequence.boxes[0], height, width, named)
+                image_sizes[cell.sequence] = width, height
+        canvas = canvas_for(sizes)
+        if canvas not in buffer:
+            buffer.clear()
+            buffer[canvas] = np.zeros((self._lockstep.slots, *canvas, 3), np.uint8)
+        array = buffer[canvas]
+
+        # What a former frame left beyond this one's size is never looked at.
+        def lay(cell, frame):
+            array[cell.slot, : frame.shape[0], : frame.shape[1]] = frame
+
+        list(layers.map(lay, cells, frames))
+        return _Batch(cells, *self._lockstep.put((array, sizes, live)), starts, image_sizes, canvas)
+
+
+def canvas_for(sizes):
+    """(height, width) that frames of these sizes (N, 2) are padded to; few, each holding all that are smaller."""
+    height, width = (int(extent) for extent in np.max(sizes, axis=0))
+    fitting = (canvas for canvas in _CANVASES if canvas[0] >= height and canvas[1] >= width)
+    largest = max(_CANVASES[-1])
+    return next(fitting, tuple(-(-extent // largest) * largest for extent in (height, width)))
+
+
+def _schedule(lengths, slots):
+    """Iterator of steps, lists of _Cell of slots that show a frame; sequences begin in order, where slots are free."""
+    sequences = iter(range(len(lengths)))
+    shown = {}
+    while True:
+        for slot in range(slots):
+            number, frame = shown.pop(slot, (None, None))
+            if number is None or frame + 1 == lengths[number]:
+                number, frame = next(sequences, None), -1
+            if number is not None:
+                shown[slot] = number, frame + 1
+        if not shown:
+            return
+        yield [_Cell(slot, number, frame, frame + 1 == lengths[number]) for slot, (number, frame) in shown.items()]
