@@ -80,7 +80,7 @@ def cascade_attention():
     c.model.scan_layers = True
     # Recomputation of activations in the backward pass: none, full or dots.
     c.model.remat = "none"
-    # Compute dtype: float32 or bfloat16.
+    # Compute dtype: float32, bfloat16, or auto (float32 on a CPU, bfloat16 elsewhere).
     c.model.dtype = "float32"
 
     c.objective = ml_collections.ConfigDict()

@@ -115,8 +115,8 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.remat = "none"
     # How attention is executed: auto, fused or plain (nn/kernels.py).
     model.kernels = "auto"
-    # Compute dtype: float32 or bfloat16.
-    model.dtype = "bfloat16"
+    # Compute dtype: float32, bfloat16, or auto (float32 on a CPU, bfloat16 elsewhere).
+    model.dtype = "auto"
     return model
 
 
@@ -292,7 +292,7 @@ def procedural_video():
 
 def small_run(c):
     """A network that a laptop trains from random weights in float32, on procedural video instead of the data sets."""
-    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
+    c.model.update({"drop_path": 0.0, "scan_layers": False})
     c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
     c.data.threads = 2
     # Nothing was pretrained.

@@ -1,4 +1,9 @@
+import getpass
+import hashlib
 import os
+import platform
+import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -7,6 +12,21 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nearly all of the time goes to compiling programs that run once (`make test-slow` has whole models run: 0 there).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+def _programs_folder():
+    """Where compiled programs are kept from test to test and run to run: for this processor and these packages alone."""
+    processor = Path("/proc/cpuinfo")
+    flags = [line for line in processor.read_text().splitlines() if line.startswith("flags")] if processor.exists() else []
+    facts = [platform.processor(), *flags[:1], *(metadata.version(name) for name in ("jax", "jaxlib"))]
+    digest = hashlib.sha1(" ".join(facts).encode()).hexdigest()[:10]
+    return Path(tempfile.gettempdir()) / f"trackers_tests_{getpass.getuser()}_{digest}"
+
+
+# Most tests compile what others have compiled, and what is computed operation by operation is compiled by the hundred.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_programs_folder()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 
 def _shared(variable, *parts):

@@ -22,8 +22,8 @@ from trackers.nn import stacking
 FOLDER = "checkpoints"
 FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
-# Settings of a model that neither its parameters nor its numbers depend on.
-_FREE_MODEL_KEYS = ("remat", "kernels")
+# Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
+_FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
 _NAMED_AT_MOST = 8
 _ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.models import text
+from trackers.nn import kernels
 from trackers.nn.backbones import resnet
 from trackers.nn.fusion import Fusion
 from trackers.nn.heads import BatchNorm
@@ -72,7 +73,7 @@ class Model(nn.Module):
                 f"model.joint_statistics needs images of one size: local_size is {self.local_size}, global_size"
                 f" {self.global_size}"
             )
-        dtype = jnp.dtype(self.dtype)
+        dtype = kernels.compute_dtype(self.dtype)
         self.visual = resnet.ResNet(self.visual_width, tuple(self.visual_depths), self.remat, dtype)
         self.text = text.Model(
             transformer=self.transformer,

@@ -49,7 +49,7 @@ class Model(MixedTracker):
 
     def setup(self):
         super().setup()
-        dtype = jnp.dtype(self.dtype)
+        dtype = self.compute_dtype
         table = (self.head.tokens, self.width)
         self.prediction_tokens = self.param("prediction_tokens", nn.initializers.truncated_normal(0.02), table)
         self.prediction_positions = self.param("prediction_positions", nn.initializers.zeros_init(), table)
@@ -68,7 +68,7 @@ class Model(MixedTracker):
 
     def embed_search(self, search):
         """The tokens of the search image, then the prediction tokens."""
-        tokens = (self.prediction_tokens + self.prediction_positions).astype(jnp.dtype(self.dtype))
+        tokens = (self.prediction_tokens + self.prediction_positions).astype(self.compute_dtype)
         tokens = jnp.broadcast_to(tokens, (search.shape[0], *tokens.shape))
         return jnp.concatenate([super().embed_search(search), tokens], axis=1)
 
@@ -78,7 +78,7 @@ class Model(MixedTracker):
         Returns: Prediction; its maps are decode_edges's, and score_logits (see ScoreHead).
         """
         encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
-        of_edges = encoded.tokens[:, -self.head.tokens :].astype(jnp.dtype(self.dtype))
+        of_edges = encoded.tokens[:, -self.head.tokens :].astype(self.compute_dtype)
         box, maps = decode_edges(self.box_module(of_edges))
         logits = self.score_module(of_edges) if self.score_head else None
         return scored(box, maps, logits, self.features_of(encoded))

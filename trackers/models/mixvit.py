@@ -47,7 +47,7 @@ class Model(MixedTracker):
 
     def setup(self):
         super().setup()
-        dtype = jnp.dtype(self.dtype)
+        dtype = self.compute_dtype
         self.corner_head = HEADS[self.head.kind](self.head.channels, dtype, name="head")
         if self.score_head:
             self.score_module = ScoreModule(self.heads, dtype=dtype, name="score")

@@ -147,7 +147,7 @@ class Model(OneStreamTracker):
                 f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
             )
         super().setup()
-        dtype = jnp.dtype(self.dtype)
+        dtype = self.compute_dtype
         if self.template_position == "box":
             self.box_position = BoxPosition(self.encoder.exemplar_width)
         bottleneck = self.head.channels if self.head.bottleneck is None else self.head.bottleneck
@@ -226,7 +226,7 @@ def _hierarchical(kind, **fields):
         sizes = {"template_size": model.template_size, "search_size": model.search_size}
         shared = {name: getattr(model, name) for name in ("drop_path", "scan_layers", "remat")}
         own = {name: convert(getattr(model, name)) for name, convert in fields.items()}
-        return kind(stages=stages, dtype=jnp.dtype(model.dtype), **sizes, **shared, **own)
+        return kind(stages=stages, dtype=model.compute_dtype, **sizes, **shared, **own)
 
     return make
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from trackers.errors import InputError
-from trackers.nn import relation
+from trackers.nn import kernels, relation
 from trackers.nn.encoder import Encoder
 
 
@@ -73,7 +73,7 @@ class Model(nn.Module):
             activation="quick_gelu",
             scan_layers=self.scan_layers,
             remat=self.remat,
-            dtype=jnp.dtype(self.dtype),
+            dtype=kernels.compute_dtype(self.dtype),
         )
         scale = nn.initializers.normal(size.width**-0.5)
         self.projection = self.param("projection", scale, (size.width, self.features))
@@ -87,7 +87,7 @@ class Model(nn.Module):
         if tokens.shape[1] != length:
             raise InputError(f"tokens have {tokens.shape[1]} columns, model.transformer.length is {length}")
         x = (jnp.take(self.token_embedding, tokens, axis=0) + self.encoder.positions["text"]).astype(
-            jnp.dtype(self.dtype)
+            kernels.compute_dtype(self.dtype)
         )
         x = self.encoder(x, (length,), train=train).tokens
         end = jnp.argmax(tokens, axis=-1)

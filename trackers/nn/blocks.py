@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from trackers.nn import division as divisions
-from trackers.nn import activations, fused_attention, fused_norm, kernels, placement, relation
+from trackers.nn import activations, kernels, placement, relation
 
 REMAT_POLICIES = {
     "none": None,
@@ -139,6 +139,8 @@ class StreamNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
         if x.dtype == self.dtype and kernels.on_gpu(self.kernels, x):
+            from trackers.nn import fused_norm  # as above
+
             return fused_norm.norm_beside(x, scale, bias, self.eps)
         wide = x.astype(jnp.float32)
         centered = wide - jnp.mean(wide, axis=-1, keepdims=True)
@@ -175,6 +177,8 @@ class Attention(nn.Module):
         if division is None:
             out, weights = _split(q, k, v, memory, context, self.kernels)
         elif context.key_mask is None and not context.watch and kernels.fuses_division(self.kernels, qkv):
+            from trackers.nn import fused_attention  # here: programs on a CPU start without Pallas
+
             out = fused_attention.divided_attention(qkv, relation.looks(division), division)
         else:
             out, weights = _masked(q, k, v, relation.attention_mask(division), context)

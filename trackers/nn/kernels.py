@@ -1,4 +1,4 @@
-"""How attention is executed: one place that knows which kernel serves which device."""
+"""What a device is best given: the dtype to compute in, and which kernels execute attention and norms."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,26 @@ import jax.numpy as jnp
 # auto: fused kernels where there are any for the device and the arrays; fused: the same, or an error; plain: XLA's
 # operations alone, as on a CPU.
 KERNELS = ("auto", "fused", "plain")
+# auto: float32 on a CPU, where 16 bits are slower, bfloat16 elsewhere.
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def check(kernel):
     """Raises: ValueError for another name."""
     if kernel not in KERNELS:
         raise ValueError(f"model.kernels must be one of {KERNELS}, got {kernel!r}")
+
+
+def compute_dtype(name):
+    """The jnp.dtype that `model.dtype` names, for the device that a function is being traced for.
+
+    Raises: ValueError for a name that is not one of DTYPES.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"model.dtype must be one of {DTYPES}, got {name!r}")
+    if name != "auto":
+        return jnp.dtype(name)
+    return jnp.dtype("float32" if _platforms()[-1] == "cpu" else "bfloat16")
 
 
 def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
@@ -33,15 +47,19 @@ def fuses_division(kernel, qkv):
 def on_gpu(kernel, x):
     """Whether x is computed on an NVIDIA card that is here, in a dtype that its kernels take.
 
-    The device is that of the mesh under which a function is traced (placement.py), else jax's default.
+    Raises: ValueError where `kernel` is "fused" and it is not.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    device = mesh.abstract_device
-    platforms = {jax.default_backend()} | ({device.platform} if device is not None else set())
-    known = {"gpu", "cuda"} >= platforms and x.dtype in (jnp.bfloat16, jnp.float16)
+    platforms = _platforms()
+    known = {"gpu", "cuda"} >= {*platforms} and x.dtype in (jnp.bfloat16, jnp.float16)
     if kernel == "fused" and not known:
         raise ValueError(
-            f"model.kernels is fused, and there is no fused attention for {x.dtype} on {', '.join(sorted(platforms))}:"
+            f"model.kernels is fused, and there is no fused attention for {x.dtype} on {platforms[-1]}:"
             " set model.kernels=auto, or model.dtype=bfloat16 on an NVIDIA card"
         )
     return known and kernel != "plain"
+
+
+def _platforms():
+    """Platforms of jax's default device and of the one that is traced for, where the mesh says so (placement.py)."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return [jax.default_backend(), *([device.platform] if device is not None else [])]

@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import relation, tokens
+from trackers.nn import kernels, relation, tokens
 from trackers.nn.backbones.stages import Stages
 from trackers.nn.encoder import Encoder
 from trackers.nn.heads import CenterFields, CenterHead, Prediction, decode_center, decode_windowed
@@ -74,6 +74,11 @@ class OneStreamTracker(nn.Module):
         return {}
 
     @property
+    def compute_dtype(self):
+        """The jnp.dtype that `dtype` stands for on the device (kernels.compute_dtype)."""
+        return kernels.compute_dtype(self.dtype)
+
+    @property
     def template_grid(self):
         """(rows, columns) of the tokens of one template."""
         return tokens.grid_of(self.template_size, self.patch_size)
@@ -98,7 +103,7 @@ class OneStreamTracker(nn.Module):
         """The Encoder, or a backbone with its methods embed, encode_template and encode_search."""
         own, theirs = ({field.name for field in dataclasses.fields(kind)} for kind in (type(self), self.encoder_class))
         fields = {name: getattr(self, name) for name in (own & theirs) - {"parent", "name"}}
-        fields |= {"position_grid": tuple(self.position_grid), "dtype": jnp.dtype(self.dtype)}
+        fields |= {"position_grid": tuple(self.position_grid), "dtype": self.compute_dtype}
         fields["grids"] = (("template", self.template_grid), ("search", self.search_grid))
         return self.encoder_class(**{**fields, "relations": self.layer_relations(), **self.encoder_fields()})
 
@@ -166,12 +171,12 @@ class OneStreamTracker(nn.Module):
         """The search image's tokens after the last layer, in the dtype of the computation: (B,h,w,D)."""
         rows, columns = self.search_grid
         searched = encoded.tokens[:, -self.lengths[1] :][:, : rows * columns]
-        return searched.astype(jnp.dtype(self.dtype)).reshape(searched.shape[0], rows, columns, -1)
+        return searched.astype(self.compute_dtype).reshape(searched.shape[0], rows, columns, -1)
 
     def template_tokens(self, cache, encoded):
         """The first span's tokens after the last layer (B,N,D), in the dtype of the computation; see needs_template."""
         template = cache["encoded"] if "encoded" in cache else encoded.tokens[:, : -self.lengths[1]]
-        return template.astype(jnp.dtype(self.dtype))
+        return template.astype(self.compute_dtype)
 
     def features_of(self, encoded):
         """{"layers": (B,L,N,D), "tokens": (B,N,D)} of Prediction.features, or None where no features were asked for.
@@ -198,7 +203,7 @@ class CenterTracker(OneStreamTracker):
 
     def setup(self):
         super().setup()
-        self.center_head = CenterHead(self.head.channels, self.head.score_prior, jnp.dtype(self.dtype), name="head")
+        self.center_head = CenterHead(self.head.channels, self.head.score_prior, self.compute_dtype, name="head")
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None):
         """Finds the target in a search crop: see OneStreamTracker."""

@@ -1,0 +1,41 @@
+"""What a device is best given."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
+
+from trackers.nn import kernels
+from trackers.training import sharding
+
+
+def traced_for(platform, function):
+    """The result of a function under a mesh of devices of that platform."""
+    device = AbstractDevice(device_kind=platform, num_cores=None, platform=platform)
+    mesh = AbstractMesh((1, 1, 1), sharding.AXES, axis_types=(AxisType.Auto,) * 3, abstract_device=device)
+    return sharding.under(types.SimpleNamespace(abstract_mesh=mesh), function)()
+
+
+def test_auto_is_float32_on_a_cpu_and_bfloat16_elsewhere():
+    assert kernels.compute_dtype("auto") == jnp.float32
+    assert traced_for("cpu", lambda: kernels.compute_dtype("auto")) == jnp.float32
+    assert traced_for("tpu", lambda: kernels.compute_dtype("auto")) == jnp.bfloat16
+    assert traced_for("cuda", lambda: kernels.compute_dtype("bfloat16")) == jnp.bfloat16
+    with pytest.raises(ValueError, match="model.dtype must be one of"):
+        kernels.compute_dtype("bf16")
+
+
+def test_a_card_that_is_not_here_gets_no_kernel_of_its_own():
+    """A program may be planned for a card on a machine without one; its kernels cannot be compiled there."""
+    assert not traced_for("cuda", lambda: kernels.on_gpu("auto", jnp.zeros(8, jnp.bfloat16)))
+
+
+def test_attention_takes_a_scale_and_may_be_causal():
+    q, k, v = (jax.random.normal(key, (1, 5, 2, 8)) for key in jax.random.split(jax.random.key(0), 3))
+    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) * 0.5
+    logits = jnp.where(jnp.tri(5, dtype=bool), logits, -jnp.inf)
+    expected = jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits), v)
+    got = kernels.attention(q, k, v, scale=0.5, causal=True)
+    assert float(jnp.abs(got - expected).max()) < 1e-5
