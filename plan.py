@@ -18,6 +18,7 @@ from ml_collections import config_flags
 import train
 from data_pipelines import loader
 from trackers import errors
+from trackers.io import numbers, plain_text
 from trackers.planning import prediction, reports, steps, sweep_plots, topologies
 from trackers.planning import program as programs
 from trackers.training import flops, sharding
@@ -121,7 +122,8 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     out = epath.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "sweep.json"
-    kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
+    with plain_text.naming(store, "remove it"):
+        kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
     for item in names:
         name, _, own = item.partition("/")
         sizes = mesh_sizes(own or mesh_text)
@@ -148,7 +150,7 @@ def mesh_sizes(text):
     sizes = {"data": -1, "fsdp": 1, "tensor": 1}
     for item in filter(None, text.split(",")):
         axis, _, size = item.partition("=")
-        if axis not in sizes or not size.lstrip("-").isdigit():
+        if axis not in sizes or not numbers.is_digits(size.removeprefix("-")):
             raise errors.UsageError(f"--mesh {text!r}: write e.g. fsdp=8,data=-1 with {', '.join(sizes)}")
         sizes[axis] = int(size)
     return sizes

@@ -32,7 +32,7 @@ import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_results, records
-from trackers.io import mot_files
+from trackers.io import mot_files, plain_text
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 
@@ -126,9 +126,11 @@ def _track_words(config, model, out):
 def _parse_phrases(text):
     if text.startswith("@"):
         try:
-            lines = Path(text[1:]).read_text().splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise errors.InputError(f"--phrases: file {text[1:]} cannot be read: give one phrase a line") from None
+            lines = plain_text.read_lines(text[1:], "one phrase a line")
+        except errors.InputError as error:
+            raise errors.InputError(
+                f"--phrases: file {text[1:]} cannot be read: give one phrase a line ({error})"
+            ) from None
     else:
         lines = text.split(";")
     phrases = [line.strip() for line in lines if line.strip()]
@@ -172,6 +174,8 @@ def _evaluate_words(config, model, out):
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
     asked = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **asked}
+    # The published ground truth is numbered as the program's tracks are: by image.
+    late = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
     pairs = []
     for video in videos:
         texts = [phrase.text for phrase in video.phrases]
@@ -185,16 +189,14 @@ def _evaluate_words(config, model, out):
             similarities = similarities + shift.astype(similarities.dtype)
         for k, phrase in enumerate(video.phrases):
             meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
-            # The published ground truth is numbered as the program's tracks are: by image.
-            shift = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
             truth = phrase_annotations.ground_truth(video, phrase, FLAGS.convention)
-            phrase_results.write(out, video.name, phrase.name, mot_files.renumber(meant, shift), truth)
+            phrase_results.write(out, video.name, phrase.name, mot_files.renumber(meant, late), truth)
             pairs.append((video.name, phrase.name))
             if FLAGS.draw:
                 path = out / video.name / phrase.name / "tracked.mp4"
                 drawing.write_tracks(path, _frames(video), meant, phrase.sentence)
     phrase_results.write_seqmap(out, pairs)
-    scores = phrase_results.score(out)
+    scores = phrase_results.score(out, first_frame=min(1, 1 + late))
     text = phrase_results.report(f"{config.model.name} {config.model.fusion}", scores)
     facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": records.versions()}
     phrase_results.write_report(out, text, scores, **facts)

@@ -24,7 +24,7 @@ import trackers
 from data_pipelines import video_input
 from trackers import errors, weights
 from trackers.evaluation import records
-from trackers.io import video_files
+from trackers.io import numbers, video_files
 from trackers.tracking import single_object
 from trackers.tracking.pictures import attention, drawing
 
@@ -81,7 +81,7 @@ def main(argv):
 
 def _parse_box(text):
     try:
-        box = [float(part) for part in text.split(",")]
+        box = [numbers.number(part.strip()) for part in text.split(",")]
     except ValueError:
         box = []
     if len(box) != 4:
@@ -90,7 +90,7 @@ def _parse_box(text):
 
 
 def _parse_frames(texts):
-    if not all(text.isdecimal() and int(text) > 0 for text in texts):
+    if not all(numbers.is_digits(text) and int(text) > 0 for text in texts):
         raise errors.UsageError(
             f"--attention {','.join(texts)}: write numbers of frames from 1, such as --attention=10,40"
         )

@@ -3,6 +3,7 @@
 Every failure is an InputError that names the file (and line) and says what was expected.
 """
 
+import array
 import collections.abc
 import re
 
@@ -11,15 +12,16 @@ from etils import epath
 
 from data_pipelines.sources import Sequence
 from trackers import errors
+from trackers.io import numbers, plain_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-_NUMBERS = re.compile(r"(\d+)")
+_NUMBERS = re.compile(r"([0-9]+)")
 _SEPARATORS = str.maketrans(",;\t", "   ")
 
 
 def natural_key(name):
     """Sort key under which frame2 comes before frame10."""
-    return [int(part) if part.isdigit() else part for part in _NUMBERS.split(name)]
+    return [int(part) if numbers.is_digits(part) else part for part in _NUMBERS.split(name)]
 
 
 def folder(root, what, expected):
@@ -32,41 +34,31 @@ def folder(root, what, expected):
 
 def read_text(path, expected):
     """Text of `path`; `expected` says what the file holds."""
-    try:
-        return epath.Path(path).read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        raise errors.InputError(f"{path} is missing: expected {expected}") from None
-    except UnicodeDecodeError:
-        raise errors.InputError(f"{path} is not text: expected {expected}") from None
+    return plain_text.read_text(path, expected)
 
 
 def read_list(path, expected):
-    """Non-empty lines of `path`, stripped."""
-    return [line.strip() for line in read_text(path, expected).splitlines() if line.strip()]
+    """Non-empty lines of `path`, stripped: names of folders."""
+    return plain_text.read_names(path, expected)
 
 
 def read_boxes(path):
     """(T, 4) float64 boxes, one x,y,w,h a line, separated by comma, semicolon, tab or space; NaN is allowed."""
     expected = "one line of x,y,w,h for each frame"
-    lines = read_text(path, expected).rstrip().translate(_SEPARATORS).splitlines()
-    if not lines:
+    text = read_text(path, expected).rstrip().translate(_SEPARATORS)
+    if not text:
         raise errors.InputError(f"{path} is empty: expected {expected}")
-    try:
-        boxes = np.array([line.split() for line in lines], np.float64)
-    except ValueError:
-        boxes = None
-    if boxes is None or boxes.shape != (len(lines), 4) or np.isinf(boxes).any():
-        number, line = next((n, line) for n, line in enumerate(lines, 1) if not _is_box(line))
-        raise errors.InputError(f"{path}:{number}: {line.strip()[:60]!r} is not a box: expected {expected}")
-    return boxes
-
-
-def _is_box(line):
-    try:
-        values = [float(value) for value in line.split()]
-    except ValueError:
-        return False
-    return len(values) == 4 and not np.isinf(values).any()
+    boxes, plain = array.array("d"), numbers.are_numbers(text, missing=True)
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = line.split()
+        try:
+            row = [float(cell) if plain else numbers.number(cell, missing=True) for cell in cells]
+        except ValueError:
+            row = []
+        if len(row) != 4 or max(map(abs, row)) > numbers.LARGEST_PIXEL:
+            raise errors.InputError(f"{path}:{number}: {line.strip()[:60]!r} is not a box: expected {expected}")
+        boxes.extend(row)
+    return np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def read_flags(path, count):
@@ -74,10 +66,9 @@ def read_flags(path, count):
     expected = f"{count} whole numbers, one for each frame"
     values = read_text(path, expected).replace(",", " ").split()
     try:
-        flags = np.array(values, np.int64)
-    except ValueError:
-        bad = next(value for value in values if not re.fullmatch(r"[+-]?\d+", value))
-        raise errors.InputError(f"{path}: {bad[:40]!r} is not a whole number: expected {expected}") from None
+        flags = np.array([numbers.whole(value) for value in values], np.int64)
+    except ValueError as error:
+        raise errors.InputError(f"{path}: {error}: expected {expected}") from None
     if len(flags) != count:
         raise errors.InputError(f"{path} has {len(flags)} entries: expected {expected}")
     return flags
@@ -107,7 +98,7 @@ class _Numbered(collections.abc.Sequence):
     @classmethod
     def of(cls, names):
         """The rule that makes exactly `names`, or None."""
-        match = re.fullmatch(r"(.*?)(\d+)(\.\w+)", names[0]) if names else None
+        match = re.fullmatch(r"(.*?)([0-9]+)(\.\w+)", names[0]) if names else None
         if match is None:
             return None
         prefix, digits, suffix = match.groups()

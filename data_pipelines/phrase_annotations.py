@@ -5,7 +5,6 @@ is the number in the name of the image file and of the label file, whichever num
 """
 
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 
 from data_pipelines import annotations
 from trackers import errors
-from trackers.io import mot_files
+from trackers.io import mot_files, numbers, plain_text
 from trackers.io.image_files import read_image
 
 # How many images after the one that a phrase was labeled in its boxes are taken from, and whose rule that is.
@@ -112,7 +111,7 @@ def numbered(path):
     """{number in the name: file name} of the images in folder `path`, in order of the numbers."""
     files = {}
     for name in annotations.image_names(path):
-        digits = re.findall(r"\d+", name)
+        digits = re.findall("[0-9]+", name)
         if digits:
             files[int(digits[-1])] = name
     return dict(sorted(files.items()))
@@ -136,22 +135,34 @@ def read_phrases(folder, positions):
 
 def _read_phrase(file, positions):
     expected = '{"label": {"FRAME": [id, ...]}, "sentence": "..."}'
-    text = annotations.read_text(file, expected)
+    content = plain_text.read_json(file, expected)
     try:
-        content = json.loads(text)
-        sentence = str(content["sentence"])
-        labels = {int(frame): [int(track) for track in tracks] for frame, tracks in content["label"].items()}
-    except json.JSONDecodeError as error:
-        raise errors.InputError(f"{file}:{error.lineno}: not JSON ({error.msg}); download it again") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise errors.InputError(
-            f"{file}: not a phrase ({type(error).__name__}: {error}); expected {expected}"
-        ) from None
+        sentence, labels = content["sentence"], _labels(content["label"])
+        if not isinstance(sentence, str):
+            raise ValueError("its sentence is not text")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise errors.InputError(f"{file}: not a phrase ({plain_text.reason(error)}); expected {expected}") from None
     unknown = [frame for frame in labels if frame not in positions]
     if unknown:
         print(f"{file}: {len(unknown)} frames without image, the first is {unknown[0]}: left out", file=sys.stderr)
     meant = {(positions[f], track) for f, tracks in labels.items() if f in positions for track in tracks}
     return Phrase(file.stem, sentence, np.array(sorted(meant), np.int64).reshape(-1, 2))
+
+
+def _labels(content):
+    """{frame number in the files: [id]} of a phrase's "label"."""
+    labels = {}
+    for text, tracks in content.items():
+        frame = numbers.whole(text)
+        if frame in labels:
+            raise ValueError(f"frame {frame} stands twice")
+        if not isinstance(tracks, list):
+            raise ValueError(f"frame {frame} has no list of ids")
+        wrong = [track for track in tracks if not numbers.is_whole(track)]
+        if wrong:
+            raise ValueError(f"frame {frame} has the id {str(wrong[0])[:40]!r}, which is not a whole number")
+        labels[frame] = tracks
+    return labels
 
 
 def read_label_folder(folder, positions, size):
@@ -170,7 +181,7 @@ def read_label_folder(folder, positions, size):
     height, width = size
     rows = {}
     for file in folder.iterdir():
-        if file.suffix == ".txt" and file.stem.isdigit() and int(file.stem) in positions:
+        if file.suffix == ".txt" and numbers.is_digits(file.stem) and int(file.stem) in positions:
             for _, track, *box in _label_lines(file):
                 rows.setdefault((positions[int(file.stem)], track), box)
     boxes = np.array(list(rows.values()), np.float64).reshape(-1, 4) * [width, height, width, height]
@@ -199,13 +210,14 @@ def _with_area(tracks):
 
 def _label_lines(file):
     expected = "lines of class id x y w h, the box as fractions of the image"
-    for number, line in enumerate(annotations.read_text(file, expected).splitlines(), 1):
+    for number, line in enumerate(annotations.read_text(file, expected).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            values = [float(value) for value in line.split()]
+            values = [numbers.number(value) for value in line.split()]
         except ValueError:
             values = []
-        if len(values) != _LABEL_COLUMNS or not np.abs(values[2:]).max() <= _LARGEST_FRACTION:
+        whole = all(value.is_integer() and abs(value) <= numbers.LARGEST_WHOLE for value in values[:2])
+        if len(values) != _LABEL_COLUMNS or not whole or max(map(abs, values[2:])) > _LARGEST_FRACTION:
             raise errors.InputError(f"{file}:{number}: {line.strip()[:60]!r}: expected {expected}")
         yield values

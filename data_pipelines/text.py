@@ -8,14 +8,15 @@ the text encoder finds it. Padding is 0, which is also the id of "!", as in CLIP
 
 import gzip
 import html
+import io
 import unicodedata
-import zlib
 
 import numpy as np
 from etils import epath
 
 from data_pipelines import sources
 from trackers.errors import InputError
+from trackers.io import limits, plain_text
 
 # CLIP's file holds more merges than its 49408 ids have room for.
 LARGEST_VOCABULARY = 49408
@@ -117,16 +118,21 @@ def read_merges(path):
         raise InputError(
             f"vocabulary {path} does not exist: give bpe_simple_vocab_16e6.txt.gz of CLIP's repository, folder clip"
         )
-    data = path.read_bytes()
+    data = plain_text.read_bytes(path, "a merges file", limits.VOCABULARY)
+    if data[:2] == b"\x1f\x8b":
+        with plain_text.naming(f"vocabulary {path}", "download it again"):
+            data = limits.read(gzip.GzipFile(fileobj=io.BytesIO(data)), limits.VOCABULARY, f"vocabulary {path}")
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = plain_text.decode(data, path, "a header line, then two symbols a line")
+    except InputError as error:
         raise InputError(f"vocabulary {path} is damaged: {error}") from None
-    lines = text.splitlines()[1 : 1 + LARGEST_VOCABULARY - 2 * 256 - 2]
-    merges = [tuple(line.split()) for line in lines]
+    count = LARGEST_VOCABULARY - 2 * 256 - 2
+    lines = text.split("\n", 1 + count)
+    lines = (lines if lines[-1] else lines[:-1])[1 : 1 + count]
+    merges = [tuple(line.split(maxsplit=2)) for line in lines]
     wrong = next((i for i, merge in enumerate(merges) if len(merge) != 2), None)
     if wrong is not None or not merges:
-        where = "no merges" if wrong is None else f"line {wrong + 2} is {lines[wrong]!r}, not two symbols"
+        where = "no merges" if wrong is None else f"line {wrong + 2} is {lines[wrong][:60]!r}, not two symbols"
         raise InputError(f"vocabulary {path} is not a merges file: {where}")
     return merges
 

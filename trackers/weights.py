@@ -16,6 +16,7 @@ from flax import traverse_util
 import trackers
 from trackers import convert
 from trackers.errors import InputError, UsageError
+from trackers.io import numbers
 from trackers.nn import stacking
 
 # In a run's folder: its checkpoints, and its config. In a folder that `save` wrote: the weights, and the config.
@@ -139,7 +140,7 @@ def step_folders(path):
     if (path / "params").exists():
         return [path]
     folder = path / FOLDER if (path / FOLDER).exists() else path
-    steps = sorted((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
+    steps = sorted((int(entry.name) for entry in folder.iterdir() if numbers.is_digits(entry.name)), reverse=True)
     if not steps:
         raise InputError(f"{path} holds no checkpoints: give a workdir of train.py or a published file")
     return [folder / str(step) for step in steps]

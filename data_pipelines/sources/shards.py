@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import zipfile
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from data_pipelines import annotations
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers.errors import InputError
+from trackers.io import array_files, numbers, plain_text
 
 FACTS = Facts()
 _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"
@@ -55,17 +55,30 @@ def open(root, split="train"):
     file = folder / ANNOTATIONS
     if not file.exists():
         raise InputError(f"shards: no {file}; expected {_LAYOUT}")
-    try:
-        with file.open("rb") as opened, np.load(opened) as read:
-            known = {name: read[name] for name in read.files}
-        parts = (("records", "frames"), ("boxes", "annotated"), ("visible", "annotated"))
-        records, boxes, visible = (np.split(known[what], np.cumsum(known[many])[:-1]) for what, many in parts)
+    with plain_text.naming(f"shards: {file}", "write the data set again"):
+        with file.open("rb") as opened:
+            known = array_files.read_npz(opened, f"shards: {file}")
+        records, boxes, visible = _split(known)
         names, name, is_video = known["names"].tolist(), str(known["source"]), bool(known["is_video"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile):
-        raise InputError(f"shards: {file} is damaged: write the data set again") from None
+        if not len(names) == len(records) == len(boxes) == len(visible):
+            raise ValueError(f"{len(names)} names for {len(records)} sequences")
 
     def load(index):
         frames = [Record(str(folder), number) for number in records[index].tolist()]
         return Sequence(names[index], frames, boxes[index], visible[index])
 
     return Source(name, names, load, is_video)
+
+
+def _split(known):
+    """([records], [boxes], [visible]) of the sequences, from the arrays of an annotation file."""
+    for name, kinds in {"frames": "iu", "annotated": "iu", "records": "iu", "visible": "b", "boxes": "f"}.items():
+        if known[name].dtype.kind not in kinds or known[name].ndim != 1 + (name == "boxes"):
+            raise ValueError(f"{name} is an array {known[name].shape} of {known[name].dtype}")
+    if known["boxes"].shape[1] != 4 or (np.abs(known["boxes"]) > numbers.LARGEST_PIXEL).any():
+        raise ValueError("boxes beyond what images have")
+    parts = (("records", "frames"), ("boxes", "annotated"), ("visible", "annotated"))
+    for what, many in parts:
+        if known[many].min(initial=0) < 0 or known[many].sum() != len(known[what]):
+            raise ValueError(f"{many} does not add up to {what}")
+    return [np.split(known[what], np.cumsum(known[many])[:-1]) for what, many in parts]

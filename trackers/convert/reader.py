@@ -8,13 +8,13 @@ import io
 import re
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 from etils import epath
 
 from trackers.convert import pickles
 from trackers.errors import InputError
+from trackers.io import array_files, limits, plain_text
 
 # Where published files keep their weights: GRM, SimTrack, MixFormer; MAE, DeiT; Lightning; others.
 STATE_DICT_KEYS = ("net", "model", "state_dict", "model_state_dict")
@@ -29,20 +29,6 @@ _STORED_AS = {**{name: name for name in _PLAIN}, "bfloat16": "uint16", "bool": "
 _SAFETENSORS_KINDS = str.maketrans({"F": "float", "I": "int", "U": "uint"})
 # Far above any network; a hostile file can repeat one module inside itself without end.
 _MAX_MODULES, _MAX_MODULE_DEPTH = 100_000, 100
-# What a damaged or hostile file makes the libraries below raise.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_checkpoint(path):
@@ -68,8 +54,8 @@ def read_checkpoint(path):
             weights = _read(stream)
     except InputError as error:
         raise InputError(f"checkpoint {path}: {error}") from None
-    except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
+    except plain_text.DAMAGE as error:
+        reason = plain_text.reason(error)
         raise InputError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error
     if weights and all(name.startswith("module.") for name in weights):
         weights = {name.removeprefix("module."): array for name, array in weights.items()}
@@ -77,28 +63,29 @@ def read_checkpoint(path):
 
 
 def _read(stream):
-    start = stream.read(512)
+    start, size = stream.read(512), stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if not start:
         raise InputError("the file is empty")
     if start.startswith(b"PK\x03\x04"):
-        return _read_zip(stream)
+        return _read_zip(stream, size)
     if start[8:9] == b"{":
         return _read_safetensors(stream)
     if start[257:262] == b"ustar":
         raise InputError("a tar archive (PyTorch before 0.4): save it again with a newer PyTorch, or unpack it")
     if start[:1] == b"\x80":
-        return _read_legacy(stream)
+        return _read_legacy(_Bounded(stream, size))
     raise InputError("not a PyTorch, safetensors or npz file (told by its first bytes); was the download complete?")
 
 
-def _read_zip(stream):
+def _read_zip(stream, size):
     with zipfile.ZipFile(stream) as archive:
         names = archive.namelist()
+        limits.check_expansion("the file", sum(info.file_size for info in archive.infolist()), size)
         roots = [match[1] for match in (re.fullmatch(r"([^/]*/|)data\.pkl", name) for name in names) if match]
         if not roots:
             if names and all(name.endswith(".npy") for name in names):
-                return _read_npz(stream)
+                return array_files.read_npz(stream, "the file")
             raise InputError("a zip file that holds neither PyTorch's data.pkl nor NumPy arrays")
         root = roots[0]
 
@@ -122,17 +109,13 @@ def _read_zip(stream):
         return reader.arrays(_find_state_dict(value))
 
 
-def _read_npz(stream):
-    stream.seek(0)
-    with np.load(stream, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
 def _read_safetensors(stream):
     try:
         import safetensors
     except ImportError:
         raise InputError("reading .safetensors needs the package safetensors: pip install safetensors") from None
+    limits.HEADER.check("the file", int.from_bytes(stream.read(8), "little"))
+    stream.seek(0)
     try:
         entries = safetensors.deserialize(stream.read())
     except safetensors.SafetensorError as error:
@@ -162,14 +145,14 @@ def _read_legacy(stream):
         (count,) = struct.unpack("<q", stream.read(8))
         if key not in declared or count < 0:
             raise InputError(f"storage {key} is not described by the file, or of negative size")
-        size = count * _item_size(declared[key].dtype)
-        places[key] = (stream.tell(), size)
-        stream.seek(size, io.SEEK_CUR)
+        length = count * _item_size(declared[key].dtype)
+        places[key] = (stream.tell(), length)
+        stream.seek(length, io.SEEK_CUR)
 
     def storage(key):
-        start, size = places[key]
+        start, length = places[key]
         stream.seek(start)
-        return stream.read(size)
+        return stream.read(length)
 
     return _Storages(storage, "<").arrays(_find_state_dict(value))
 
@@ -210,6 +193,17 @@ def _module_tensors(root):
 
 def _is_module(value):
     return isinstance(value, pickles.Inert) and isinstance(value.state, dict)
+
+
+class _Bounded:
+    """A stream whose reads are never asked for more than the file has: memory is taken for what is asked for."""
+
+    def __init__(self, stream, size):
+        self._stream, self._size = stream, size
+        self.tell, self.seek, self.readline = stream.tell, stream.seek, stream.readline
+
+    def read(self, count):
+        return self._stream.read(min(count, max(0, self._size - self.tell())))
 
 
 class _Storages:

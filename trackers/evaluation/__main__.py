@@ -1,6 +1,6 @@
 """Scores results of tracking with words that lie on disk, ours or others':
 
-    python -m trackers.evaluation --results FOLDER [--seqmap FILE] [--out FOLDER]
+    python -m trackers.evaluation --results FOLDER [--seqmap FILE] [--out FOLDER] [--first_frame 0]
 
 FOLDER holds VIDEO/PHRASE/{gt,predict}.txt. Prints the paper's row and a row a phrase; --out gets results.json and
 table.md.
@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     del argv
-    scores = phrase_results.score(FLAGS.results, FLAGS.seqmap)
+    scores = phrase_results.score(FLAGS.results, FLAGS.seqmap, FLAGS.first_frame)
     text = phrase_results.report(epath.Path(FLAGS.results).name, scores)
     if FLAGS.out:
         phrase_results.write_report(FLAGS.out, text, scores)
@@ -27,6 +27,7 @@ def main(argv):
 if __name__ == "__main__":
     flags.DEFINE_string("results", None, "Folder of VIDEO/PHRASE/{gt,predict}.txt.")
     flags.DEFINE_string("seqmap", None, "File of lines VIDEO+PHRASE to score; default FOLDER/seqmap.txt, else all.")
+    flags.DEFINE_integer("first_frame", 1, "Number that the files give to a video's first frame.")
     flags.DEFINE_string("out", None, "Folder for results.json and table.md; none: printed only.")
     flags.mark_flags_as_required(["results"])
     errors.run(main)

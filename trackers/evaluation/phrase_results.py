@@ -12,14 +12,13 @@ another number.
 import dataclasses
 import io
 import re
-import zipfile
 
 import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
 from trackers.evaluation import hota, records, tables
-from trackers.io import mot_files
+from trackers.io import array_files, limits, mot_files, plain_text
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
@@ -89,10 +88,11 @@ def write_similarities(folder, tracks, phrases, similarities, **facts):
 def read_similarities(folder, run, count):
     """The similarities (n, P) that write_similarities left with run=`run` for n = `count` boxes, or None."""
     try:
-        with np.load(io.BytesIO((epath.Path(folder) / "similarity.npz").read_bytes())) as kept:
-            if str(kept["run"]) == run and len(kept["similarity"]) == count:
-                return kept["similarity"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        with (epath.Path(folder) / "similarity.npz").open("rb") as opened:
+            kept = array_files.read_npz(opened, folder)
+        if str(kept["run"]) == run and len(kept["similarity"]) == count:
+            return kept["similarity"]
+    except plain_text.DAMAGE:
         pass
     return None
 
@@ -102,13 +102,13 @@ def write_seqmap(root, pairs):
     (epath.Path(root) / SEQMAP).write_text("".join(f"{video}+{folder}\n" for video, folder in pairs))
 
 
-def score(root, seqmap=None):
+def score(root, seqmap=None, first_frame=1):
     """Scores of a results folder.
 
     Args: root: path of the layout above. seqmap: path of the list of phrases; ROOT/seqmap.txt, or all folders that have
-      a gt.txt where there is none.
+      a gt.txt where there is none. first_frame: the number that the files give to a video's first frame.
 
-    Raises: InputError for a missing folder or file, naming it.
+    Raises: InputError for a missing folder or file, or one with frames before the first, naming it.
     """
     root = epath.Path(root)
     if not root.is_dir():
@@ -119,8 +119,18 @@ def score(root, seqmap=None):
         for name in (TRUTH, FOUND):
             if not (place / name).exists():
                 raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
-        parts[video, folder] = hota.score(mot_files.read(place / TRUTH), mot_files.read(place / FOUND))
+        truth, found = (mot_files.read(place / name, first_frame) for name in (TRUTH, FOUND))
+        _check_pairs(truth, found, place)
+        parts[video, folder] = hota.score(truth, found)
     return Scores(parts)
+
+
+def _check_pairs(truth, found, place):
+    """Raises: InputError where scoring would compare more identities, or more boxes of a frame, than limits.TABLE."""
+    (numbers, counts), (others, theirs) = (np.unique(part.frames, return_counts=True) for part in (truth, found))
+    _, here, there = np.intersect1d(numbers, others, return_indices=True)
+    boxes = int((counts[here] * theirs[there]).sum())
+    limits.TABLE.check(place, max(boxes, len(np.unique(truth.ids)) * len(np.unique(found.ids))))
 
 
 def _listed(root, seqmap):
@@ -128,7 +138,7 @@ def _listed(root, seqmap):
     if seqmap or path.exists():
         if not path.exists():
             raise InputError(f"seqmap {path} does not exist: give a file of lines VIDEO+PHRASE")
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        lines = plain_text.read_names(path, "lines VIDEO+PHRASE")
         pairs = [line.split("+", 1) for line in lines if line != "name"]
         wrong = next((pair[0] for pair in pairs if len(pair) != 2), None)
         if wrong is not None:

@@ -22,6 +22,7 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
+from trackers.io import numbers, plain_text
 
 
 def digest(value):
@@ -105,11 +106,13 @@ class Records:
         """
         boxes_file, seconds_file = self.paths(name)
         try:
-            known = json.loads((self._progress / f"{name}.json").read_text())
+            known = plain_text.read_json(self._progress / f"{name}.json", "what is known of a finished sequence")
             boxes, seconds = (_read(file) for file in (boxes_file, seconds_file))
-        except (FileNotFoundError, ValueError):
+        except ValueError:
             return None
-        same = all(known.get(key) == value for key, value in ({"run": self._run} | facts).items())
+        same = isinstance(known, dict) and all(
+            known.get(key) == value for key, value in ({"run": self._run} | facts).items()
+        )
         if not same or boxes.shape != (frames, 4) or seconds.shape != (frames, 1):
             return None
         return boxes, seconds[:, 0], known
@@ -146,7 +149,8 @@ def _lines(rows, number):
 
 
 def _read(file):
-    return np.array([[float(v) for v in line.split(",")] for line in file.read_text().splitlines()])
+    lines = plain_text.read_lines(file, "numbers separated by commas")
+    return np.array([[numbers.number(cell) for cell in line.split(",")] for line in lines])
 
 
 def _replace(path, text):

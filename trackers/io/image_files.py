@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from trackers.errors import InputError
+from trackers.io import image_headers
 
 _JPEG_START, _JPEG_END, _PNG_START, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG", b"IEND"
-# JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
-_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
-_START_OF_SCAN = 0xDA
 
 
 def read_image(path):
@@ -20,18 +18,19 @@ def read_image(path):
     Args:
       path: str or path object (pathlib, etils.epath).
 
-    Raises: InputError naming the file where it is missing, empty, no image, or cut short. (Decoders fill the missing
-      part of a cut JPEG with grey and say nothing, so its end is looked for here.)
+    Raises: InputError naming the file where it is missing, empty, no image, larger than limits.IMAGE, or cut short.
+      (Decoders fill the missing part of a cut JPEG with grey and say nothing, so its end is looked for here.)
     """
     path = path if hasattr(path, "read_bytes") else Path(path)
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"image {path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"image {path} cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"image {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if is_cut_short(data):
         raise InputError(f"image {path} is cut short ({len(data)} bytes): copy it again")
+    image_headers.check(data, path)
     import cv2
 
     try:
@@ -56,24 +55,9 @@ def is_cut_short(data):
 
 
 def _first_scan(data):
-    """Offset of a JPEG's first start-of-scan marker, None where there is none.
-
-    The segments before it are stepped over by their lengths: a thumbnail among them has an end marker of its own.
-    """
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker == _START_OF_SCAN:
-            return position
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _BARE_MARKERS:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
+    """Offset of a JPEG's first start-of-scan marker, None where there is none."""
+    segments = image_headers.jpeg_segments(data)
+    return next((offset for marker, offset in segments if marker == image_headers.START_OF_SCAN), None)
 
 
 @dataclasses.dataclass(frozen=True)

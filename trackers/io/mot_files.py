@@ -4,15 +4,16 @@ The columns after h may be absent. Frames and boxes are kept as written: frames 
 top left corner in pixels, and confidence 0 marks a row of ground truth that does not count.
 """
 
+import array
 import dataclasses
 
 import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
+from trackers.io import numbers, plain_text
 
-# A frame number or an id beyond this is damage: it would not survive the way through float64.
-_LARGEST = 2**53
+_COLUMNS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +38,19 @@ class Tracks:
         return Tracks(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
-def from_rows(frames, ids, boxes, confidence=None, labels=None, source="tracks"):
+def from_rows(frames, ids, boxes, confidence=None, labels=None, source="tracks", lines=None):
     """Tracks from columns, sorted by frame (rows of a frame keep their order).
 
-    Raises: InputError naming `source` where an id occurs twice in a frame, or a number is not finite or not whole.
+    lines: the line of `source` that each row stands in, for the message.
+
+    Raises: InputError naming `source` where an id occurs twice in a frame, a number is not finite or not whole, or a
+      box is larger than images are.
     """
+
+    def refuse(bad, what):
+        row = int(np.argmax(bad))
+        raise InputError(f"{source}{'' if lines is None else f' line {lines[row]}'}: row {row + 1} has {what}")
+
     count = len(frames)
     boxes = np.asarray(boxes, np.float64).reshape(count, 4)
     confidence = np.ones(count) if confidence is None else np.asarray(confidence, np.float64)
@@ -49,15 +58,17 @@ def from_rows(frames, ids, boxes, confidence=None, labels=None, source="tracks")
     whole = {}
     for name, column in (("frame", frames), ("id", ids), ("class", labels)):
         column = np.asarray(column, np.float64)
-        bad = ~np.isfinite(column) | (column != np.floor(column)) | (np.abs(column) > _LARGEST)
+        bad = ~np.isfinite(column) | (column != np.floor(column)) | (np.abs(column) > numbers.LARGEST_WHOLE)
         if bad.any():
-            raise InputError(
-                f"{source}: row {int(np.argmax(bad)) + 1} has {name} {column[bad][0]:g}: give whole numbers"
-            )
+            refuse(bad, f"{name} {column[bad][0]:g}: give whole numbers")
         whole[name] = column.astype(np.int64)
-    bad = ~np.isfinite(boxes).all(axis=1)
-    if bad.any():
-        raise InputError(f"{source}: row {int(np.argmax(bad)) + 1} has a box that is not finite")
+    for bad, what in (
+        (~np.isfinite(boxes).all(axis=1), "a box that is not finite"),
+        ((np.abs(boxes) > numbers.LARGEST_PIXEL).any(axis=1), f"a box beyond {numbers.LARGEST_PIXEL} pixels"),
+        (~np.isfinite(confidence), "a confidence that is not finite"),
+    ):
+        if bad.any():
+            refuse(bad, what)
     order = np.argsort(whole["frame"], kind="stable")
     tracks = Tracks(whole["frame"], whole["id"], boxes, confidence, whole["class"]).select(order)
     keys, counts = np.unique(np.stack([tracks.frames, tracks.ids]), axis=1, return_counts=True)
@@ -72,31 +83,42 @@ def empty():
     return from_rows(np.zeros(0), np.zeros(0), np.zeros((0, 4)))
 
 
-def read(path):
+def read(path, first_frame=None):
     """Tracks of a file; columns separated by commas or white space, empty lines skipped, an empty file has no rows.
+
+    Args: first_frame: the number below which there is no frame; None: any number is a frame's.
 
     Raises: InputError naming the file, and the line where there is one, for what cannot be read.
     """
     path = epath.Path(path)
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        text = plain_text.read_text(path, "lines frame,id,x,y,w,h,...")
+    except InputError as error:
         remedy = "give a text file of lines frame,id,x,y,w,h,..."
-        raise InputError(f"tracks {path} cannot be read: {remedy}") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
+        raise InputError(f"tracks {path} cannot be read: {remedy} ({error})") from None
+    values, lines = array.array("d"), array.array("q")
+    for number, line in enumerate(text.split("\n"), start=1):
         cells = line.replace(",", " ").split()
         if not cells:
             continue
         try:
-            values = [float(cell) for cell in cells[:8]]
+            # A missing number is told from a wrong one by from_rows.
+            row = [numbers.number(cell, missing=True) for cell in cells[:_COLUMNS]]
         except ValueError:
             raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
-        if len(values) < 6:
-            raise InputError(f"{path} line {number}: {len(values)} columns, frame,id,x,y,w,h are needed")
-        rows.append(values + [1.0] * (8 - len(values)))
-    table = np.array(rows, np.float64).reshape(len(rows), 8)
-    return from_rows(table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7], source=path)
+        if len(row) < 6:
+            raise InputError(f"{path} line {number}: {len(row)} columns, frame,id,x,y,w,h are needed")
+        values.extend(row + [1.0] * (_COLUMNS - len(row)))
+        lines.append(number)
+    table = np.frombuffer(values, np.float64).reshape(-1, _COLUMNS)
+    columns = (table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7])
+    tracks = from_rows(*columns, source=path, lines=lines)
+    if first_frame is not None and len(tracks) and tracks.frames[0] < first_frame:
+        raise InputError(
+            f"{path}: frame {tracks.frames[0]} is before the first frame, {first_frame}: give --first_frame, or"
+            " count frames as the video does"
+        )
+    return tracks
 
 
 def write(path, tracks):

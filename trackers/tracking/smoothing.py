@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trackers.io import mot_files
+from trackers.io import limits, mot_files
 from trackers.ops import kalman_filter
 
 
@@ -21,6 +21,7 @@ def smooth(model, variables, tracks, largest_gap=0):
         one the track starts anew, as an id that was given a second time does.
 
     Returns: Tracks, the ids as they were.
+    Raises: InputError where tracks by frames are more than limits.TABLE.
     """
     tracks = tracks.select((tracks.boxes[:, 2:] > 0).all(axis=1))
     parts = []
@@ -33,6 +34,7 @@ def smooth(model, variables, tracks, largest_gap=0):
     spans = [int(tracks.frames[rows[-1]] - tracks.frames[rows[0]]) + 1 for rows in parts]
     # Powers of two, so that few lengths are compiled.
     length = max(2, 1 << (max(spans) - 1).bit_length())
+    limits.TABLE.check(f"the table of {len(parts)} tracks by {length} frames", len(parts) * length)
     observed = np.ones((len(parts), length, 4), np.float32)
     confidence, seen = np.zeros((len(parts), length), np.float32), np.zeros((len(parts), length), bool)
     for k, rows in enumerate(parts):

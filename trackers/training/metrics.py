@@ -14,6 +14,7 @@ from etils import epath
 
 from trackers import progress
 from trackers.errors import InputError
+from trackers.io import numbers
 from trackers.training import sharding
 
 METRICS_FILE = "metrics.jsonl"
@@ -173,7 +174,8 @@ class Writer:
             return
         self._path = epath.Path(workdir) / METRICS_FILE
         if self._path.exists():
-            self._lines = [line for line in self._path.read_text().splitlines() if _step_of(line) <= step]
+            text = self._path.read_bytes().decode(errors="replace")
+            self._lines = [line for line in text.splitlines() if _step_of(line) <= step]
             self._rewrite()
         try:
             from tensorboardX import SummaryWriter
@@ -219,9 +221,10 @@ class Writer:
 
 def _step_of(line):
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line torn by a kill
+        step = json.loads(line)["step"]
+        return step if numbers.is_whole(step) else float("inf")
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return float("inf")  # a line torn by a kill, or damaged
 
 
 class Progress:

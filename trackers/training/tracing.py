@@ -3,6 +3,7 @@
 import jax
 
 from trackers.errors import UsageError
+from trackers.io import numbers
 
 
 def steps(text):
@@ -13,7 +14,7 @@ def steps(text):
     if not text:
         return None
     first, _, last = str(text).partition(":")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+    if not (numbers.is_digits(first) and numbers.is_digits(last) and 1 <= int(first) <= int(last)):
         raise UsageError(f"config.profile {text!r}: write FIRST:LAST, two numbers of steps such as 10:14")
     return int(first), int(last)
 

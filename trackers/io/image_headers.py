@@ -1,0 +1,80 @@
+"""The size of an image from its first bytes, so that it is known before memory for its pixels is taken."""
+
+import io
+import struct
+import warnings
+
+from trackers.errors import InputError
+from trackers.io import limits
+
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
+_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
+START_OF_SCAN = 0xDA
+_TILE_TAGS = (322, 323)
+
+
+def check(data, path):
+    """Raises: InputError naming the file where its header states no size, or more pixels than limits.IMAGE allows."""
+    size = image_size(data, path)
+    if size is None:
+        raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
+    limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
+
+
+def image_size(data, path):
+    """(width, height) of an image file's bytes as the header states it, None where there is no such header.
+
+    Raises: InputError naming `path` where Pillow refuses the size.
+    """
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg_size(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
+        return struct.unpack(">II", data[16:24].ljust(8, b"\0"))
+    return _other_size(data, path)
+
+
+def jpeg_segments(data):
+    """Yields (marker, offset) of a JPEG's segments up to its first scan, that one included, or to damage.
+
+    They are stepped over by their lengths: a thumbnail among them has markers of its own.
+    """
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _BARE_MARKERS:
+            position += 2
+        else:
+            yield marker, position
+            if marker == START_OF_SCAN:
+                return
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+
+
+def _jpeg_size(data):
+    for marker, position in jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack(">HH", data[position + 5 : position + 9].ljust(4, b"\0"))
+            return width, height
+    return None
+
+
+def _other_size(data, path):
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Pillow reads headers only until pixels are asked for, and refuses the largest by itself.
+            with Image.open(io.BytesIO(data)) as opened:
+                width, height = opened.size
+                # TIFF: decoders take memory for a whole tile, however small the image is.
+                tags = getattr(opened, "tag_v2", {})
+                tile = [int(tags.get(tag, 1)) for tag in _TILE_TAGS]
+                return max((width, height), tuple(tile), key=lambda size: size[0] * size[1])
+    except Image.DecompressionBombError:
+        raise limits.IMAGE.error(f"image {path}", f"more than {2e-6 * Image.MAX_IMAGE_PIXELS:.0f}") from None
+    except Exception:  # whatever damage makes Pillow's many readers raise: it is no image
+        return None

@@ -1,0 +1,57 @@
+"""What a number is in a file or a flag: ASCII, in decimal, without Python's extras (1_0, full-width digits, infinity).
+
+The rule is one for text and JSON, so that no reader has its own.
+"""
+
+import math
+
+# Pixels beyond this are damage: no image is as large, and float32 no longer holds them exactly.
+LARGEST_PIXEL = 2**24
+# Ids and frame numbers beyond this would not survive the way through float64.
+LARGEST_WHOLE = 2**53
+_FRACTION = frozenset("0123456789+-.eE")
+_MISSING = frozenset("nNaA")
+_SPACE = frozenset(" \t\r\n")
+
+
+def is_digits(text):
+    """Whether `text` is ASCII digits only (str.isdigit takes superscripts, str.isdecimal every script's digits)."""
+    return text.isascii() and text.isdigit()
+
+
+def number(text, missing=False):
+    """float of text. missing: whether nan is a number here.
+
+    Raises: ValueError for anything but a finite decimal number.
+    """
+    value = float(text) if set(text) <= (_FRACTION | _MISSING if missing else _FRACTION) else math.inf
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return value
+
+
+def are_numbers(text, missing=False):
+    """Whether `text` has no character that numbers and the white space between them don't have.
+
+    float() of its parts then decides as `number` does but for what is too large, much faster on a long text.
+    """
+    return set(text) <= _FRACTION | _SPACE | (_MISSING if missing else frozenset())
+
+
+def whole(text):
+    """int of text: ASCII digits, with or without a sign, at most LARGEST_WHOLE. Raises: ValueError."""
+    if is_digits(text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")) and len(text) <= 17:
+        value = int(text)
+        if abs(value) <= LARGEST_WHOLE:
+            return value
+    raise ValueError(f"{text[:40]!r} is not a whole number")
+
+
+def is_whole(value):
+    """Whether a value from JSON is a whole number, as an id has to be: no bool, no float, no text."""
+    return type(value) is int and abs(value) <= LARGEST_WHOLE
+
+
+def is_pixel(value):
+    """Whether a value from JSON can be a coordinate: an int or float, finite, of a size that images have."""
+    return type(value) in (int, float) and abs(value) <= LARGEST_PIXEL
