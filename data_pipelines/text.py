@@ -63,7 +63,8 @@ class Tokenizer:
             for part in (first, second):
                 if part not in ids:
                     raise InputError(
-                        f"vocabulary {path}: the merge {first!r} {second!r} uses {part!r}, which no line makes"
+                        f"vocabulary {path}: the merge {first[:60]!r} {second[:60]!r} uses {part[:60]!r}, which no line"
+                        " makes"
                     )
         self.start, self.end = len(symbols), len(symbols) + 1
         self._encode = _library_tokenizer(ids, merges).encode_batch

@@ -35,7 +35,7 @@ def run(main, argv=None, positional=False):
     _list_all_flags()
     flags.FLAGS.set_gnu_getopt(positional)
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(_from_files(argv))
         if len(rest) > 1 and not positional:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         # A config file that could not be loaded says so only when it is asked for.
@@ -64,6 +64,14 @@ def run(main, argv=None, positional=False):
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     sys.exit(code)
+
+
+def _from_files(argv):
+    """argv with the lines of each --flagfile in its place; a file may start with a byte order mark."""
+    try:
+        return [argument.removeprefix("\ufeff") for argument in flags.FLAGS.read_flags_from_files(argv)]
+    except UnicodeDecodeError:
+        raise UsageError("--flagfile: a file is not text: save it as UTF-8") from None
 
 
 # Packages and programs whose flags --help lists; other packages define flags, too.

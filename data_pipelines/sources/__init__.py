@@ -113,10 +113,16 @@ class Source(collections.abc.Sequence):
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} sequences, no number {index}")
         if self._parsed is None:
-            return self._load(index)
+            return self._read(index)
         if index not in self._parsed:
-            self._parsed[index] = self._load(index)
+            self._parsed[index] = self._read(index)
         return self._parsed[index]
+
+    def _read(self, index):
+        try:
+            return self._load(index)
+        except OSError as error:
+            raise errors.InputError(f"{self.name}: sequence {self.names[index]} cannot be read ({error})") from None
 
 
 def open_source(name, root, split="train"):
@@ -124,7 +130,10 @@ def open_source(name, root, split="train"):
 
     Raises: InputError where the folder, its layout or the split is not there.
     """
-    return importlib.import_module(f"{__name__}.{name}").open(root, split)
+    try:
+        return importlib.import_module(f"{__name__}.{name}").open(root, split)
+    except OSError as error:
+        raise errors.InputError(f"{name}: {root} cannot be read ({error})") from None
 
 
 def find(name):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trackers.errors import InputError
+from trackers.io import limits
 
 
 class Video:
@@ -16,7 +17,8 @@ class Video:
     Args:
       path: the file.
 
-    Raises: InputError where it is missing or cannot be decoded; iterating, where it has no frame.
+    Raises: InputError where it is missing, cannot be decoded, or has frames larger than limits.IMAGE; iterating, where
+      it has no frame.
     """
 
     def __init__(self, path):
@@ -29,7 +31,9 @@ class Video:
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = float(rate) if 0 < rate <= 1000 else 25.0
         self._length = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         capture.release()
+        limits.IMAGE.check(f"video {path} of {width}x{height}", width * height)
 
     def _open(self):
         import cv2

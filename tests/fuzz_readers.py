@@ -1,0 +1,321 @@
+"""Every reader with a small valid input of it, and what must hold where it accepts a damaged one."""
+
+import dataclasses
+import gzip
+import json
+import re
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+import refer
+from data_pipelines import annotations, phrase_annotations, sources, text
+from tests.convert import torch_files
+from tests.data_pipelines import layouts
+from trackers.convert import reader as checkpoints
+from trackers.evaluation import phrase_results, records
+from trackers.io import image_files, mot_files, plain_text, video_files
+
+LARGEST = 2**24
+_FRAMES = 6
+_CELL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """make: function of a folder -> (file to damage, function that reads it). kind: as fuzz_mutations.mutate takes it.
+
+    wrong: function of (result, bytes of the file) -> what is wrong with a result, None where nothing is.
+    named: text in a refusal that names the file; None: the file's own name.
+    """
+
+    make: Callable
+    kind: str = "text"
+    wrong: Callable = lambda result, data: None
+    named: str | None = None
+
+
+def _decoded(data):
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _rows(data, columns):
+    """Rows of numbers by a second, strict reading. Raises: AssertionError where a cell is no number."""
+    rows = []
+    for line in _decoded(data).rstrip().split("\n"):
+        cells = re.sub("[,;\t]", " ", line).split()[:columns]
+        assert all(_CELL.fullmatch(cell) for cell in cells), f"{line[:60]!r} was taken for numbers"
+        rows.append([float(cell) for cell in cells])
+    return rows
+
+
+def _check(test, words):
+    return None if test else words
+
+
+def _boxes(folder):
+    file = folder / "groundtruth.txt"
+    layouts.write_boxes(file, layouts.boxes(_FRAMES))
+    return file, lambda: annotations.read_boxes(file)
+
+
+def _wrong_boxes(boxes, data):
+    if np.isinf(boxes).any() or (np.abs(boxes) > LARGEST).any():
+        return "a box that no image has"
+    return _check(np.array_equal(boxes, _rows(data, 9), equal_nan=True), "other boxes than the file's")
+
+
+def _flags(folder):
+    file = folder / "absence.label"
+    layouts.write_flags(file, [0, 1, 0, 8, 8, 10])
+    return file, lambda: annotations.read_flags(file, _FRAMES)
+
+
+def _wrong_flags(flags, data):
+    cells = _decoded(data).replace(",", " ").split()
+    return _check(all(re.fullmatch("[+-]?[0-9]+", cell) for cell in cells), "flags that are no whole numbers")
+
+
+def _names(folder):
+    layouts.got10k(folder, length=3)
+    file = folder / "train" / "list.txt"
+
+    def read():
+        source = sources.open_source("got10k", folder)
+        return [sequence.name for sequence in source]
+
+    return file, read
+
+
+def _tracks(folder):
+    file = folder / "tracks.txt"
+    rows = [f"{t},{i},{10 + t},{20 + i},30.5,40,0.9,1,1" for t in range(1, _FRAMES) for i in (1, 2)]
+    file.write_text("\n".join(rows) + "\n")
+    return file, lambda: mot_files.read(file)
+
+
+def _wrong_tracks(tracks, data):
+    rows = [row for row in _rows(data, 8) if row]
+    numbers = [tracks.boxes, tracks.confidence]
+    if not all(np.isfinite(array).all() for array in numbers) or (np.abs(tracks.boxes) > LARGEST).any():
+        return "a box or a confidence that is not finite"
+    if len(rows) != len(tracks):
+        return f"{len(tracks)} rows of {len(rows)}"
+    rows.sort(key=lambda row: row[0])
+    return _check(np.array_equal(tracks.boxes, [row[2:6] for row in rows]), "other boxes than the file's")
+
+
+def _labels(folder):
+    file = folder / "000001.txt"
+    file.write_text("0 1 0.1 0.2 0.3 0.4\n0 2 0.5 0.25 0.125 0.0625\n")
+    return file, lambda: phrase_annotations.read_label_folder(folder, {1: 1}, (100, 200))
+
+
+def _wrong_labels(tracks, data):
+    _rows(data, 6)
+    return _check(np.isfinite(tracks.boxes).all() and (np.abs(tracks.boxes) <= 400).all(), "a box outside")
+
+
+def _phrase(folder):
+    file = folder / "red-cars.json"
+    file.write_text(json.dumps({"label": {"1": [3, 12], "2": [3]}, "sentence": "red cars", "ignore": []}, indent=1))
+    return file, lambda: phrase_annotations.read_phrases(folder, {1: 1, 2: 2})
+
+
+def _loads(data):
+    """JSON as Python reads it, and whether an object has a key twice."""
+    twice = []
+
+    def pairs(items):
+        twice.append(len(dict(items)) != len(items))
+        return dict(items)
+
+    return json.loads(_decoded(data), object_pairs_hook=pairs), any(twice)
+
+
+def _wrong_phrase(phrases, data):
+    content, twice = _loads(data)
+    ids = [track for tracks in content["label"].values() for track in tracks]
+    if twice or not all(type(track) is int for track in ids) or not isinstance(content["sentence"], str):
+        return "an id that is no whole number, or a key twice"
+    return _check(all(re.fullmatch("[+-]?[0-9]+", key) for key in content["label"]), "a frame that is no number")
+
+
+def _coco(folder):
+    layouts.coco(folder)
+    file = folder / "annotations" / "instances_train2017.json"
+    return file, lambda: [(s.name, str(s.frames[0]), s.boxes.tolist()) for s in sources.open_source("coco", folder)]
+
+
+def _wrong_coco(objects, data):
+    content, twice = _loads(data)
+    numbers = [a[key] for a in content["annotations"] if not a["iscrowd"] for key in ("id", "image_id")]
+    numbers += [image["id"] for image in content["images"]]
+    if twice or not all(type(number) is int for number in numbers):
+        return "an id that is no whole number, or a key twice"
+    boxes = np.array([box for _, _, (box,) in objects])
+    return _check(np.isfinite(boxes).all() and (np.abs(boxes) <= LARGEST).all(), "a box that no image has")
+
+
+def _score(name):
+    def make(folder):
+        place = folder / "v" / "a-car"
+        place.mkdir(parents=True)
+        rows = "".join(f"{t},7,{60 + t},80,48,40,1,1,1\n" for t in range(1, _FRAMES))
+        for file in ("gt.txt", "predict.txt"):
+            (place / file).write_text(rows)
+        (folder / "seqmap.txt").write_text("v+a-car\n")
+        file = next(folder.rglob(name))
+        return file, lambda: phrase_results.score(folder).combined
+
+    return make
+
+
+def _wrong_score(values, data):
+    return _check(all(0 <= value <= 1 for value in values.values()), "a score outside 0..1")
+
+
+def _merges(packed):
+    def make(folder):
+        file = folder / "merges.txt"
+        lines = b"#version\nr e\nre d</w>\nc a\nca r</w>\nt h\n"
+        file.write_bytes(gzip.compress(lines) if packed else lines)
+        return file, lambda: text.Tokenizer(file)(["red car"], length=16)
+
+    return make
+
+
+def _phrases(folder):
+    file = folder / "phrases.txt"
+    file.write_text("a man in red\npeople walking left\nvoitures à côté\n")
+    return file, lambda: refer._parse_phrases(f"@{file}")
+
+
+def _checkpoint(write):
+    def make(folder):
+        file = folder / "weights.bin"
+        write(file, {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)})
+        return file, lambda: checkpoints.read_checkpoint(file)
+
+    return make
+
+
+def _write_npz(file, arrays):
+    with file.open("wb") as opened:
+        np.savez_compressed(opened, **arrays)
+
+
+def _write_safetensors(file, arrays):
+    from safetensors import numpy as safetensors
+
+    file.write_bytes(safetensors.save(arrays))
+
+
+def _write_torch(write):
+    def written(file, arrays):
+        storages = torch_files.Storages()
+        write(file, {"net": {name: storages.tensor(array) for name, array in arrays.items()}}, storages)
+
+    return written
+
+
+def _wrong_weights(weights, data):
+    # Views may be of any shape; what they view has to be in the file.
+    return _check(all(isinstance(array, np.ndarray) for array in weights.values()), "something that is no array")
+
+
+def _shards(folder):
+    file = folder / "train" / "annotations.npz"
+    file.parent.mkdir()
+    whole = {"source": np.array("frames"), "is_video": np.array(True), "names": np.array(["a", "b"])}
+    counts = {"frames": np.array([3, 2]), "annotated": np.array([3, 2]), "records": np.arange(5)}
+    _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool)})
+
+    def read():
+        source = sources.open_source("shards", folder)
+        return [(s.name, len(s), s.boxes, s.visible) for s in source]
+
+    return file, read
+
+
+def _wrong_shards(sequences, data):
+    good = all(len(boxes) == len(visible) and not np.isinf(boxes).any() for _, _, boxes, visible in sequences)
+    return _check(good, "boxes that do not fit the frames")
+
+
+def _similarities(folder):
+    tracks = mot_files.from_rows([1, 2], [1, 1], np.ones((2, 4)))
+    phrase_results.write_similarities(folder, tracks, ["a car"], np.zeros((2, 1), np.float32), run="r")
+    return folder / "similarity.npz", lambda: phrase_results.read_similarities(folder, "r", 2)
+
+
+def _finished(name):
+    def make(folder):
+        kept = records.Records(folder, "frames", "grm", "run")
+        kept.write("one", layouts.boxes(_FRAMES), np.ones(_FRAMES), size=[4, 4])
+        return next(folder.rglob(name)), lambda: kept.finished("one", _FRAMES)
+
+    return make
+
+
+def _wrong_finished(found, data):
+    return _check(np.isfinite(found[0]).all() and np.isfinite(found[1]).all(), "numbers that are not finite")
+
+
+def _json(folder):
+    file = folder / "config.json"
+    file.write_text(json.dumps({"seed": 0, "model": {"name": "grm", "sizes": [1, 2.5, None, True]}}, indent=1))
+    return file, lambda: plain_text.read_json(file, "a config")
+
+
+def _image(suffix):
+    def make(folder):
+        file = folder / f"00000001{suffix}"
+        layouts.write_image(file)
+        return file, lambda: image_files.read_image(file)
+
+    return make
+
+
+def _wrong_image(image, data):
+    return _check(image.dtype == np.uint8 and image.ndim == 3 and image.size < 3e8, "no RGB image")
+
+
+def _video(folder):
+    file = folder / "video.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 25, (32, 24))
+    for t in range(4):
+        writer.write(np.full((24, 32, 3), 40 * t, np.uint8))
+    writer.release()
+    return file, lambda: [frame.shape for frame in video_files.Video(file)]
+
+
+READERS = {
+    "box file": Reader(_boxes, wrong=_wrong_boxes),
+    "flag file": Reader(_flags, wrong=_wrong_flags),
+    "list of sequences": Reader(_names, named="train"),
+    "MOT file": Reader(_tracks, wrong=_wrong_tracks),
+    "label folder": Reader(_labels, wrong=_wrong_labels),
+    "phrase JSON": Reader(_phrase, wrong=_wrong_phrase),
+    "COCO JSON": Reader(_coco, wrong=_wrong_coco),
+    "config JSON": Reader(_json),
+    "results: seqmap": Reader(_score("seqmap.txt"), wrong=_wrong_score, named="/"),
+    "results: truth": Reader(_score("gt.txt"), wrong=_wrong_score, named="a-car"),
+    "results: tracks": Reader(_score("predict.txt"), wrong=_wrong_score, named="a-car"),
+    "phrases @FILE": Reader(_phrases, named="--phrases"),
+    "vocabulary": Reader(_merges(False)),
+    "vocabulary, gzip": Reader(_merges(True), "gzip"),
+    "weights .npz": Reader(_checkpoint(_write_npz), "zip", _wrong_weights),
+    "weights .safetensors": Reader(_checkpoint(_write_safetensors), "safetensors", _wrong_weights),
+    "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
+    "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
+    "shards": Reader(_shards, "zip", _wrong_shards),
+    "similarities": Reader(_similarities, "zip"),
+    "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
+    "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
+    "image .jpg": Reader(_image(".jpg"), "binary", _wrong_image),
+    "image .png": Reader(_image(".png"), "png", _wrong_image),
+    "image .bmp": Reader(_image(".bmp"), "binary", _wrong_image),
+    "video": Reader(_video, "binary"),
+}
