@@ -50,9 +50,8 @@ def read_boxes(path):
         raise errors.InputError(f"{path} is empty: expected {expected}")
     boxes, plain = array.array("d"), numbers.are_numbers(text, missing=True)
     for number, line in enumerate(text.split("\n"), 1):
-        cells = line.split()
         try:
-            row = [float(cell) if plain else numbers.number(cell, missing=True) for cell in cells]
+            row = [float(cell) if plain else numbers.number(cell, missing=True) for cell in numbers.cells(line)]
         except ValueError:
             row = []
         if len(row) != 4 or max(map(abs, row)) > numbers.LARGEST_PIXEL:
@@ -64,9 +63,9 @@ def read_boxes(path):
 def read_flags(path, count):
     """(count,) integers, one a line or all on one line separated by commas."""
     expected = f"{count} whole numbers, one for each frame"
-    values = read_text(path, expected).replace(",", " ").split()
+    text = read_text(path, expected)
     try:
-        flags = np.array([numbers.whole(value) for value in values], np.int64)
+        flags = np.array([numbers.whole(value) for value in numbers.cells(text)], np.int64)
     except ValueError as error:
         raise errors.InputError(f"{path}: {error}: expected {expected}") from None
     if len(flags) != count:

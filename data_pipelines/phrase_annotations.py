@@ -214,7 +214,7 @@ def _label_lines(file):
         if not line.strip():
             continue
         try:
-            values = [numbers.number(value) for value in line.split()]
+            values = [numbers.number(value) for value in numbers.cells(line)]
         except ValueError:
             values = []
         whole = all(value.is_integer() and abs(value) <= numbers.LARGEST_WHOLE for value in values[:2])

@@ -43,7 +43,7 @@ def _decoded(data):
 def _rows(data, columns):
     """Rows of numbers by a second, strict reading. Raises: AssertionError where a cell is no number."""
     rows = []
-    for line in _decoded(data).rstrip().split("\n"):
+    for line in _decoded(data).rstrip().splitlines():
         cells = re.sub("[,;\t]", " ", line).split()[:columns]
         assert all(_CELL.fullmatch(cell) for cell in cells), f"{line[:60]!r} was taken for numbers"
         rows.append([float(cell) for cell in cells])

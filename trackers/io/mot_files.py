@@ -98,12 +98,11 @@ def read(path, first_frame=None):
         raise InputError(f"tracks {path} cannot be read: {remedy} ({error})") from None
     values, lines = array.array("d"), array.array("q")
     for number, line in enumerate(text.split("\n"), start=1):
-        cells = line.replace(",", " ").split()
-        if not cells:
+        if not line.strip():
             continue
         try:
             # A missing number is told from a wrong one by from_rows.
-            row = [numbers.number(cell, missing=True) for cell in cells[:_COLUMNS]]
+            row = [numbers.number(cell, missing=True) for cell in numbers.cells(line)[:_COLUMNS]]
         except ValueError:
             raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
         if len(row) < 6:

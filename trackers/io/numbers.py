@@ -12,6 +12,8 @@ LARGEST_WHOLE = 2**53
 _FRACTION = frozenset("0123456789+-.eE")
 _MISSING = frozenset("nNaA")
 _SPACE = frozenset(" \t\r\n")
+# What Python takes for white space or an end of line, and no program writes between numbers.
+_CONTROL = frozenset(map(chr, range(32))) - _SPACE
 
 
 def is_digits(text):
@@ -28,6 +30,13 @@ def number(text, missing=False):
     if math.isinf(value):
         raise ValueError(f"{text[:40]!r} is not a number")
     return value
+
+
+def cells(text):
+    """Parts of a line or text between commas and white space. Raises: ValueError for other than ASCII separators."""
+    if not text.isascii() or not _CONTROL.isdisjoint(text):
+        raise ValueError(f"{text.strip()[:40]!r} has other characters than numbers have")
+    return text.replace(",", " ").split()
 
 
 def are_numbers(text, missing=False):

@@ -89,7 +89,7 @@ def decode(data, path, expected):
 
 def read_lines(path, expected):
     """Non-empty lines of a text file, stripped. Raises: InputError as read_text."""
-    return [line.strip() for line in read_text(path, expected).split("\n") if line.strip()]
+    return [line.strip() for line in read_text(path, expected).splitlines() if line.strip()]
 
 
 def read_names(path, expected):
