@@ -32,7 +32,8 @@ def gaussian_heatmap(box, grid, min_overlap=0.7):
       box: (B,4) x,y,w,h as fractions of the crop, float32.
       grid: (rows, columns).
 
-    Returns: (B,rows,columns) float32. All zeros where the center cell lies outside the map.
+    Returns: (B,rows,columns) float32. Where the center cell lies outside the map, on any side, what of the Gaussian
+      reaches into it is drawn all the same, as the program does; all zeros where nothing does.
     """
     cells = jnp.array([grid[1], grid[0]], jnp.float32)
     position, extent = box[:, :2] * cells, box[:, 2:] * cells
@@ -44,8 +45,7 @@ def gaussian_heatmap(box, grid, min_overlap=0.7):
     near = (jnp.abs(dx) <= radius[:, None, None]) & (jnp.abs(dy) <= radius[:, None, None])
     value = jnp.exp(-(dx**2 + dy**2) / (2 * sigma**2))
     value = jnp.where(value < np.finfo(np.float64).eps, 0.0, value)
-    inside = jnp.all((center >= 0) & (center < cells), axis=-1)[:, None, None]
-    return jnp.where(near & inside, value, 0.0)
+    return jnp.where(near, value, 0.0)
 
 
 def focal_loss(score, target, alpha=2.0, beta=4.0):
