@@ -9,6 +9,7 @@ the text encoder finds it. Padding is 0, which is also the id of "!", as in CLIP
 import gzip
 import html
 import io
+import re
 import unicodedata
 
 import numpy as np
@@ -22,9 +23,8 @@ from trackers.io import limits, plain_text
 LARGEST_VOCABULARY = 49408
 # What CLIP takes for one word before it merges: contractions, letters, single digits, runs of other signs.
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_QUOTES = str.maketrans(
-    {**dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
-)
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+_MARKS = re.compile(f"({re.escape(_START)}|{re.escape(_END)})")
 
 
 def open_tokenizer(config):
@@ -67,6 +67,7 @@ class Tokenizer:
                         " makes"
                     )
         self.start, self.end = len(symbols), len(symbols) + 1
+        self._marks = {_START: self.start, _END: self.end}
         self._encode = _library_tokenizer(ids, merges).encode_batch
 
     @property
@@ -84,13 +85,11 @@ class Tokenizer:
 
         Returns: (n, length) int32.
 
-        Raises: InputError naming the phrase that is too long.
+        Raises: InputError naming the phrase that is too long, or where `ftfy` is not installed.
         """
         rows = np.zeros((len(phrases), length), np.int32)
-        for row, phrase, encoded in zip(
-            rows, phrases, self._encode([clean(phrase) for phrase in phrases]), strict=True
-        ):
-            ids = [self.start, *encoded.ids, self.end]
+        for row, phrase, inner in zip(rows, phrases, self._ids([clean(phrase) for phrase in phrases]), strict=True):
+            ids = [self.start, *inner, self.end]
             if len(ids) > length:
                 if not truncate:
                     shown = phrase if len(phrase) <= 60 else phrase[:57] + "..."
@@ -102,13 +101,44 @@ class Tokenizer:
         return rows
 
 
-def clean(phrase):
-    """Text as CLIP's program cleans it: HTML entities, composed characters, straight quotes, single spaces, lower case.
+    def _ids(self, texts):
+        """Lists of the ids of cleaned texts, start and end only where the text names them."""
+        parts = [_split_at_marks(text) for text in texts]
+        words = [part for some in parts for part in some if part not in self._marks]
+        encoded = iter(self._encode(words))
+        for some in parts:
+            ids = []
+            for part in some:
+                ids += [self._marks[part]] if part in self._marks else next(encoded).ids
+            yield ids
 
-    The program also repairs wrongly decoded text (ftfy); here such text stays as it is.
+
+def _split_at_marks(text):
+    """The parts of a text, start and end tokens named in it each a part of its own.
+
+    As in CLIP's program, a run of other signs that such a name ends in swallows its "<|", and it is no token.
     """
-    text = html.unescape(html.unescape(phrase))
-    text = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    parts = [""]
+    for place, piece in enumerate(_MARKS.split(text)):
+        before = parts[-1][-1:]
+        if place % 2 and (not before.strip() or unicodedata.category(before)[0] in "LN"):
+            parts += [piece, ""]
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def clean(phrase):
+    """Text as CLIP's program cleans it: wrongly decoded text, ligatures, full-width forms and quotes mended (ftfy), HTML
+    entities, single spaces, lower case.
+
+    Raises: InputError where `ftfy` is not installed.
+    """
+    try:
+        import ftfy
+    except ImportError:
+        raise InputError("phrases need the package ftfy: pip install ftfy") from None
+    text = html.unescape(html.unescape(ftfy.fix_text(phrase)))
     return " ".join(text.split()).lower()
 
 

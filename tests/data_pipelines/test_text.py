@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +53,45 @@ def test_cleaning(small):
     quotes = small(["the car\u2019s", "the car's", "cafe\u0301", "caf\u00e9"], length=16)
     np.testing.assert_array_equal(quotes[0], quotes[1])
     np.testing.assert_array_equal(quotes[2], quotes[3])
+
+
+def test_text_is_mended_as_in_the_program(clip):
+    def ids(phrase):
+        row = clip([phrase])[0]
+        return row[1 : np.argmax(row == clip.end)].tolist()
+
+    assert ids("ligature \ufb01ne \ufb02ow") == [19915, 4490, 3797, 5608]
+    assert ids("fullwidth \uff21\uff22\uff23 \uff11\uff12\uff13") == [9407, 23571, 5334, 272, 273, 274]
+    assert ids("voitures \u00c3\u00a0 c\u00c3\u00b4t\u00c3\u00a9") == ids("voitures \u00e0 c\u00f4t\u00e9")
+
+
+@pytest.mark.parametrize(
+    "phrase, want",
+    [
+        ("red<|endoftext|>car", ["red", None, "car"]),
+        ("<|StartOfText|> red", [-1, "red"]),
+        ("<|endoftext|><|startoftext|>", [None, -1]),
+        # The run of signs before it takes its first two, as in the program's expression.
+        ("car !<|endoftext|>", ["car", "!<|", "endoftext", "|>"]),
+        ("car \u0301<|endoftext|>", ["car", "\u0301<|", "endoftext", "|>"]),
+    ],
+)
+def test_start_and_end_in_a_text(clip, phrase, want):
+    marks = {None: clip.end, -1: clip.start}
+
+    def inner(part):
+        row = clip([part])[0]
+        return row[1 : np.argmax(row == clip.end)].tolist()
+
+    expected = [id for part in want for id in ([marks[part]] if part in marks else inner(part))]
+    row = clip([phrase])[0].tolist()
+    assert row[: len(expected) + 2] == [clip.start, *expected, clip.end] and not any(row[len(expected) + 2 :])
+
+
+def test_a_missing_package_is_named_when_text_is_read(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ftfy", None)
+    with pytest.raises(InputError, match="pip install ftfy"):
+        small(["red car"], length=5)
 
 
 def test_long_phrases(small):
