@@ -248,6 +248,7 @@ def train(config, workdir, max_steps=None):
                     writer.write(step, latest)
                     progress.report(step, latest, rate)
 
+            @progress.pause()
             def validate(step):
                 """Reports the state after `step` steps, by means over whole batches, every time the same ones."""
                 variables = state.evaluation_variables(train_state)
@@ -255,11 +256,10 @@ def train(config, workdir, max_steps=None):
                 batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), schedule.validation)
                 placed = (sharding.put_batch(batch, mesh) for batch in batches)
                 means = metrics.means(evaluate(variables, batch, epoch, teacher_variables) for batch in placed)
-                summary = {f"validation/{name}": value for name, value in checks.summary(means).items()}
-                writer.write(step, summary)
-                figures = {label: summary[f"validation/{name}"] for label, name in checks.shown.items()}
+                summary = checks.summary(means)
+                writer.write(step, {f"validation/{name}": value for name, value in summary.items()})
+                figures = {label: summary[name] for label, name in checks.shown.items()}
                 progress.say(f"step {step}  {', '.join(f'{label} {value:.4f}' for label, value in figures.items())}")
-                progress.rate()  # the next one is that of training alone
                 return figures
 
             # The loop.
@@ -288,6 +288,7 @@ def train(config, workdir, max_steps=None):
                     progress.say(f"SIGTERM: saved step {step} in {workdir}; the same command resumes there")
                     return 143
                 if validate_every and step % validate_every == 0:
+                    record(late.flush())  # the speed up to here is known only now
                     figures, validated = validate(step), step
             if validated != last:
                 figures = validate(max(start, last))

@@ -21,8 +21,9 @@ from trackers.io import limits, plain_text
 
 # CLIP's file holds more merges than its 49408 ids have room for.
 LARGEST_VOCABULARY = 49408
-# What CLIP takes for one word before it merges: contractions, letters, single digits, runs of other signs.
-_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# What CLIP takes for one word before it merges: contractions (ignoring case, by which ſ is an s), letters, single digits,
+# runs of other signs.
+_WORD = r"'[sſ]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _MARKS = re.compile(f"({re.escape(_START)}|{re.escape(_END)})")
 

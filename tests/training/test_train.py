@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,41 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(config, uninterrup
     assert _lines(tmp_path) == _lines(whole)
     assert _lines(tmp_path, "batch_hash") == _lines(whole, "batch_hash")
     assert len(set(_lines(whole, "batch_hash").values())) == 6
+
+
+def test_a_validation_does_not_change_the_rate(config, tmp_path, monkeypatch, capsys):
+    """A device that takes a second for a step and a hundred for a validation, by a clock of its own."""
+    clock = types.SimpleNamespace(now=0.0, free=0.0)
+
+    class Late(train.metrics.Late):
+        end = 0.0
+
+        def push(self, steps, metrics):
+            clock.free = end = max(clock.free, clock.now) + len(steps)
+            former = super().push(steps, metrics)
+            self.end = end
+            return former
+
+        def flush(self):
+            clock.now = max(clock.now, self.end)
+            return super().flush()
+
+    def means(results, real=train.metrics.means):
+        clock.now = clock.free = max(clock.free, clock.now) + 100
+        return real(results)
+
+    monkeypatch.setattr(train.metrics, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(train.metrics, "Late", Late)
+    monkeypatch.setattr(train.metrics, "means", means)
+    config = config.copy_and_resolve_references()
+    config.train.update({"validate_every_epochs": 1})
+    config.data.pairs_per_epoch = 24
+    assert train.train(config, str(tmp_path), max_steps=6) == 0
+    assert _lines(tmp_path, "pairs_per_second") == dict.fromkeys(range(2, 7), 8.0)
+    assert list(_lines(tmp_path, "validation/wrong_template_iou")) == [3, 6]
+    left = [line.rsplit("  ", 1)[1] for line in capsys.readouterr().out.splitlines() if line.endswith(" left")]
+    # Pauses to come are counted as those so far were: 103 s for the 3 steps from the first to step 4, and 2 more steps.
+    assert left == ["0:00:04 left", "0:00:03 left", "0:01:09 left", "0:00:26 left", "0:00:00 left"]
 
 
 def test_sigterm_saves_and_leaves(config, tmp_path, monkeypatch, capsys):

@@ -236,7 +236,7 @@ class Progress:
 
     def __init__(self, total, done=0, enabled=True):
         self._total, self._done, self._bar, self._enabled = total, done, None, enabled
-        self._since = None
+        self._first = self._since = None  # (seconds, pairs) where the clock started, and at the last rate
         if enabled and sys.stderr.isatty():
             with contextlib.suppress(ImportError):
                 self._bar = progress.bar(total=total, initial=done, unit="pair", unit_scale=True, smoothing=0.1)
@@ -252,12 +252,21 @@ class Progress:
         """Counts pairs that have been trained on. The clock starts at the first call, after compilation."""
         self._done += pairs
         if self._since is None:
-            self._since = (time.monotonic(), self._done)
+            self._first = self._since = (time.monotonic(), self._done)
         if self._bar is not None:
             self._bar.update(pairs)
 
+    @contextlib.contextmanager
+    def pause(self):
+        """Leaves the time of what is done inside out of the rate. Pairs trained on before must have been counted."""
+        begin = time.monotonic()
+        yield
+        if self._since is not None:
+            then, before = self._since
+            self._since = (then + time.monotonic() - begin, before)
+
     def rate(self):
-        """Pairs a second since the last call; 0 before two calls of `advance`."""
+        """Pairs a second of training since the last call; 0 before two calls of `advance`."""
         if self._since is None:
             return 0.0
         now, (then, before) = time.monotonic(), self._since
@@ -265,19 +274,25 @@ class Progress:
         return (self._done - before) / max(now - then, 1e-9)
 
     def report(self, step, metrics, rate):
-        """Shows the latest numbers with rate (pairs/s) and time left."""
+        """Shows the latest numbers with rate (pairs/s) and time left, pauses to come as frequent as those so far."""
         if not self._enabled:
             return
         shown = {name: metrics[name] for name in ("loss", "iou") if name in metrics}
         if self._bar is not None:
             self._bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
             return
-        left = (self._total - self._done) / rate if rate else 0
-        minutes, seconds = divmod(round(left), 60)
+        minutes, seconds = divmod(round(self._left(rate)), 60)
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         share = self._done / self._total
-        time_left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
-        print(f"step {step} ({share:.0%})  {numbers}  {rate:.0f} pairs/s  {time_left}", flush=True)
+        speed = f"  {rate:.0f} pairs/s  {minutes // 60}:{minutes % 60:02}:{seconds:02} left" if rate else ""
+        print(f"step {step} ({share:.0%})  {numbers}{speed}", flush=True)
+
+    def _left(self, rate):
+        """Seconds, by the mean speed up to the last rate."""
+        (start, first), (now, done) = self._first or (0, 0), self._since or (0, 0)
+        if done > first:
+            rate = (done - first) / max(now - start, 1e-9)
+        return (self._total - self._done) / rate if rate else 0
 
     def say(self, text):
         """Prints a line without breaking the bar."""
