@@ -101,7 +101,6 @@ class Tokenizer:
             row[: len(ids)] = ids
         return rows
 
-
     def _ids(self, texts):
         """Lists of the ids of cleaned texts, start and end only where the text names them."""
         parts = [_split_at_marks(text) for text in texts]

@@ -15,6 +15,7 @@ from flax import traverse_util
 
 import trackers
 from trackers import convert
+from trackers.convert import layouts
 from trackers.errors import InputError, UsageError
 from trackers.io import numbers
 from trackers.nn import stacking
@@ -25,7 +26,6 @@ FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
 # Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
 _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
-_NAMED_AT_MOST = 8
 _ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"
 _SHIPPED = _ROOT / "weights" / "grm_t128"
@@ -178,11 +178,7 @@ def check_leaves(stored, wanted, source):
     }
     if not any(problems.values()):
         return
-    lines = []
-    for kind, names in problems.items():
-        if names:
-            more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-            lines.append(f"{kind}: {', '.join(names[:_NAMED_AT_MOST])}{more}")
+    lines = [f"{kind}: {layouts.some(names)}" for kind, names in problems.items() if names]
     raise InputError(f"{source} is a checkpoint of another model or size; {'; '.join(lines)}")
 
 

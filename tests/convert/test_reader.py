@@ -157,6 +157,51 @@ def test_common_module_prefix_is_taken_off(write):
         assert list(read_checkpoint(write(value, storages))) == want
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["_orig_mod.a.w", "_orig_mod.b"],
+        ["module._orig_mod.a.w", "module._orig_mod.b"],
+        ["_orig_mod.module.a.w", "_orig_mod.module.b"],
+        ["module.module.a.w", "module.module.b"],
+        ["a._orig_mod.w", "_fsdp_wrapped_module.b"],
+        ["n_averaged", "module.a.w", "module.b"],
+        ["n_averaged", "module._orig_mod.a.w", "module._orig_mod.b"],
+        ["n_averaged", "a.w", "b"],
+        ["decay", "num_updates", "module.a.w", "module.b"],
+    ],
+)
+def test_wrappers_are_taken_off(write, names):
+    storages = Storages()
+    value = {
+        name: storages.tensor(np.int64(3), "LongStorage") if name in ("n_averaged", "decay", "num_updates")
+        else storages.tensor(numbers(np.float32)) for name in names
+    }  # fmt: skip
+    assert list(read_checkpoint(write(value, storages))) == ["a.w", "b"]
+
+
+@pytest.mark.parametrize(
+    "names", [["module.a.w", "a.w"], ["module", "module."], ["_orig_mod.a", "a"], ["module.a", "b.c"]]
+)
+def test_wrappers_that_are_none_stay(write, names):
+    storages = Storages()
+    value = {name: storages.tensor(numbers(np.float32)) for name in names}
+    assert list(read_checkpoint(write(value, storages))) == names
+
+
+@pytest.mark.parametrize(
+    "keys", [("ema",), ("model_ema",), ("state_dict_ema",), ("ema", "module"), ("state_dict", "model"), ("net", "net")]
+)
+def test_finds_averages_and_nested_state_dicts(write, keys):
+    storages = Storages()
+    want = {"a.weight": numbers(np.float32), "b": numbers(np.float32, (2,)), "c": numbers(np.float32, (3,))}
+    value = {name: storages.tensor(array) for name, array in want.items()}
+    for key in reversed(keys):
+        value = {"epoch": 3, key: value, "weights": {"loss": storages.tensor(np.float32(2))}}
+    value["n_averaged"] = storages.tensor(np.int64(2), "LongStorage")
+    assert_same(read_checkpoint(write(value, storages)), want)
+
+
 def torchscript(storages, want):
     """A module `visual` with a submodule `conv`, as torch.jit.save pickles it."""
     conv = New(

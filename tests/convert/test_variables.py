@@ -1,5 +1,6 @@
 import copy
 import itertools
+import re
 
 import jax
 import numpy as np
@@ -248,6 +249,24 @@ def test_every_wrong_key_is_named(tiny):
         "2 misshapen: backbone.blocks.2.mlp.fc1.weight is (384, 64), the model needs (384, 96), "
         "backbone.pos_embed_x is (1, 256, 96), the model needs (1, 16, 96)",
     ]
+
+
+@pytest.mark.parametrize("prefix", ["model.", "tracker.net.", "student.model.module."])
+def test_prefix_of_a_training_program(tiny, prefix):
+    want = convert.to_variables(tiny[0], config_model())
+    given = {prefix + name: array for name, array in tiny[0].items()}
+    assert_equal(convert.to_variables(given, config_model()), want)
+    # What stands beside the model is named, and nothing else.
+    wrong = error_of({**given, "criterion.weight": np.zeros(3)}, config_model()).split("\n")
+    assert wrong[1:] == ["1 unexpected: criterion.weight"]
+    bare = backbone(tiny[0])
+    started = convert.to_variables({prefix + name: array for name, array in bare.items()}, config_model())
+    assert_equal(started, convert.to_variables(bare, config_model()))
+
+
+def test_many_names_are_cut(tiny):
+    message = error_of({f"other.{name}": array for name, array in backbone(tiny[0]).items()}, config_model(depth=40))
+    assert len(message) < 2000 and re.search(r"\d+ missing: .* and \d+ more", message)
 
 
 def test_other_division_than_the_checkpoints(tiny):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import trackers
-from trackers.convert import families, layouts
+from trackers.convert import families, layouts, wrappers
 from trackers.convert.contract import Published
 from trackers.convert.reader import read_checkpoint
 from trackers.errors import InputError
@@ -26,20 +26,23 @@ def to_variables(state_dict, config_model, rng=None):
 
     Args:
       state_dict: {published key: array}, the tracker's own weights or those of a pretrained backbone (families.py: MAE,
-        DeiT, MoCo v3, SLIP, CLIP, Swin, PVT), which fill the encoder while all else is drawn at random.
+        DeiT, MoCo v3, SLIP, CLIP, Swin, PVT), which fill the encoder while all else is drawn at random. A prefix of all
+        names, such as Lightning's "model.", is taken off where the names fit without it.
       config_model: mapping, the `model` section of a config; says among others whether layers are stacked.
       rng: jax key of what is drawn; jax.random.key(0) when None.
 
     Returns: {"params": ..., "batch_stats": ...} of NumPy float32 arrays.
 
-    Raises: InputError naming every missing, unexpected and misshapen key.
+    Raises: InputError naming missing, unexpected and misshapen keys.
     """
     model = trackers.build(config_model)
     name = config_model["name"]
     published = _published(name, model)
-    published.check(state_dict, model)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     targets = stacking.flatten(like)
+    own = layouts.known_names(targets, published.rules)
+    state_dict = wrappers.without_prefix(state_dict, published.start or families.known, own)
+    published.check(state_dict, model)
     start = published.start(state_dict) if published.start else families.start(state_dict, model, published)
     if start is None:
         if not published.rules:

@@ -86,6 +86,11 @@ def start(state_dict, model, published):
     return Start(weights, family.module.RULES, family.module.UNUSED, covers)
 
 
+def known(state_dict):
+    """Whether the weights are those of a family."""
+    return _find(state_dict)[0] is not None
+
+
 def _find(state_dict):
     """(Family, prefix of its keys); (None, "") for weights of no family, such as a tracker's own."""
     for family in FAMILIES:

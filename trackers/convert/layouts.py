@@ -4,6 +4,7 @@ A rule is (pattern, name, layout): the regular expression of a module's path amo
 and the layout of its kernel. Rules speak of single layers (block_3), as nn.stacking.flatten gives them.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from trackers.errors import InputError
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_NAMED_AT_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ def published(path, rules):
     raise InputError(f"no published name is known for {path}")
 
 
+def known_names(paths, rules):
+    """The published keys of the leaves that have one."""
+    names = set()
+    for path in paths:
+        with contextlib.suppress(InputError):
+            names.add(published(path, rules)[0])
+    return names
+
+
 def convert(state_dict, targets, rules, unused, model_name):
     """Arrays for every target leaf.
 
@@ -70,7 +81,7 @@ def convert(state_dict, targets, rules, unused, model_name):
 
     Returns: {path: np.ndarray}.
 
-    Raises: InputError naming every missing, unexpected and misshapen key.
+    Raises: InputError naming missing, unexpected and misshapen keys, the first of each.
     """
     sources = {path: published(path, rules) for path in targets}
     needed = {key for key, _ in sources.values()}
@@ -82,13 +93,21 @@ def convert(state_dict, targets, rules, unused, model_name):
         if key in state_dict and tuple(state_dict[key].shape) != shape:
             misshapen.append(f"{key} is {tuple(state_dict[key].shape)}, the model needs {shape}")
     groups = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-    wrong = [f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in groups if keys]
+    wrong = [f"{len(keys)} {kind}: {some(keys)}" for kind, keys in groups if keys]
     if wrong:
         raise InputError("\n".join((f"the checkpoint does not fit model {model_name} of this config;", *wrong)))
     return {
         path: np.asarray(layout.to_flax(np.asarray(state_dict[key]), targets[path].shape), targets[path].dtype)
         for path, (key, layout) in sources.items()
     }
+
+
+def some(names):
+    """Names one after the other; where there are many, so many of them, single tensors before those of layers."""
+    if len(names) <= _NAMED_AT_MOST:
+        return ", ".join(names)
+    first = sorted(names, key=lambda name: re.search(r"\.\d+\.", name) is not None)[:_NAMED_AT_MOST]
+    return f"{', '.join(first)} and {len(names) - _NAMED_AT_MOST} more"
 
 
 def _in_order_of_layers(key):

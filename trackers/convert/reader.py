@@ -12,12 +12,15 @@ import zipfile
 import numpy as np
 from etils import epath
 
-from trackers.convert import pickles
+from trackers.convert import pickles, wrappers
 from trackers.errors import InputError
 from trackers.io import array_files, limits, plain_text
 
-# Where published files keep their weights: GRM, SimTrack, MixFormer; MAE, DeiT; Lightning; others.
-STATE_DICT_KEYS = ("net", "model", "state_dict", "model_state_dict")
+# Where published files keep their weights: GRM, SimTrack, MixFormer; MAE, DeiT; Lightning; others; averages.
+STATE_DICT_KEYS = (
+    *("net", "model", "state_dict", "model_state_dict", "network", "module", "params", "weights"),
+    *("ema", "model_ema", "ema_model", "state_dict_ema", "ema_state_dict", "params_ema", "shadow"),
+)
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -27,6 +30,8 @@ _PLAIN = (
 )
 _STORED_AS = {**{name: name for name in _PLAIN}, "bfloat16": "uint16", "bool": "uint8"}
 _SAFETENSORS_KINDS = str.maketrans({"F": "float", "I": "int", "U": "uint"})
+# Of these keys inside one another.
+_MAX_CONTAINERS = 4
 # Far above any network; a hostile file can repeat one module inside itself without end.
 _MAX_MODULES, _MAX_MODULE_DEPTH = 100_000, 100
 
@@ -39,8 +44,8 @@ def read_checkpoint(path):
 
     Returns: {published name: np.ndarray}, in the file's order, in PyTorch's layouts and the file's dtypes, but bfloat16
       as float32; views of the file's bytes where possible, not to be written into. The state dict is looked for under
-      "net", "model", "state_dict", "model_state_dict" and at the top; a "module." that begins all names is taken off.
-      Entries that are not arrays are left out.
+      STATE_DICT_KEYS, in this order, also inside one another, and at the top. Names are without what wrappers put into
+      them (wrappers.py). Entries that are not arrays are left out.
 
     Raises: InputError where the file is missing, damaged, hostile or not a checkpoint.
     """
@@ -57,9 +62,7 @@ def read_checkpoint(path):
     except plain_text.DAMAGE as error:
         reason = plain_text.reason(error)
         raise InputError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error
-    if weights and all(name.startswith("module.") for name in weights):
-        weights = {name.removeprefix("module."): array for name, array in weights.items()}
-    return weights
+    return wrappers.unwrapped(weights)
 
 
 def _read(stream):
@@ -159,16 +162,27 @@ def _read_legacy(stream):
 
 def _find_state_dict(value):
     """{name: pickles.Tensor} of the unpickled value."""
-    if isinstance(value, dict):
-        for candidate in (*map(value.get, STATE_DICT_KEYS), value):
-            if isinstance(candidate, dict):
-                tensors = {k: v for k, v in candidate.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
-                if tensors:
-                    return tensors
+    if not isinstance(value, dict):
+        raise InputError("its top level is not a dictionary of weights")
+    found = list(_dictionaries(value))
+    most = max(map(len, found), default=0)
+    # A dictionary of few tensors is something else, such as the weights of a loss or an average's count.
+    chosen = next((tensors for tensors in found if 2 * len(tensors) > most), None)
+    if chosen is None:
         keys = ", ".join(repr(key) for key in list(value)[:10])
         places = ", ".join(STATE_DICT_KEYS)
         raise InputError(f"no weights at its top or under {places}; it holds {keys or 'nothing'}")
-    raise InputError("its top level is not a dictionary of weights")
+    return chosen
+
+
+def _dictionaries(value, depth=0):
+    """The dictionaries of tensors in a dictionary, those under STATE_DICT_KEYS first."""
+    for key in STATE_DICT_KEYS if depth < _MAX_CONTAINERS else ():
+        if isinstance(inner := value.get(key), dict):
+            yield from _dictionaries(inner, depth + 1)
+    tensors = {k: v for k, v in value.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
+    if tensors:
+        yield tensors
 
 
 def _module_tensors(root):
