@@ -17,7 +17,7 @@ pocket       For real video, learned from procedural video on a CPU:
              raised during the run (docs/shipped_tracker.md): validation IoU 0.72 (0.26 with the wrong
              template), AO 45.7 on eight real sequences (static box 17.1, KCF 22.1, MIL 29.2, CSRT 44.1).
 t128         The same on a GPU, three times as large; the weights are in weights/grm_t128.
-             python train.py --config configs/grm.py:t128 --workdir DIR
+             python train.py --config configs/grm.py:t128 --workdir DIR --config.model.dtype=bfloat16
              Result here, 3,590,000 pairs in eleven minutes on one H100 (docs/shipped_tracker.md): validation IoU 0.79
              (0.23 with the wrong template), AO 56.2 on the eight real sequences, 75.3, 76.1 and 79.5 on procedural ones
              of seeds 1, 4 and 5.

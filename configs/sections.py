@@ -292,7 +292,7 @@ def procedural_video():
 
 def small_run(c):
     """A network that a laptop trains from random weights in float32, on procedural video instead of the data sets."""
-    c.model.update({"drop_path": 0.0, "scan_layers": False})
+    c.model.update({"dtype": "float32", "drop_path": 0.0, "scan_layers": False})
     c.data.ratio.update({"lasot": 0.0, "got10k": 0.0, "trackingnet": 0.0, "coco": 0.0, "synthetic": 1.0})
     c.data.threads = 2
     # Nothing was pretrained.
