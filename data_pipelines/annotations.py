@@ -48,10 +48,10 @@ def read_boxes(path):
     text = read_text(path, expected).rstrip().translate(_SEPARATORS)
     if not text:
         raise errors.InputError(f"{path} is empty: expected {expected}")
-    boxes, plain = array.array("d"), numbers.are_numbers(text, missing=True)
+    boxes, read_line = array.array("d"), numbers.line_reader(text)
     for number, line in enumerate(text.split("\n"), 1):
         try:
-            row = [float(cell) if plain else numbers.number(cell, missing=True) for cell in numbers.cells(line)]
+            row = read_line(line)
         except ValueError:
             row = []
         if len(row) != 4 or max(map(abs, row)) > numbers.LARGEST_PIXEL:

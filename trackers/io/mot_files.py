@@ -96,13 +96,12 @@ def read(path, first_frame=None):
     except InputError as error:
         remedy = "give a text file of lines frame,id,x,y,w,h,..."
         raise InputError(f"tracks {path} cannot be read: {remedy} ({error})") from None
-    values, lines = array.array("d"), array.array("q")
+    values, lines, read_line = array.array("d"), array.array("q"), numbers.line_reader(text, _COLUMNS)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            # A missing number is told from a wrong one by from_rows.
-            row = [numbers.number(cell, missing=True) for cell in numbers.cells(line)[:_COLUMNS]]
+            row = read_line(line)
         except ValueError:
             raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
         if len(row) < 6:
