@@ -21,7 +21,22 @@ def test_read_boxes_keeps_nan(tmp_path):
     assert np.isnan(boxes[0]).all() and boxes[1].tolist() == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("bad", ["1,2,3", "1,2,3,4,5", "1,2,x,4", "1,,3,4", "1,2,inf,4", "1,2,3,4,5,6,7,8", ""])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "1,2,3",
+        "1,2,3,4,5",
+        "1,2,x,4",
+        "1,,3,4",
+        "1,2,inf,4",
+        "1,2,3,4,5,6,7,8",
+        "",
+        "1,2,3,1_0",
+        "1,2,3,４",
+        "1,2,3,1e200",
+        "1\xa02 3 4",
+    ],
+)
 def test_malformed_line_is_named(tmp_path, bad):
     (tmp_path / "b.txt").write_text(f"1,2,3,4\n5,6,7,8\n{bad}\n1,2,3,4\n")
     with pytest.raises(InputError, match=r"b\.txt:3: "):
@@ -47,6 +62,17 @@ def test_missing_and_binary_files(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="not text"):
         annotations.read_boxes(tmp_path / "b.txt")
+
+
+@pytest.mark.parametrize("bad", ["1_0", "１", "²", "1.0", "nan", "9" * 30, "true"])
+def test_flags_are_whole_numbers(tmp_path, bad):
+    (tmp_path / "f.txt").write_text(f"0\n{bad}\n1\n")
+    with pytest.raises(InputError, match=r"f\.txt: "):
+        annotations.read_flags(tmp_path / "f.txt", 3)
+
+
+def test_names_with_digits_of_other_scripts_sort(tmp_path):
+    assert sorted(["a²", "a１0", "a10", "a9"], key=annotations.natural_key) == ["a9", "a10", "a²", "a１0"]
 
 
 def test_read_flags(tmp_path):

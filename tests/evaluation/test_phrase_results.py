@@ -91,6 +91,24 @@ def test_bad_folders(results, change, message):
         phrase_results.score(results)
 
 
+@pytest.mark.parametrize("name", ["gt.txt", "predict.txt"])
+def test_frames_before_the_first_are_refused(results, name):
+    """As in tracking; scored, such a result is silently one frame off."""
+    file = results / "v1" / "a-man" / name
+    file.write_text("0,99,1,2,3,4,1,-1,-1,-1\n" + file.read_text())
+    with pytest.raises(InputError, match=f"v1/a-man/{name}: frame 0 is before the first frame, 1: give --first_frame"):
+        phrase_results.score(results)
+    assert phrase_results.score(results, first_frame=0).parts
+
+
+def test_tables_that_no_machine_holds_are_refused(results):
+    rows = "".join(f"{1 + k // 9},{k},1,2,3,4,1,1,1\n" for k in range(8000))
+    for name in ("gt.txt", "predict.txt"):
+        (results / "v1" / "a-man" / name).write_text(rows)
+    with pytest.raises(InputError, match="a-man has 64 million cells; 50 are allowed: set TRACKERS_MAX_TABLE_MILLIONS"):
+        phrase_results.score(results)
+
+
 def test_no_such_folder(tmp_path):
     with pytest.raises(InputError, match="absent: no such folder"):
         phrase_results.score(tmp_path / "absent")

@@ -63,3 +63,28 @@ def test_merging_moves_ids_as_the_program_does():
 def test_pieces():
     assert mot_files.pieces([3, 4, 5, 9, 11, 12]) == [slice(0, 3), slice(3, 4), slice(4, 6)]
     assert mot_files.pieces([]) == []
+
+
+@pytest.mark.parametrize("cell", ["1_0", "１２", "1²", "inf", "1e400", "1e200", "0x1"])
+@pytest.mark.parametrize("column", range(7))
+def test_one_rule_for_numbers(tmp_path, cell, column):
+    row = ["1", "2", "3", "4", "5", "6", "0.5"]
+    row[column] = cell
+    (tmp_path / "t.txt").write_text("\n1,1,3,4,5,6,1\n" + ",".join(row) + "\n")
+    if column == 6 and cell == "1e200":
+        return  # a finite confidence
+    with pytest.raises(InputError, match=r"t\.txt line 3: "):
+        mot_files.read(tmp_path / "t.txt")
+
+
+def test_a_confidence_that_is_not_finite(tmp_path):
+    (tmp_path / "t.txt").write_text("1,1,3,4,5,6,nan\n")
+    with pytest.raises(InputError, match=r"t\.txt line 1: row 1 has a confidence that is not finite"):
+        mot_files.read(tmp_path / "t.txt")
+
+
+def test_frames_before_the_first(tmp_path):
+    (tmp_path / "t.txt").write_text("0,1,3,4,5,6\n1,1,3,4,5,6\n")
+    assert len(mot_files.read(tmp_path / "t.txt")) == len(mot_files.read(tmp_path / "t.txt", first_frame=0)) == 2
+    with pytest.raises(InputError, match=r"t\.txt: frame 0 is before the first frame, 1: give --first_frame, or"):
+        mot_files.read(tmp_path / "t.txt", first_frame=1)

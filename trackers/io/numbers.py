@@ -26,9 +26,12 @@ def number(text, missing=False):
 
     Raises: ValueError for anything but a finite decimal number.
     """
-    value = float(text) if set(text) <= (_FRACTION | _MISSING if missing else _FRACTION) else math.inf
+    try:
+        value = float(text) if set(text) <= (_FRACTION | _MISSING if missing else _FRACTION) else math.inf
+    except ValueError:
+        value = math.inf
     if math.isinf(value):
-        raise ValueError(f"{text[:40]!r} is not a number")
+        raise ValueError(f"{text[:40]!r} is not a number") from None
     return value
 
 

@@ -159,6 +159,34 @@ def test_damage_is_named_in_one_line(tmp_path, damage, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"label": {"1": [1.7]}, "sentence": ""}', '{"label": {"1": [true]}, "sentence": ""}'),
+        *('{"label": {"1": "12"}, "sentence": ""}', '{"label": {"1": ["12"]}, "sentence": ""}'),
+        *('{"label": {"1_0": [1]}, "sentence": ""}', '{"label": {"１": [1]}, "sentence": ""}'),
+        *('{"label": {"1": [1], "01": [2]}, "sentence": ""}', '{"label": {"1": [1], "1": [2]}, "sentence": ""}'),
+        *('{"label": {"1": [NaN]}, "sentence": ""}', '{"label": {}, "sentence": 3}', "[" * 100_000),
+    ],
+)
+def test_phrases_hold_whole_numbers(tmp_path, text):
+    file = layouts.refer_kitti(tmp_path) / "expression" / "0001" / "cars.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"cars\.json") as caught:
+        sources.open_source("refer_kitti", tmp_path)[0]
+    assert "\n" not in str(caught.value)
+
+
+def test_label_files_with_digits_of_other_scripts_are_left_alone(tmp_path):
+    labels = layouts.refer_kitti(tmp_path) / "KITTI" / "labels_with_ids" / "image_02" / "0001"
+    (labels / "²5.txt").write_text("nothing")
+    sources.open_source("refer_kitti", tmp_path)[0]
+    for line in ("0 1.5 0.1 0.1 0.1 0.1", "0 1 nan 0.1 0.1 0.1", "0 1_0 0.1 0.1 0.1 0.1"):
+        (labels / "000002.txt").write_text(line)
+        with pytest.raises(InputError, match=r"000002\.txt:1: "):
+            sources.open_source("refer_kitti", tmp_path)[0]
+
+
 @pytest.mark.parametrize("layout", ["refer_kitti", "refer_dance"])
 def test_wrong_folders_and_splits(tmp_path, layout):
     with pytest.raises(InputError, match="has no split 'val'"):

@@ -1,3 +1,4 @@
+import json
 import pkgutil
 
 import numpy as np
@@ -153,6 +154,32 @@ def test_coco_malformed(tmp_path, text, message):
     (tmp_path / "annotations" / "instances_train2017.json").write_text(text)
     with pytest.raises(InputError, match=message):
         coco.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"bbox": [1, 1, float("nan"), 2]}, "NaN is not a number"),
+        ({"bbox": [1, 1, 10**400, 2]}, "bbox"),
+        ({"bbox": [1, 1, 1e200, 2]}, "annotation 1 has the bbox"),
+        ({"bbox": [1, 1, True, 2]}, "annotation 1 has the bbox"),
+        ({"bbox": [1, 1, "2", 2]}, "annotation 1 has the bbox"),
+        ({"bbox": [1, 1, 2, 2, 2]}, "annotation 1 has the bbox"),
+        ({"image_id": 0.4}, "annotation '1' of image '0.4': ids are whole numbers"),
+        ({"image_id": "1"}, "ids are whole numbers"),
+        ({"id": True}, "ids are whole numbers"),
+        ({"iscrowd": "0"}, "iscrowd '0', not 0 or 1"),
+    ],
+)
+def test_coco_values(tmp_path, changed, message):
+    layouts.coco(tmp_path)
+    images = [{"id": 0, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    row = {"id": 1, "image_id": 1, "iscrowd": 0, "bbox": [1, 1, 2, 2]} | changed
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    file.write_text(json.dumps({"images": images, "annotations": [row]}))
+    with pytest.raises(InputError, match=message) as caught:
+        coco.open(tmp_path)
+    assert file.name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_frames(tmp_path):

@@ -1,0 +1,47 @@
+"""One rule for numbers: ASCII decimals, finite, whole where an id is."""
+
+import pytest
+
+from trackers.io import numbers
+
+NO_NUMBERS = ("1_0", "１２", "1²", "٣", "0x10", "inf", "-Infinity", "1e400", "", "1 2", "1,5", "true", "--1", "1e")
+
+
+@pytest.mark.parametrize("text", [*NO_NUMBERS, "nan"])
+def test_what_is_no_number(text):
+    with pytest.raises(ValueError, match="is not a number"):
+        numbers.number(text)
+
+
+@pytest.mark.parametrize("text", ["1", "-1.5", "+2", ".5", "1.", "1e-3", "6.02E23", "0.1"])
+def test_numbers_are_floats_own(text):
+    assert numbers.number(text) == float(text)
+    assert numbers.line_reader(text)(text) == [float(text)]
+
+
+@pytest.mark.parametrize("text", [*NO_NUMBERS, "nan", "1.0", "²", "9" * 20, str(2**53 + 1)])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(ValueError, match="is not a whole number"):
+        numbers.whole(text)
+
+
+def test_whole_numbers():
+    assert [numbers.whole(text) for text in ("0", "-3", "+3", "007", str(2**53))] == [0, -3, 3, 7, 2**53]
+    assert numbers.is_digits("012") and not any(map(numbers.is_digits, ("²", "１", "", "-1", "1.0")))
+
+
+@pytest.mark.parametrize("value", [True, 1.0, 0.4, "12", None, [1], 2**53 + 1, float("nan")])
+def test_ids_in_json_are_ints(value):
+    assert numbers.is_whole(-3) and not numbers.is_whole(value)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, float("nan"), float("inf"), 1e200, -(10**400), 2**24 + 1])
+def test_coordinates_in_json_are_finite(value):
+    assert numbers.is_pixel(-3) and numbers.is_pixel(2.5) and not numbers.is_pixel(value)
+
+
+@pytest.mark.parametrize("space", ["\xa0", "\u2028", "\x0c", "\x1f", "\x85"])
+def test_only_blanks_and_commas_separate(space):
+    assert numbers.cells(" 1, 2\t3 ") == ["1", "2", "3"]
+    with pytest.raises(ValueError, match="other characters"):
+        numbers.line_reader(f"1{space}2")(f"1{space}2")
