@@ -27,7 +27,7 @@ import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
 from trackers.evaluation import baselines, batched, benchmark, records, reports, starts
-from trackers.io import image_files
+from trackers.io import image_files, ownership
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -68,6 +68,11 @@ def main(argv):
         print(f"{settings} for {name} (config.tracking.benchmarks.{name})", flush=True)
     model = trackers.build(model_section)
     tracker = single_object.Tracker(model, tracking)
+    with ownership.hold(out):
+        return _evaluate(model, tracker, chosen, config, name, sequences, others, out)
+
+
+def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     if FLAGS.starts or FLAGS.workdir:
         return _compare(tracker, config, name, sequences, out)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))

@@ -32,7 +32,7 @@ import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_results, records
-from trackers.io import mot_files, plain_text
+from trackers.io import mot_files, ownership, plain_text
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 
@@ -172,6 +172,11 @@ def _evaluate_words(config, model, out):
     videos = sources.chosen(list(videos), FLAGS.sequences)
     referrer = with_words.Referrer(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+    with ownership.hold(out):
+        _score_words(config, name, videos, referrer, variables, out)
+
+
+def _score_words(config, name, videos, referrer, variables, out):
     asked = {"tracks": FLAGS.tracks, "first_frame": FLAGS.first_frame, "benchmark": FLAGS.benchmark}
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **asked}
     # The published ground truth is numbered as the program's tracks are: by image.

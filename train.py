@@ -164,20 +164,20 @@ def model_flops(config, mesh, program, inputs):
 
     Args: config: whole config. program, inputs: its Program on mesh, and what Program.inputs gives.
     """
-    plain = {"remat": "none", "kernels": "plain"}
-    if any(config.model.get(key, value) != value for key, value in plain.items()):
+    plain = {key: value for key, value in (("remat", "none"), ("kernels", "plain")) if key in config.model}
+    if any(config.model[key] != value for key, value in plain.items()):
         config = config.copy_and_resolve_references()
-        config.model.update({key: value for key, value in plain.items() if key in config.model})
+        config.model.update(plain)
         program = assemble(config, mesh)
         inputs = (program.target, *inputs[1:])
     return flops.of_step(program, inputs)
 
 
-def train(config, workdir, max_steps=None):
+def train(config, workdir, max_steps=None, allow_config_change=False):
     """Trains, or goes on training, the run in `workdir`.
 
-    Args:
-      config: the whole config, locked or not. workdir: path. max_steps: stop after so many steps of the run.
+    Args: config: the whole config, locked or not. workdir: path. max_steps: stop after so many steps of the run.
+      allow_config_change: go on in the workdir of a run with other settings (training/identity.py).
 
     Returns: exit code, 0 or 143 (stopped by SIGTERM).
 
@@ -214,8 +214,7 @@ def train(config, workdir, max_steps=None):
     evaluate = jax.jit(evaluate, out_shardings=whole)
     learning_rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
 
-    checkpoints.claim_workdir(workdir, config)
-    with checkpoints.Checkpoints(workdir, config, config.train.keep_checkpoints) as saved:
+    with checkpoints.opened(workdir, config, allow_config_change, say) as saved:
         # Where the run stands.
         train_state = saved.restore(program.target, say)
         start = 0 if train_state is None else int(jax.device_get(train_state.step))
@@ -306,13 +305,14 @@ def define_flags():
     config_flags.DEFINE_config_file("config", None, help_config, lock_config=True)
     flags.DEFINE_string("workdir", None, "Folder of the run (gs:// too); a run found there is resumed.")
     flags.DEFINE_integer("max_steps", None, "Stop after so many steps of the run, schedules unchanged.", lower_bound=1)
+    flags.DEFINE_bool("allow_config_change", False, "Go on in --workdir with settings that make it another run.")
     flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv):
     del argv
     processes.join()
-    return train(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.max_steps)
+    return train(*(flags.FLAGS[name].value for name in ("config", "workdir", "max_steps", "allow_config_change")))
 
 
 if __name__ == "__main__":

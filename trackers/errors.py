@@ -4,7 +4,7 @@ import sys
 
 from absl import app, flags
 
-from trackers import platforms
+from trackers import platforms, quiet
 
 
 class InputError(ValueError):
@@ -29,6 +29,7 @@ def run(main, argv=None, positional=False):
 
     Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key.
     """
+    quiet.libraries()
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
     app.define_help_flags()

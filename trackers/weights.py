@@ -4,6 +4,7 @@ The shipped weights are a small GRM's, trained on procedural video alone (docs/s
 """
 
 import contextlib
+import itertools
 import json
 from pathlib import Path
 
@@ -17,13 +18,15 @@ import trackers
 from trackers import convert
 from trackers.convert import layouts
 from trackers.errors import InputError, UsageError
-from trackers.io import numbers
+from trackers.io import digests, numbers
 from trackers.nn import stacking
 
 # In a run's folder: its checkpoints, and its config. In a folder that `save` wrote: the weights, and the config.
 FOLDER = "checkpoints"
 FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
+# What the name of a checkpoint that is not whole ends with.
+BROKEN = ".broken"
 # Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
 _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
 _ROOT = Path(__file__).resolve().parents[1]
@@ -64,16 +67,30 @@ def load(path, config_model, prefer_ema=True, rng=None):
         return jax.tree.map(jax.numpy.asarray, variables)
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
-    leaves = convert.read_checkpoint(saved) if saved.exists() else _newest(path, prefer_ema)
+    leaves = _saved(saved) if saved.exists() else _newest(path, prefer_ema)
     check_leaves({name: leaf.shape for name, leaf in leaves.items()}, stacking.flatten(target), path)
     return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
 
 
+def _saved(file):
+    """{path: array} of what `save` wrote; folders of before there were digests are taken as they are."""
+    try:
+        digests.verify(file.parent)
+    except digests.Damaged as error:
+        raise InputError(f"{file.parent} is damaged ({error}): copy or convert it again") from None
+    return convert.read_checkpoint(file)
+
+
 def _newest(path, prefer_ema):
-    """{path: array} of the newest checkpoint of a run that can be read."""
+    """{path: array} of the newest checkpoint of a run that is whole and can be read."""
     for folder in step_folders(path.resolve()):
         try:
-            return stacking.flatten(_read_variables(folder, prefer_ema))
+            items = _items(folder, prefer_ema)
+            if not digests.verify(folder, items.values()):
+                print(unchecked(folder), flush=True)
+            return stacking.flatten({name: _read_item(folder / item) for name, item in items.items()})
+        except digests.Damaged as error:
+            print(f"checkpoint {folder} is broken ({error}), {set_aside(folder)}: trying the one before", flush=True)
         except Exception as error:  # whatever a damaged file makes the storage layers raise
             print(f"checkpoint {folder} is broken ({in_one_line(error)}): trying the one before", flush=True)
     raise InputError(f"no checkpoint in {path} can be read: give a workdir of train.py or a published file")
@@ -99,6 +116,7 @@ def save(path, variables, config_model):
     path.mkdir(parents=True, exist_ok=True)
     (path / CONFIG_FILE).write_text(json.dumps({"model": plain(config_model)}, indent=2) + "\n")
     (path / FILE).write_bytes(safetensors.save(leaves))
+    digests.write(path)
 
 
 def _shipped(config_model):
@@ -146,9 +164,31 @@ def step_folders(path):
     return [folder / str(step) for step in steps]
 
 
-def _read_variables(folder, prefer_ema):
+def set_aside(folder):
+    """Renames a checkpoint that is not whole to NAME.broken, NAME.broken.1, ..., and says so in a few words.
+
+    A folder that may not be renamed stays as it is: it is found broken every time.
+    """
+    if BROKEN in folder.name:
+        return "left where it is"
+    names = (f"{folder.name}{BROKEN}{f'.{count}' if count else ''}" for count in itertools.count())
+    aside = next(path for path in map(folder.with_name, names) if not path.exists())
+    try:
+        folder.rename(aside)
+    except OSError:
+        return "left where it is"
+    return f"now {aside.name}"
+
+
+def unchecked(folder):
+    """What is said of a checkpoint of before there were digests."""
+    return f"checkpoint {folder} has no {digests.FILE}: taken unchecked"
+
+
+def _items(folder, prefer_ema):
+    """{collection: item of the checkpoint that holds it}."""
     items = {"params": "ema" if prefer_ema and (folder / "ema").exists() else "params", "batch_stats": "batch_stats"}
-    return {name: _read_item(folder / item) for name, item in items.items() if (folder / item).exists()}
+    return {name: item for name, item in items.items() if (folder / item).exists()}
 
 
 def _read_item(folder):

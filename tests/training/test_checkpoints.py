@@ -119,13 +119,13 @@ def test_workdir_of_another_model_is_refused(tmp_path):
     config = support.small_config()
     checkpoints.claim_workdir(tmp_path / "run", config)
     config.model.remat = "full"
-    config.train.learning_rate = 0.5
-    checkpoints.claim_workdir(tmp_path / "run", config)  # neither changes the model
+    checkpoints.claim_workdir(tmp_path / "run", config)  # does not change the model
     config.model.division.hidden = (16, 16)
     config.model.width = 64
-    with pytest.raises(InputError) as caught:
-        checkpoints.claim_workdir(tmp_path / "run", config)
-    assert "model.division.hidden: [16, 8], [16, 16]; model.width: 32, 64" in str(caught.value)
+    for allowed in (False, True):  # no checkpoint there fits
+        with pytest.raises(InputError) as caught:
+            checkpoints.claim_workdir(tmp_path / "run", config, allowed)
+        assert "model.division.hidden: [16, 8], [16, 16]; model.width: 32, 64" in str(caught.value)
     (tmp_path / "run" / "config.json").write_text("{")
     with pytest.raises(InputError, match="not a run's config"):
         checkpoints.claim_workdir(tmp_path / "run", config)

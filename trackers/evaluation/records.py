@@ -22,7 +22,7 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import numbers, plain_text
+from trackers.io import digests, numbers, plain_text
 
 
 def digest(value):
@@ -156,6 +156,6 @@ def _read(file):
 def _replace(path, text):
     """A file is there whole or not at all, whenever the program is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / (path.name + ".part")
+    part = digests.part_of(path)
     part.write_text(text)
     part.replace(path)

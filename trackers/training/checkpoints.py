@@ -7,51 +7,86 @@ the mesh of the run.
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import logging
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
-from trackers import weights
+from trackers import quiet, weights
 from trackers.errors import InputError
+from trackers.io import digests, ownership
+from trackers.training import identity
 from trackers.training.state import named_leaves
 from trackers.weights import in_one_line, plain
 
+_LONGEST_SAID = 4096
 
-def claim_workdir(workdir, config):
-    """Makes the folder of a run and writes its config.json, or checks that it belongs to a run of the same model.
+
+@contextlib.contextmanager
+def opened(workdir, config, allow_config_change=False, report=print):
+    """Owns the folder of a run (trackers/io/ownership.py; the first of several processes does) and claims it.
+
+    Args: as claim_workdir; a context manager that gives the run's Checkpoints.
+
+    Raises: InputError as ownership.hold and claim_workdir, on all processes alike.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def own():
+            # With several processes jax sees to SIGTERM.
+            stack.enter_context(ownership.hold(workdir, sigterm=jax.process_count() == 1))
+            return ""
+
+        _agreed(own)
+        claim_workdir(workdir, config, allow_config_change, report)
+        yield stack.enter_context(Checkpoints(workdir, config, config.train.keep_checkpoints))
+
+
+def claim_workdir(workdir, config, allow_config_change=False, report=print):
+    """Makes the folder of a run and writes its config.json, or checks that it belongs to the same run (identity.py).
+
+    A config.json that is replaced is kept as config.json.1, config.json.2, ...
 
     Args:
       workdir: path (gs:// too). config: the whole config, any mapping.
+      allow_config_change: go on where the run would mean something else from here on.
+      report: function of one line of text.
 
-    Raises: InputError naming the differing keys where the folder holds a run of another model.
+    Raises: InputError naming the differing keys where the folder holds another run.
     """
-    path = epath.Path(workdir) / weights.CONFIG_FILE
+    _agreed(lambda: _claim(epath.Path(workdir), plain(config), allow_config_change, report))
+
+
+def _claim(workdir, config, allow_config_change, report):
+    path = workdir / weights.CONFIG_FILE
     if path.with_name(weights.FILE).exists():
         raise InputError(_variables_only(workdir))
-    config = plain(config)
     if path.exists():
         try:
-            model = json.loads(path.read_text())["model"]
-        except (ValueError, KeyError, TypeError):
+            former = json.loads(path.read_text())
+            former["model"].keys()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
-        if different := weights.differing_models(model, config["model"]):
-            raise InputError(
-                f"{workdir} holds a run of another model (there, here): {'; '.join(different)}; "
-                "choose another --workdir or the config of that run"
-            )
-    if jax.process_index() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2) + "\n")
-    _barrier("claim_workdir")
+        if former == config:
+            return ""
+        kept = next(name for name in _numbered(path) if not name.exists())
+        identity.check(workdir, former, config, allow_config_change)
+        different = identity.listed([*identity.changes(former, config), *identity.harmless_changes(former, config)])
+        path.rename(kept)
+        report(f"{path} differs from this config (there, here): {different}; going on, the former is {kept.name}")
+    workdir.mkdir(parents=True, exist_ok=True)
+    part = digests.part_of(path)
+    part.write_text(json.dumps(config, indent=2) + "\n")
+    part.replace(path)
+    return ""
 
 
-def _not_raised_elsewhere(record):
-    """Filter of log records. Orbax's threads log at length what is raised to us afterwards."""
-    return not (record.exc_info and "orbax" in record.pathname)
+def _numbered(path):
+    return (path.with_name(f"{path.name}.{count}") for count in itertools.count(1))
 
 
 class Checkpoints:
@@ -64,27 +99,26 @@ class Checkpoints:
     """
 
     def __init__(self, workdir, config, keep=3):
-        self._config = plain(config)
+        quiet.libraries()
+        self._config, self._saving = plain(config), None
         self._folder = epath.Path(workdir).resolve() / weights.FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=ocp.checkpoint_managers.LatestN(keep), cleanup_tmp_directories=True
+                preservation_policy=ocp.checkpoint_managers.LatestN(keep),
+                cleanup_tmp_directories=True,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
             ),
         )
-        logging.getLogger("absl").addFilter(_not_raised_elsewhere)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *_):
-        try:
-            # A run that fails for another reason is not told about its last checkpoint instead.
-            with contextlib.suppress(Exception) if kind else self._failures_named():
-                self._manager.close()
-        finally:
-            logging.getLogger("absl").removeFilter(_not_raised_elsewhere)
+        # A run that fails for another reason is not told about its last checkpoint instead.
+        with contextlib.suppress(Exception) if kind else self._failures_named():
+            self._manager.close()
 
     def save(self, state, step):
         """Starts saving `state` after `step` steps, unless it is saved; returns when the state may be donated.
@@ -96,7 +130,16 @@ class Checkpoints:
         items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
         args = ocp.args.Composite(config=ocp.args.JsonSave(self._config), **items)
         with self._failures_named():
+            self._manager.wait_until_finished()
+            self._saving = step
             self._manager.save(step, args=args, force=True)
+
+    def _write_digests(self):
+        """Completes a checkpoint that is written but not yet renamed to its step: orbax calls it in the background."""
+        if jax.process_index():
+            return  # the first process sees the files of all
+        unfinished = [path for path in self._folder.iterdir() if path.name.startswith(f"{self._saving}.orbax-")]
+        digests.write(*unfinished or [self._folder / str(self._saving)])  # object stores have no renaming
 
     def wait(self):
         """Returns when everything started is on disk.
@@ -111,8 +154,6 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # whatever a full or lost disk makes the storage layers raise
-            # Every array that was to be written has its own copy of the error, reported when it is forgotten.
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             kept = self._manager.latest_step()
             intact = "no checkpoint was saved before" if kept is None else f"that of step {kept} is intact"
             raise InputError(
@@ -123,7 +164,8 @@ class Checkpoints:
     def restore(self, target, report=print):
         """The newest state that can be read, placed as `target` says, or None where there is no checkpoint.
 
-        A checkpoint that cannot be read is reported, renamed to STEP.broken, and the one before it is tried.
+        A checkpoint that cannot be read, or of which a file differs from its digest, is reported, renamed to
+        STEP.broken, and the one before it is tried. One of before there were digests is taken.
 
         Args:
           target: TrainState of jax.ShapeDtypeStruct with shardings; any mesh.
@@ -134,21 +176,38 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
+            damage = _agreed(lambda step=step: self._damage(step, report))
             try:
-                return self._read(step, target)
+                if not damage:
+                    return self._read(step, target)
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes the storage layers raise
-                report(f"checkpoint {self._folder / str(step)} is broken ({in_one_line(error)}): trying the one before")
-                self._set_aside(step)
-        if steps:
-            raise InputError(f"no checkpoint in {self._folder} can be read: start in another --workdir")
+                damage = in_one_line(error)
+            place = _agreed(lambda step=step: weights.set_aside(self._folder / str(step)))
+            report(f"checkpoint {self._folder / str(step)} is broken ({damage}), {place}: trying the one before")
+            self._manager.reload()
+        if steps or any(weights.BROKEN in path.name for path in self._folder.iterdir()):
+            raise InputError(
+                f"no checkpoint in {self._folder} can be read: start in another --workdir, or remove what is"
+                f" {weights.BROKEN} there to start from the beginning"
+            )
         return None
+
+    def _damage(self, step, report):
+        """What is wrong with the files of a checkpoint, "" for nothing. InputError where it is none of a run."""
+        folder = self._folder / str(step)
+        if not (folder / "optimizer").exists():
+            raise InputError(_variables_only(folder))
+        try:
+            if not digests.verify(folder):
+                report(weights.unchecked(folder))
+        except digests.Damaged as error:
+            return str(error)
+        return ""
 
     def _read(self, step, target):
         folder, wanted = self._folder / str(step), _items(target)
-        if not (folder / "optimizer").exists():
-            raise InputError(_variables_only(folder))
         if ("ema" in wanted) != (folder / "ema").exists():
             raise InputError(f"{folder} was saved with another config.train.ema_decay (zero or not): keep that setting")
         for name in [name for name in wanted if name != "optimizer"]:
@@ -163,13 +222,6 @@ class Checkpoints:
             **read["optimizer"],
         )
 
-    def _set_aside(self, step):
-        if jax.process_index() == 0:
-            folder = self._folder / str(step)
-            folder.rename(self._folder / f"{step}.broken")
-        _barrier(f"set_aside_{step}")
-        self._manager.reload()
-
 
 def _variables_only(folder):
     return f"{folder} holds variables only: start another --workdir with --config.init.checkpoint={folder}"
@@ -182,6 +234,20 @@ def _items(state):
     return {name: tree for name, tree in parts.items() if jax.tree.leaves(tree)}
 
 
-def _barrier(name):
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+def _agreed(say):
+    """What `say()`, which is called on the first process alone, returns or raises there: a str, or an InputError."""
+    if jax.process_count() == 1:
+        return say()
+    text, failed, buffer = "", False, np.zeros(_LONGEST_SAID, np.uint8)
+    if jax.process_index() == 0:
+        try:
+            text = say()
+        except InputError as error:
+            text, failed = str(error), True
+    said = text.encode()[: _LONGEST_SAID - 1]
+    buffer[: len(said) + 1] = np.frombuffer(bytes([failed]) + said, np.uint8)
+    buffer = bytes(multihost_utils.broadcast_one_to_all(buffer))
+    text = buffer[1:].rstrip(b"\0").decode(errors="ignore")
+    if buffer[0]:
+        raise InputError(text)
+    return text

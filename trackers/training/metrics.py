@@ -176,19 +176,45 @@ class Writer:
         if self._path.exists():
             text = self._path.read_bytes().decode(errors="replace")
             self._lines = [line for line in text.splitlines() if _step_of(line) <= step]
-            self._rewrite()
+            try:
+                self._rewrite()
+            except OSError as error:
+                raise self._refused(error.strerror or error) from None
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
             return
-        self._board = SummaryWriter(logdir=str(workdir), purge_step=step + 1)
+        try:
+            # A queue that never fills up: see _board_alive.
+            self._board = SummaryWriter(logdir=str(workdir), purge_step=step + 1, max_queue=0)
+        except OSError as error:
+            raise self._refused(error.strerror or error) from None
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        if self._board is not None:
+    def __exit__(self, kind, *_):
+        if self._board is None:
+            return
+        if not self._board_alive():
+            self._board.file_writer.event_writer._event_queue.cancel_join_thread()
+            return
+        try:
             self._board.close()
+        except OSError as error:
+            if kind is None:  # a run that fails for another reason is not told about this instead
+                raise self._refused(error.strerror or error) from None
+
+    def _board_alive(self):
+        """Whether TensorBoard's files are still written: a full disk ends their thread, and its queue then only grows,
+        or blocks for ever."""
+        return self._board.file_writer.event_writer._worker.is_alive()
+
+    def _refused(self, reason):
+        return InputError(
+            f"{self._path} cannot be written ({reason}): make room there and give the same command again, it goes on"
+            " from the last checkpoint"
+        )
 
     def write(self, step, metrics):
         """Writes {name: number or text} of one step.
@@ -206,17 +232,19 @@ class Writer:
                 with self._path.open("a") as file:
                     file.write(line + "\n")
         except OSError as error:
-            raise InputError(
-                f"{self._path} cannot be written ({error.strerror or error}): make room there and give the same command"
-                " again, it goes on from the last checkpoint"
-            ) from None
+            raise self._refused(error.strerror or error) from None
         if self._board is not None:
+            if not self._board_alive():
+                raise self._refused("nor TensorBoard's files beside it, as on a full disk")
             for name, value in metrics.items():
                 if not isinstance(value, str):
                     self._board.add_scalar(name, value, step)
 
     def _rewrite(self):
-        self._path.write_text("".join(line + "\n" for line in self._lines))
+        # Whole or not at all: a full disk must not take the lines that are there.
+        part = self._path.with_name(f"{self._path.name}.part")
+        part.write_text("".join(line + "\n" for line in self._lines))
+        part.replace(self._path)
 
 
 def _step_of(line):

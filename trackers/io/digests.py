@@ -1,0 +1,83 @@
+"""Digests of the files of a folder, kept beside them in digests.json: one flipped bit anywhere is found on reading.
+
+SHA-256 of every file, data and metadata alike, read back from the disk; several files at a time.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import secrets
+
+from etils import epath
+
+FILE = "digests.json"
+# Written by orbax once the digests are there: that and when a checkpoint was completed, of which no value depends.
+_LATER = ("commit_success.txt", "_CHECKPOINT_METADATA")
+_ALGORITHM = "sha256"
+_THREADS = 4
+
+
+class Damaged(ValueError):
+    """A file of the folder is not what was written; the message names it."""
+
+
+def part_of(path):
+    """A path beside `path` to write to before it is renamed to it: no other process or thread has the same."""
+    return path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.part"
+
+
+def write(folder):
+    """Writes FOLDER/digests.json of all files under `folder` (any path that etils.epath knows)."""
+    folder = epath.Path(folder)
+    names = [name for name in _files(folder) if name not in (FILE, *_LATER)]
+    part = part_of(folder / FILE)
+    part.write_text(json.dumps({_ALGORITHM: _digests(folder, names)}, indent=0) + "\n")
+    part.replace(folder / FILE)
+
+
+def verify(folder, parts=None):
+    """Compares the files under `folder` with its digests.
+
+    Args:
+      folder: path. parts: subfolders that are looked into, beside the files right in `folder`; None: all.
+
+    Returns: False where the folder has no digests, else True.
+
+    Raises: Damaged for a file that is missing, unreadable or other than it was.
+    """
+    folder = epath.Path(folder)
+    if not (folder / FILE).exists():
+        return False
+    try:
+        kept = json.loads((folder / FILE).read_text())[_ALGORITHM]
+        kept = {str(name): digest for name, digest in kept.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise Damaged(f"{FILE} is damaged") from None
+    names = [name for name in kept if parts is None or "/" not in name or name.split("/")[0] in parts]
+    try:
+        found = _digests(folder, names)
+    except (OSError, ValueError) as error:
+        raise Damaged(f"a file is missing or unreadable: {' '.join(str(error).split())}") from None
+    if changed := [name for name in names if found[name] != kept[name]]:
+        raise Damaged(f"{changed[0]} is not what was written: its digest differs")
+    return True
+
+
+def _files(folder, prefix=""):
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name
+
+
+def _digests(folder, names):
+    """{name: digest in hexadecimal} of files."""
+
+    def digest(name):
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, _ALGORITHM).hexdigest()
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as workers:
+        return dict(zip(names, workers.map(digest, names), strict=True))
