@@ -33,8 +33,9 @@ class Record:
         return f"{self.folder} record {self.index}"
 
     def read_bytes(self):
-        """The image file's bytes."""
-        return bytes(_records(self.folder)[self.index]["image"])
+        """The image file's bytes. Raises: InputError where the records are damaged."""
+        with plain_text.naming(self, "write the data set again"):
+            return bytes(_records(self.folder)[self.index]["image"])
 
 
 @functools.lru_cache(maxsize=8)
@@ -77,6 +78,8 @@ def _split(known):
             raise ValueError(f"{name} is an array {known[name].shape} of {known[name].dtype}")
     if known["boxes"].shape[1] != 4 or (np.abs(known["boxes"]) > numbers.LARGEST_PIXEL).any():
         raise ValueError("boxes beyond what images have")
+    if known["records"].min(initial=0) < 0:
+        raise ValueError("records below 0")
     parts = (("records", "frames"), ("boxes", "annotated"), ("visible", "annotated"))
     for what, many in parts:
         if known[many].min(initial=0) < 0 or known[many].sum() != len(known[what]):

@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_size_is_read_from_the_header(suffix):
     assert image_headers.image_size(data[:9], "a") is None or suffix == ".bmp"
 
 
+def test_a_jpeg_of_many_scans_or_segments_is_refused_at_once():
+    cv2 = pytest.importorskip("cv2")
+    data = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    image_headers.check(data, "a.jpg")
+    with pytest.raises(InputError, match="a.jpg has .* scans; 100 are allowed: set TRACKERS_MAX_JPEG_SCANS"):
+        image_headers.check(data[:-2] + b"\xff\xda\0\x08\x01\x01\0\0?\0" * 200 + data[-2:], "a.jpg")
+    start = time.perf_counter()
+    for filling in (b"\xff" * 10_000_000, b"\xff\xe0\0\x02" * 3_000_000):
+        with pytest.raises(InputError, match="cannot be decoded"):
+            image_headers.check(data[:2] + filling + data[2:], "a.jpg")
+    assert time.perf_counter() - start < 2
+
+
 def test_limits_are_set_by_the_environment(monkeypatch):
     cv2 = pytest.importorskip("cv2")
     data = cv2.imencode(".jpg", np.zeros((100, 200, 3), np.uint8))[1].tobytes()
@@ -83,6 +97,6 @@ def test_limits_are_set_by_the_environment(monkeypatch):
 
 def test_every_limit_is_documented():
     named = [limit for limit in vars(limits).values() if isinstance(limit, limits.Limit)]
-    assert len(named) == 8
+    assert len(named) == 9
     for limit in named:
         assert re.search(rf"{limit.name} +{limit.default} ", limits.__doc__)

@@ -28,6 +28,7 @@ _PLAIN = (
     *("float64", "float32", "float16", "complex128", "complex64"),
     *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
 )
+_NUMBERS = "biufc"
 _STORED_AS = {**{name: name for name in _PLAIN}, "bfloat16": "uint16", "bool": "uint8"}
 _SAFETENSORS_KINDS = str.maketrans({"F": "float", "I": "int", "U": "uint"})
 # Of these keys inside one another.
@@ -88,7 +89,8 @@ def _read_zip(stream, size):
         roots = [match[1] for match in (re.fullmatch(r"([^/]*/|)data\.pkl", name) for name in names) if match]
         if not roots:
             if names and all(name.endswith(".npy") for name in names):
-                return array_files.read_npz(stream, "the file")
+                arrays = array_files.read_npz(stream, "the file")
+                return {name: array for name, array in arrays.items() if array.dtype.kind in _NUMBERS}
             raise InputError("a zip file that holds neither PyTorch's data.pkl nor NumPy arrays")
         root = roots[0]
 

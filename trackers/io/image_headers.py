@@ -7,10 +7,13 @@ import warnings
 from trackers.errors import InputError
 from trackers.io import limits
 
+_JPEG_START, _PROGRESSIVE, _SCAN = b"\xff\xd8", 0xC2, b"\xff\xda"
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 START_OF_SCAN = 0xDA
+# No program writes as many; a file of nothing else would be stepped through for minutes.
+_MOST_SEGMENTS = 2**16
 _TILE_TAGS = (322, 323)
 
 
@@ -20,6 +23,9 @@ def check(data, path):
     if size is None:
         raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
     limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
+    if data.startswith(_JPEG_START) and any(marker == _PROGRESSIVE for marker, _ in jpeg_segments(data)):
+        # Each scan goes over all pixels, however few bytes it has.
+        limits.SCANS.check(f"image {path}", data.count(_SCAN))
 
 
 def image_size(data, path):
@@ -27,7 +33,7 @@ def image_size(data, path):
 
     Raises: InputError naming `path` where Pillow refuses the size.
     """
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(_JPEG_START):
         return _jpeg_size(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
         return struct.unpack(">II", data[16:24].ljust(8, b"\0"))
@@ -40,7 +46,9 @@ def jpeg_segments(data):
     They are stepped over by their lengths: a thumbnail among them has markers of its own.
     """
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    for _ in range(_MOST_SEGMENTS):
+        if position + 4 > len(data) or data[position] != 0xFF:
+            return
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1

@@ -5,6 +5,7 @@
     TRACKERS_MAX_JSON_DEPTH           100   brackets inside one another
     TRACKERS_MAX_VOCABULARY_MB         16   a merges file, unpacked
     TRACKERS_MAX_IMAGE_MEGAPIXELS     100   width times height of an image or a video's frame
+    TRACKERS_MAX_JPEG_SCANS           100   passes over the pixels of a progressive JPEG
     TRACKERS_MAX_EXPANSION             20   how many times its own size the arrays of a file may have; 64 MB always
     TRACKERS_MAX_TABLE_MILLIONS        50   cells that tracks fill in pairs (scores) or by frames (smoothing)
     TRACKERS_MAX_HEADER_MB             16   the list of tensors at the start of a .safetensors file
@@ -61,6 +62,7 @@ JSON = Limit("TRACKERS_MAX_JSON_MB", 1024, "MB", 2**20)
 JSON_DEPTH = Limit("TRACKERS_MAX_JSON_DEPTH", 100, "levels of brackets")
 VOCABULARY = Limit("TRACKERS_MAX_VOCABULARY_MB", 16, "MB of text", 2**20)
 IMAGE = Limit("TRACKERS_MAX_IMAGE_MEGAPIXELS", 100, "megapixels", 10**6)
+SCANS = Limit("TRACKERS_MAX_JPEG_SCANS", 100, "scans")
 EXPANSION = Limit("TRACKERS_MAX_EXPANSION", 20, "times its size in arrays")
 TABLE = Limit("TRACKERS_MAX_TABLE_MILLIONS", 50, "million cells", 10**6)
 HEADER = Limit("TRACKERS_MAX_HEADER_MB", 16, "MB of header", 2**20)

@@ -83,10 +83,10 @@ def empty():
     return from_rows(np.zeros(0), np.zeros(0), np.zeros((0, 4)))
 
 
-def read(path, first_frame=None):
+def read(path, first_frame=0):
     """Tracks of a file; columns separated by commas or white space, empty lines skipped, an empty file has no rows.
 
-    Args: first_frame: the number below which there is no frame; None: any number is a frame's.
+    Args: first_frame: the number below which there is no frame.
 
     Raises: InputError naming the file, and the line where there is one, for what cannot be read.
     """
@@ -111,7 +111,7 @@ def read(path, first_frame=None):
     table = np.frombuffer(values, np.float64).reshape(-1, _COLUMNS)
     columns = (table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7])
     tracks = from_rows(*columns, source=path, lines=lines)
-    if first_frame is not None and len(tracks) and tracks.frames[0] < first_frame:
+    if len(tracks) and tracks.frames[0] < first_frame:
         raise InputError(
             f"{path}: frame {tracks.frames[0]} is before the first frame, {first_frame}: give --first_frame, or"
             " count frames as the video does"
