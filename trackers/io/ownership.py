@@ -6,7 +6,6 @@ BEAT_SECONDS, and one that is silent for SILENT_SECONDS is taken for dead. Where
 holds no more: two programs that claim a folder of an object store (gs://) in the same moment may both get it.
 """
 
-import _thread
 import contextlib
 import fcntl
 import json
@@ -173,7 +172,7 @@ class _Lock:
             with contextlib.suppress(OSError):  # a network's pause; the next beat may come through
                 if not self._is_ours():
                     print(f"error: {self._path} was taken by another program", file=sys.stderr, flush=True)
-                    _thread.interrupt_main()
+                    os.kill(os.getpid(), signal.SIGINT)
                     return
                 count += 1
                 if self._local:
