@@ -52,7 +52,11 @@ def main(argv):
     source = video_input.open_frames()
     if not 0 <= FLAGS.layer <= model.depth:
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
+    if FLAGS.layer and "learned" not in model.layer_relations():
+        raise errors.UsageError(f"--layer: model {config.model.name} does not divide its tokens")
     wanted = _parse_frames(FLAGS.attention)
+    if wanted:
+        attention.check(model)
     tracker = single_object.Tracker(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
@@ -155,8 +159,6 @@ def _division(model, output):
     """The chosen layer's division as drawing.annotate takes it."""
     if not FLAGS.layer:
         return {}
-    if output.division is None:
-        raise errors.UsageError(f"--layer: model {FLAGS.config.model.name} does not divide its tokens")
     division = np.asarray(output.division[FLAGS.layer - 1]).reshape(model.search_grid)
     return {"division": division, "window": np.asarray(output.window)}
 

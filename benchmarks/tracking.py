@@ -36,7 +36,7 @@ from configs import variants
 from trackers import errors
 from trackers.evaluation import batched, benchmark, tables
 from trackers.io import image_files
-from trackers.tracking import lockstep, single_object
+from trackers.tracking import canvases, lockstep, single_object
 
 FLAGS = flags.FLAGS
 CONFIGS = [
@@ -105,7 +105,7 @@ def step(tracker, variables, batch, frames, count):
     """Seconds of a step of `batch` slots, their frames (H, W, 3) on the device already."""
     slots = lockstep.Lockstep(tracker, variables, batch)
     height, width = frames[0].shape[:2]
-    canvas = batched.canvas_for([(height, width)])
+    canvas = canvases.canvas_for([(height, width)])
     refill, advance = slots.programs(canvas)
     stack = np.zeros((slots.slots, *canvas, 3), np.uint8)
     stack[:, :height, :width] = frames[0]

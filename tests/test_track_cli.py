@@ -135,6 +135,14 @@ def test_wrong_call(tmp_path, arguments, code, message):
     assert result.stderr.count("\n") == 1
 
 
+def test_what_cannot_be_drawn_is_refused_before_tracking(images, tmp_path):
+    run = ["--checkpoint=none", f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path / 'out'}"]
+    swin = _error(_run("--config=configs/simtrack.py:tiny_swin", *run, "--attention=1"), 1)
+    assert "attention maps need a plain ViT" in swin
+    assert "does not divide its tokens" in _error(_run("--config=configs/ostrack.py:tiny", *run, "--layer=1"), 2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_wrong_layer_and_checkpoint(images, tmp_path):
     run = [f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path}"]
     assert "--layer 9: the model has layers 1 to" in _error(_run(*run, "--checkpoint=none", "--layer=9"), 2)

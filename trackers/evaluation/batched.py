@@ -20,10 +20,8 @@ import numpy as np
 
 from trackers.evaluation import benchmark
 from trackers.tracking import lockstep, single_object
+from trackers.tracking.canvases import canvas_for
 
-# All frames of a step are padded to the first of these (height, width) that holds them: each holds the ones before it,
-# so that a program is compiled at most once for each.
-_CANVASES = ((384, 640), (512, 896), (768, 1280), (1088, 1920), (1920, 1920), (2176, 4096))
 # Frame arrays in use at once: one that is filled, one that is sent or computed on, one whose boxes are awaited.
 _BUFFERS = 3
 # Decoded frames that wait for each thread that decodes.
@@ -176,14 +174,6 @@ class Runner:
 
         list(layers.map(lay, cells, frames))
         return _Batch(cells, *self._lockstep.put((array, sizes, live)), starts, image_sizes, canvas)
-
-
-def canvas_for(sizes):
-    """(height, width) that frames of these sizes (N, 2) are padded to; few, each holding all that are smaller."""
-    height, width = (int(extent) for extent in np.max(sizes, axis=0))
-    fitting = (canvas for canvas in _CANVASES if canvas[0] >= height and canvas[1] >= width)
-    largest = max(_CANVASES[-1])
-    return next(fitting, tuple(-(-extent // largest) * largest for extent in (height, width)))
 
 
 def _schedule(lengths, slots):

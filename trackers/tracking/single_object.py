@@ -18,6 +18,7 @@ import trackers
 from trackers.errors import InputError
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
+from trackers.tracking import canvases
 from trackers.tracking import online as online_templates
 
 # The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
@@ -184,8 +185,10 @@ class Tracker:
 
     Raises: InputError for an unknown or impossible setting.
 
-    Frames are (H, W, 3) uint8 RGB. `frame_size` (height, width) says which top left part of a frame is image where
-    frames of several sizes are padded to one shape so that one compilation serves them all; it may be traced.
+    Frames are (H, W, 3) uint8 RGB. They are padded to one of a few canvases (canvases.py), so that videos of many sizes
+    need few compilations. `frame_size` (height, width) says that a frame is padded already, to a shape of the caller's
+    choice, and which top left part of it is image; it may be traced. Frames under a transformation (jit, vmap, scan)
+    stay as they are; of those on a device give frame_size, too, or they come back to be padded.
     """
 
     def __init__(self, model, config=None):
@@ -221,11 +224,13 @@ class Tracker:
         """
         _check_frame(frame)
         _check_if_known(box, frame.shape[:2] if frame_size is None else frame_size)
+        frame, frame_size = _on_canvas(frame, frame_size)
         return self._init(variables, frame, box, frame_size)
 
     def step(self, variables, state, frame, frame_size=None):
         """Finds the target in the next frame: (State, Output). Arguments as of init."""
         _check_frame(frame)
+        frame, frame_size = _on_canvas(frame, frame_size)
         return self._step(variables, state, frame, frame_size)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -341,6 +346,13 @@ def _check_if_known(box, frame_size):
 def _check_frame(frame):
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != jnp.uint8:
         raise InputError(f"a frame must be (height, width, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
+
+
+def _on_canvas(frame, frame_size):
+    """(frame, frame_size) with the frame padded where the caller has not, and it is known."""
+    if frame_size is not None or isinstance(frame, jax.core.Tracer):
+        return frame, frame_size
+    return canvases.pad(frame)
 
 
 def _square(size, name):

@@ -19,8 +19,16 @@ from trackers.nn import relation, stacking
 from trackers.nn.distribution import EDGES
 from trackers.nn.tokens import put_back
 from trackers.ops import crops
+from trackers.tracking import canvases
 
 _COLORS = {"left": "#3aa6b9", "right": "#b04a8f", "top": "#e07b26", "bottom": "#f2f24b"}
+_NO_MAPS = "attention maps need a plain ViT over template and search tokens, as GRM and SimTrack have"
+
+
+def check(model):
+    """Refuses a tracker without attention maps. Raises: InputError for another backbone than a ViT."""
+    if model.backbone.kind != "vit":
+        raise InputError(_NO_MAPS)
 
 
 def token_attention(model, variables, cache, search, queries):
@@ -43,7 +51,7 @@ def token_attention(model, variables, cache, search, queries):
     caught = caught.get("intermediates", {})
     layers = caught.get("encoder", {})
     if "block_0" not in layers:
-        raise InputError("attention maps need a plain ViT over template and search tokens, as GRM and SimTrack have")
+        raise InputError(_NO_MAPS)
     memory = [k for k, _ in cache["memory"]] if "memory" in cache else None
     n_template = cache["tokens"].shape[1] if memory is None else memory[0].shape[1]
     n_search = model.lengths[1]
@@ -183,13 +191,13 @@ class Maps:
         self._template_box = crops.box_to_crop(box, box, side)[None, None]
 
     def __call__(self, state, frame):
-        crop, maps = jax.device_get(self._look(self._variables, state, frame))
+        crop, maps = jax.device_get(self._look(self._variables, state, *canvases.pad(frame)))
         return crop.astype(np.uint8), maps
 
     @functools.partial(jax.jit, static_argnums=0)
-    def _look(self, variables, state, frame):
+    def _look(self, variables, state, frame, frame_size):
         factor = self._tracker.settings.search_factor
-        crop, _ = crops.sample_target(frame, state.box, factor, self._tracker.search_size)
+        crop, _ = crops.sample_target(frame, state.box, factor, self._tracker.search_size, frame_size)
         search = crops.normalize(crop)[None]
         if self._model.n_prediction_tokens:
             return crop, self._prediction_maps(variables, state, search)
