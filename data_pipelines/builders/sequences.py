@@ -71,7 +71,10 @@ def write(source, out, split):
 
 
 def _record(path):
-    from trackers.io.image_files import read_image
+    from trackers.io.image_files import needs_folder, read_image
 
     read_image(path)  # a broken one is found here, not in the middle of a training
-    return {"image": path.read_bytes()}
+    data = path.read_bytes()
+    if needs_folder(data):
+        raise InputError(f"image {path} has 16 bits, and a record cannot say how to read these: write 8-bit images")
+    return {"image": data}

@@ -1,4 +1,5 @@
 import struct
+import types
 
 import numpy as np
 import pytest
@@ -66,6 +67,45 @@ def test_other_files_are_named(tmp_path, content):
         image_files.read_image(path)
     with pytest.raises(InputError, match="does not exist"):
         image_files.read_image(tmp_path / "b.jpg")
+
+
+def _write_levels(folder, frames):
+    folder.mkdir()
+    for i, levels in enumerate(frames):
+        cv2.imwrite(str(folder / f"{i + 1}.png"), levels.astype(np.uint16))
+    return [image_files.read_image(folder / f"{i + 1}.png") for i in range(len(frames))]
+
+
+def test_narrow_16_bit_pictures_are_stretched_alike_in_a_sequence(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (60, 80))
+    first, brighter, tenth = _write_levels(tmp_path / "raw", [7000 + 2 * grey, 7100 + 2 * grey, *[7000 + 2 * grey] * 8])[:3]
+    np.testing.assert_array_equal(first, np.repeat(grey[..., None], 3, axis=2))
+    # The same level is the same brightness in every frame, and nothing wraps around.
+    np.testing.assert_array_equal(brighter[..., 0], np.minimum(grey + 50, 255))
+    np.testing.assert_array_equal(tenth, first)
+
+
+def test_dead_pixels_do_not_count(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (100, 100))
+    levels = 7000 + 2 * grey
+    levels[0, :3], levels[0, 3:6] = 0, 65535
+    image = _write_levels(tmp_path / "raw", [np.full_like(levels, 7000), levels])[1]
+    assert np.abs(image[1:, :, 0].astype(int) - grey[1:]).max() <= 2
+    assert (image[0, :3] == 0).all() and (image[0, 3:6] == 255).all()
+
+
+def test_whole_range_of_16_bits_is_its_high_byte(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 65536, (20, 30, 3))
+    np.testing.assert_array_equal(_write_levels(tmp_path / "wide", [levels])[0], levels[..., ::-1] >> 8)
+    np.testing.assert_array_equal(_write_levels(tmp_path / "flat", [levels * 0 + 7000])[0], levels * 0 + 27)
+
+
+def test_16_bits_without_a_folder_are_refused(tmp_path):
+    data = cv2.imencode(".png", np.uint16(_picture()) * 20)[1].tobytes()
+    record = types.SimpleNamespace(read_bytes=lambda: data)
+    with pytest.raises(InputError, match="has 16 bits.*write 8-bit images"):
+        image_files.read_image(record)
+    assert image_files.needs_folder(data) and not image_files.needs_folder(_encoded(".png"))
 
 
 def test_images(tmp_path):

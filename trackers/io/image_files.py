@@ -1,6 +1,14 @@
-"""Images from files, (H, W, 3) uint8 RGB, alone or as the frames of a sequence."""
+"""Images from files, (H, W, 3) uint8 RGB, alone or as the frames of a sequence.
+
+16-bit pictures (thermal cameras, depth) become 8-bit ones by one rule for all images of a folder, which is what a
+sequence is, so that brightness does not flicker. Levels are taken from the folder's first image with more than one
+level (in order of numbers), without the lowest and highest 0.1 % of its values, which dead pixels have. Where these
+levels span a quarter of the 16 bits or more, the high byte is taken; where they are narrower they are stretched to
+0..255, and what lies outside is cut off.
+"""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +18,9 @@ from trackers.errors import InputError
 from trackers.io import image_headers
 
 _JPEG_START, _JPEG_END, _PNG_START, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG", b"IEND"
+# Of 16-bit pictures: the share of values left out at either end, and the span of levels that is not stretched.
+_LEFT_OUT, _WIDE_SPAN = 0.001, 2**14
+_SUFFIXES_OF_16_BIT = (".png", ".tif", ".tiff")
 
 
 def read_image(path):
@@ -22,6 +33,16 @@ def read_image(path):
       (Decoders fill the missing part of a cut JPEG with grey and say nothing, so its end is looked for here.)
     """
     path = path if hasattr(path, "read_bytes") else Path(path)
+    import cv2
+
+    image = _decode(path)
+    if image.dtype == np.uint16:
+        image = _table_for(path)[image]
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode(path):
+    """(H, W, 3) BGR, uint8 or uint16. Raises: InputError as read_image."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -33,13 +54,46 @@ def read_image(path):
     image_headers.check(data, path)
     import cv2
 
+    encoded = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is not None and image.dtype not in (np.uint8, np.uint16):
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
     if image is None:
         raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
+
+
+def needs_folder(data):
+    """Whether an image file's bytes are those of a 16-bit PNG, which is read by what lies beside it."""
+    return data.startswith(_PNG_START) and data[24:25] == b"\x10"
+
+
+def _table_for(path):
+    """(65536,) uint8, the 8-bit value of each level of the 16-bit pictures in a file's folder."""
+    if not hasattr(path, "parent"):
+        raise InputError(
+            f"image {path} has 16 bits, and the images beside it that say how to read these are not known: write 8-bit"
+            " images, then the data set again"
+        )
+    return _table(path.parent)
+
+
+@functools.lru_cache(maxsize=256)
+def _table(folder):
+    levels = np.arange(2**16)
+    names = [path.name for path in folder.iterdir() if path.name.lower().endswith(_SUFFIXES_OF_16_BIT)]
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        image = _decode(folder / name) if not name.startswith(".") else None
+        if image is not None and image.dtype == np.uint16:
+            low, high = np.quantile(image, [_LEFT_OUT, 1 - _LEFT_OUT])
+            if 0 < high - low < _WIDE_SPAN:
+                return np.clip(np.rint((levels - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+            if high > low:
+                break
+    return (levels >> 8).astype(np.uint8)
 
 
 def is_cut_short(data):
