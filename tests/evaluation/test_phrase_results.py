@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import programs
 from tests.recipes import REFERENCE
 from trackers.errors import InputError
 from trackers.evaluation import hota, phrase_results
@@ -150,3 +151,9 @@ def test_command(results, tmp_path):
         "v1+a-man",
         "v1+a-horse",
     }
+
+
+def test_a_flagfile_may_start_with_a_byte_order_mark(results, tmp_path):
+    (tmp_path / "flags.txt").write_text(f"--results={results}\n--first_frame=0\n", encoding="utf-8-sig")
+    done = programs.run("trackers.evaluation", f"--flagfile={tmp_path / 'flags.txt'}")
+    assert done.returncode == 0 and "mean over phrases" in done.stdout, done.stderr

@@ -62,7 +62,7 @@ def test_sweep_writes_a_table_and_a_picture_and_goes_on_where_it_was(tmp_path):
 def test_mesh_sizes():
     assert plan.mesh_sizes("fsdp=8,data=-1") == {"data": -1, "fsdp": 8, "tensor": 1}
     assert plan.mesh_sizes("data=256") == {"data": 256, "fsdp": 1, "tensor": 1}
-    for wrong in ("model=2", "data", "data=x"):
+    for wrong in ("model=2", "data", "data=x", "data=²", "data=８", "data=1_0", "data=--1"):
         with pytest.raises(UsageError, match="fsdp=8,data=-1"):
             plan.mesh_sizes(wrong)
 
