@@ -154,6 +154,8 @@ def cascade_attention():
     c.data.threads = 8
     # Batches made ahead.
     c.data.prefetch_batches = 2
+    # Largest share of a data set's samples, of 1000 at least, that bad images may cost (they are replaced); 0 = none.
+    c.data.max_bad_fraction = 0.05
     # Procedural videos with phrases.
     c.data.synthetic_referring = ml_collections.ConfigDict()
     # Videos of the training split.

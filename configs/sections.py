@@ -227,6 +227,8 @@ def pairs():
     data.threads = 8
     # Batches made ahead.
     data.prefetch_batches = 2
+    # Largest share of a data set's samples, of 1000 at least, that bad images may cost (they are replaced); 0 = none.
+    data.max_bad_fraction = 0.05
     # Procedural video, the source "synthetic".
     data.synthetic = procedural_video()
     return data

@@ -10,6 +10,7 @@ import re
 import numpy as np
 from etils import epath
 
+from data_pipelines.bad_samples import MissingFrames
 from data_pipelines.sources import Sequence
 from trackers import errors
 from trackers.io import numbers, plain_text
@@ -138,11 +139,12 @@ def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None
       first_box_only: whether a file with only the first frame's box is accepted.
       span: (first, last) 1-based frame numbers that the box file covers, where that is not all of them.
 
-    Raises: InputError where there are no frames or as many boxes as frames are not found.
+    Raises: InputError where there are no frames or as many boxes as frames are not found; MissingFrames where it is
+      frames that are too few.
     """
     names = image_names(images)
     if not names:
-        raise errors.InputError(
+        raise MissingFrames(
             f"sequence {name}: no frames in {images}; expected images such as {images}/00000001.jpg"
             " (finish unpacking it, or take the sequence out)"
         )
@@ -151,11 +153,35 @@ def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None
         names = names[span[0] - 1 : span[1]]
     withheld = first_box_only and len(boxes) == 1
     if len(boxes) != len(names) and not withheld:
-        raise errors.InputError(
+        message = (
             f"sequence {name}: {len(names)} frames in {images} but {len(boxes)} boxes in {boxes_file}; expected one box"
             " for each frame (unpack both again, or take the sequence out)"
         )
+        if len(names) > len(boxes):
+            raise errors.InputError(message)
+        names = _with_missing(names, len(boxes))
+        raise MissingFrames(message, names and _sequence(name, images, names, boxes, hidden))
+    return _sequence(name, images, names, boxes, None if withheld else hidden)
+
+
+def _sequence(name, images, names, boxes, hidden):
     visible = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
-    if hidden is not None and not withheld:
+    if hidden is not None:
         visible &= ~hidden(len(names))
     return Sequence(name, Frames(images, names), boxes, visible)
+
+
+def _with_missing(names, count):
+    """The `count` consecutive names that `names` are some of; None where the numbers in them don't tell which."""
+    matches = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", name) for name in names]
+    if None in matches or len({(match[1], match[3]) for match in matches}) > 1:
+        return None
+    prefix, digits, suffix = matches[0].groups()
+    numbers = [int(match[2]) for match in matches]
+    # Where a frame is missing at an end, data sets count from 0 or 1.
+    starts = [start for start in range(max(numbers) - count + 1, min(numbers) + 1) if start >= 0]
+    starts = starts if len(starts) == 1 else [start for start in starts if start <= 1]
+    if len(starts) != 1:
+        return None
+    rule = _Numbered(prefix, starts[0], len(digits), suffix, count)
+    return list(rule) if set(names) <= set(rule) else None

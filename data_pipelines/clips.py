@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from data_pipelines import phrase_annotations, sampling, sources, text, tf_stream
+from data_pipelines import bad_samples, phrase_annotations, sampling, sources, text, tf_stream
 from trackers import errors
 from trackers.tracking import squares
 
@@ -124,10 +124,11 @@ def batches(config, start_step, rows, seed, split):
     tokens = dict(zip(texts, ids, strict=True))
     weights = list(shares.values())
 
-    def sample(step, row):
-        return clip(groups, weights, clip_config, tokens, seed, step, row, split)
+    def draw(step, row, attempt):
+        return clip(groups, weights, clip_config, tokens, seed, step, row, split, attempt)
 
-    return tf_stream.stream(sample, clip_config.shapes, config, start_step, rows)
+    replacing = bad_samples.Replacing(draw, shares, weights, config, seed, split)
+    return tf_stream.stream(replacing, clip_config.shapes, config, start_step, rows, replacing.summary)
 
 
 def phrases_by_tokens(config, split="train"):
@@ -254,7 +255,7 @@ def random_window(side, ratio, area, rng):
     return left, top, left + width, top + height
 
 
-def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
+def clip(groups, ratio, config, tokens, seed, step, row, split="train", attempt=0):
     """Draws and reads one clip with its phrase.
 
     Args:
@@ -264,13 +265,14 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
       tokens: {text: (context_length,) int32 token ids}.
       seed, step, row: integers >= 0, row in the global batch.
       split: "train", or "validation": another stream, middle frames, no random crops.
+      attempt: 0, or which replacement of a bad sample this is (bad_samples.py).
 
     Returns: dict: local (T, local_size, local_size, 3) uint8 RGB, global (T, global_size, global_size, 3) uint8,
       tokens (context_length,) int32, target () float32, 1 where the phrase means the object in the drawn frame, else 0;
       with Q > 1 phrases_per_clip (Q, context_length) and (Q,).
-    Raises: InputError naming the file for anything wrong on disk.
+    Raises: BadSample naming a missing or damaged image.
     """
-    rng = sampling.generator(seed, step, row, split)
+    rng = sampling.generator(seed, step, row, split, attempt)
     group = groups[sampling.pick(ratio, rng.random())]
     identity = group[int(rng.integers(len(group)))]
     indices = draw_frames(len(identity.frames), config, rng, split)
@@ -285,7 +287,7 @@ def clip(groups, ratio, config, tokens, seed, step, row, split="train"):
 
     local, global_ = [], []
     for index in indices:
-        frame = identity.video.load(identity.video.frames[identity.frames[index] - 1])
+        frame = bad_samples.read(identity.video.load, identity.video.frames[identity.frames[index] - 1])
         x, y, w, h = identity.boxes[index]
         corners = [round(value) for value in (x, y, x + w, y + h)]
         local.append(view(squares.cut(frame, corners), config.local_size))

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from data_pipelines import augment, crops, sampling, sources, tf_stream
+from data_pipelines import augment, bad_samples, crops, sampling, sources, tf_stream
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -125,15 +125,20 @@ def _origin(weights, seed, split, step, row):
 def _from_files(config, shares, is_from_files, start_step, rows, seed, split):
     """Batches of file pairs; rows for which is_from_files(step, row) is false are left blank."""
     pair_config = PairConfig.from_config(config)
-    opened = [sources.open_from(config, name, split) for name in shares]
+    opened = [bad_samples.tolerant(sources.open_from(config, name, split)) for name in shares]
     weights = list(shares.values())
+
+    def draw(step, row, attempt):
+        return pair(opened, weights, pair_config, seed, step, row, split, attempt)
+
+    replacing = bad_samples.Replacing(draw, shares, weights, config, seed, split)
 
     def sample(step, row):
         if not is_from_files(step, row):
             return {name: np.zeros(shape, dtype) for name, (shape, dtype) in pair_config.shapes.items()}
-        return pair(opened, weights, pair_config, seed, step, row, split)
+        return replacing(step, row)
 
-    return tf_stream.stream(sample, pair_config.shapes, config, start_step, rows)
+    return tf_stream.stream(sample, pair_config.shapes, config, start_step, rows, replacing.summary)
 
 
 def _mixed(streams, origin, start_step, rows):
@@ -158,7 +163,7 @@ def usable_noun(source):
     return "sequences" if source.is_video else "objects"
 
 
-def pair(sources, ratio, config, seed, step, row, split="train"):
+def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
     """Draws, reads, crops and changes one pair.
 
     Args:
@@ -167,13 +172,14 @@ def pair(sources, ratio, config, seed, step, row, split="train"):
       config: PairConfig.
       seed, step, row: integers >= 0, row in the global batch.
       split: "train" or "validation" (another stream, and no change of brightness).
+      attempt: 0, or which replacement of a bad sample this is (bad_samples.py).
 
     Returns: dict: template (K, Hz, Wz, 3) uint8, template_box (K, 4) float32, search (Hx, Wx, 3) uint8, search_box (4,)
       float32; RGB; boxes x, y, w, h as fractions of their crop; with positive_probability below 1 also label ()
       float32, 0 where the search crop is without the target (its box then is that of something else).
-    Raises: InputError naming the file for anything wrong on disk.
+    Raises: BadSample naming a missing or damaged image, InputError naming the file for anything else wrong on disk.
     """
-    rng = sampling.generator(seed, step, row, split)
+    rng = sampling.generator(seed, step, row, split, attempt)
     for _ in range(_MAX_DRAWS):
         draw = sampling.sample(
             sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability
@@ -195,7 +201,7 @@ def _read(source, draw):
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    images = {path: read_image(path) for path in dict.fromkeys(paths)}
+    images = {path: bad_samples.read(read_image, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
         # The program's stand-in for a hidden target: a box of an eighth of the image's sides in its middle.

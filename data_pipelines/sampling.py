@@ -36,14 +36,16 @@ class Draw:
     search_sequence: int | None = None
 
 
-def generator(seed, step, row, split="train"):
-    """The random numbers of one sample: np.random.Generator that depends on these four values only.
+def generator(seed, step, row, split="train", attempt=0):
+    """The random numbers of one sample: np.random.Generator that depends on these five values only.
 
     Args:
       seed, step, row: integers >= 0; row is the place in the global batch.
       split: "train" or "validation"; the two share no stream.
+      attempt: 0, or which replacement of a bad sample it is for (bad_samples.py).
     """
-    entropy = np.random.SeedSequence([seed, _SPLITS[split], step, row])
+    # Spawn key 0 is taken: Generator.spawn(1) has it.
+    entropy = np.random.SeedSequence([seed, _SPLITS[split], step, row], spawn_key=(attempt,) if attempt else ())
     return np.random.Generator(np.random.Philox(entropy))
 
 

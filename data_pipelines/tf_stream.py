@@ -7,13 +7,17 @@ and equal to it to the last bit. TensorFlow is imported when a stream is opened.
 
 import contextlib
 import os
+import threading
 
 import numpy as np
 
 from trackers import errors
 
+# Seconds that a stream waits for each thread's last sample when it is closed; a disk may have gone away.
+_PATIENCE_S = 2.0
 
-def stream(sample, shapes, config, start_step, rows):
+
+def stream(sample, shapes, config, start_step, rows, closed=lambda: None):
     """Endless batches of samples.
 
     Args:
@@ -22,27 +26,32 @@ def stream(sample, shapes, config, start_step, rows):
       config: whole config; data.threads make samples, data.prefetch_batches are made ahead.
       start_step: step of the first batch.
       rows: rows of the global batch.
+      closed: called when the iterator is closed, forgotten or has failed; no sample is made afterwards.
 
     Returns: iterator of dicts of numpy arrays, (len(rows), *shape) each.
     Raises: InputError where TensorFlow is not installed, and while iterating what `sample` raises.
     """
-    return _batches(_tensorflow(), sample, shapes, config.data, start_step, rows)
+    return _batches(_tensorflow(), sample, shapes, config.data, start_step, rows, closed)
 
 
-def _batches(tf, sample, shapes, settings, start_step, rows):
+def _batches(tf, sample, shapes, settings, start_step, rows, closed):
     import cv2
 
     # One thread a sample: OpenCV's own threads would fight over the same cores.
     cv2.setNumThreads(1)
-    failures = []
+    failures, making, ended = {}, threading.Semaphore(settings.threads), threading.Event()
 
     def make(number):
-        try:
-            arrays = sample(start_step + int(number) // len(rows), rows[int(number) % len(rows)])
-        except errors.InputError as error:
-            failures.append(error)
-            raise
-        return [arrays[name] for name in shapes]
+        number = int(number)
+        with making:
+            if not ended.is_set():
+                try:
+                    arrays = sample(start_step + number // len(rows), rows[number % len(rows)])
+                    return [arrays[name] for name in shapes]
+                # Raised below, where the batch is taken: TensorFlow would make text of it and print that at length.
+                except Exception as error:
+                    failures[number] = error
+        return [np.zeros(shape, dtype) for shape, dtype in shapes.values()]
 
     def load(number):
         arrays = tf.numpy_function(make, [number], [dtype for _, dtype in shapes.values()])
@@ -56,15 +65,19 @@ def _batches(tf, sample, shapes, settings, start_step, rows):
     options = tf.data.Options()
     options.threading.private_threadpool_size = settings.threads
     iterator = dataset.with_options(options).as_numpy_iterator()
-    while True:
-        try:
-            batch = next(iterator)
-        except tf.errors.OpError:
-            if failures:
-                # TensorFlow turns exceptions into text; this is the one that was raised.
-                raise failures[0] from None
-            raise
-        yield batch
+    try:
+        for taken, batch in enumerate(iterator, 1):
+            if failed := [number for number in sorted(failures) if number < taken * len(rows)]:
+                raise failures[failed[0]]
+            yield batch
+    finally:
+        # TensorFlow's threads must not be in Python when the iterator, or the interpreter, goes.
+        ended.set()
+        idle = [making.acquire(timeout=_PATIENCE_S) for _ in range(settings.threads)]
+        if any(idle):
+            making.release(sum(idle))
+        del iterator, dataset
+        closed()
 
 
 def _tensorflow():

@@ -1,6 +1,11 @@
 """What the command lines say when the input is wrong: one line that names the thing and the remedy."""
 
+import atexit
+import contextlib
+import os
+import signal
 import sys
+import threading
 
 from absl import app, flags
 
@@ -20,14 +25,15 @@ def _one_line(error):
 
 
 def run(main, argv=None, positional=False):
-    """Parses absl flags, runs `main(argv)` and exits. Every program starts here.
+    """Parses absl flags, runs `main(argv)` and exits. Every program starts here, and ends here: see _end.
 
     Args:
       main: function of the remaining positional arguments (argv[0] is the program).
       argv: list of str; sys.argv when None.
       positional: whether the program takes positional arguments; they may stand before, between and after flags.
 
-    Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key.
+    Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key,
+      130 for an interrupt from the keyboard.
     """
     quiet.libraries()
     argv = sys.argv if argv is None else argv
@@ -44,7 +50,7 @@ def run(main, argv=None, positional=False):
             flags.FLAGS.config.keys()
     except SystemExit:
         # The flags asked for help and got it: absl's exit code is 1.
-        sys.exit(0)
+        _end(0)
     except (flags.Error, UsageError) as error:
         # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
         text = str(error)
@@ -56,15 +62,60 @@ def run(main, argv=None, positional=False):
         _leave(f"--{named[0]} is not in the config: the file given with --config lists every key", 2)
     except (TypeError, ValueError, OSError, ImportError) as error:
         _leave(f"--config: {_one_line(error)}", 2)
+    _end(_outcome(main, rest))
+
+
+def _outcome(main, rest):
+    """Runs main; the exit code, what went wrong having been said."""
     try:
-        code = main(rest)
+        return main(rest) or 0
     except UsageError as error:
-        _leave(error, 2)
+        return _say(error, 2)
     except InputError as error:
-        _leave(error, 1)
+        return _say(error, 1)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
-    sys.exit(code)
+        return _say("interrupted", 130)
+    except SystemExit as leaving:
+        if isinstance(leaving.code, str):
+            return _say(leaving.code, 1)
+        return leaving.code or 0
+    except BaseException:  # a fault of ours: its traceback, and then out as always
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+# Seconds that what other modules do at exit may take: after a success, as the other hosts of a run may still write,
+# and after a failure, which those may never hear of.
+_PATIENCE_S, _PATIENCE_AFTER_FAILURE_S = 300.0, 10.0
+# Success, and SIGTERM obeyed.
+_WELL_ENDED = (0, 143)
+
+
+def _end(code):
+    """Ends the process, without finalizing Python under the threads of libraries.
+
+    sys.exit would: then a thread of tf.data that still runs Python blocks forever, or aborts the process. Writers have
+    been waited for by then: whoever has some is a context manager that main has left.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    watch = threading.Timer(_PATIENCE_S if code in _WELL_ENDED else _PATIENCE_AFTER_FAILURE_S, os._exit, (code,))
+    watch.daemon = True
+    watch.start()
+    code = _flush(code)
+    atexit._run_exitfuncs()  # what finalizing does: temporary folders, JAX's devices and hosts, logs
+    os._exit(_flush(code))
+
+
+def _flush(code):
+    """Writes what is buffered; the exit code, 1 instead of 0 where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:  # whoever read has read enough
+            code = code or 1
+        except (OSError, ValueError) as error:
+            code = _say(f"what was printed cannot be written: {error}", code or 1)
+    return code
 
 
 def _from_files(argv):
@@ -87,6 +138,12 @@ def _list_all_flags():
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
+def _say(error, code):
+    """Says what is wrong in one line -> code."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
+    return code
+
+
 def _leave(error, code):
-    print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
-    sys.exit(code)
+    _end(_say(error, code))

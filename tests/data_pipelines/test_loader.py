@@ -95,9 +95,9 @@ def test_rows_of_processes_make_up_the_global_batch(root, monkeypatch):
     config = make_config(root, frames=1, coco=1)
     counts, pair = collections.Counter(), pairs.pair
 
-    def counted(opened, ratio, pair_config, seed, step, row, split):
+    def counted(opened, ratio, pair_config, seed, step, row, split, attempt):
         counts[step, row] += 1
-        return pair(opened, ratio, pair_config, seed, step, row, split)
+        return pair(opened, ratio, pair_config, seed, step, row, split, attempt)
 
     monkeypatch.setattr(pairs, "pair", counted)
     whole = take(loader.batches(config, 0, range(8)), 2)
@@ -117,9 +117,9 @@ def test_threads_do_not_change_the_batches(root, monkeypatch):
     one.data.threads, many.data.threads = 1, 6
     pair = pairs.pair
 
-    def uneven(opened, ratio, pair_config, seed, step, row, split):
+    def uneven(opened, ratio, pair_config, seed, step, row, split, attempt):
         time.sleep(0.05 * (row == 0))  # its neighbors are ready before it
-        return pair(opened, ratio, pair_config, seed, step, row, split)
+        return pair(opened, ratio, pair_config, seed, step, row, split, attempt)
 
     monkeypatch.setattr(pairs, "pair", uneven)
     digests = [[digest(b) for b in take(loader.batches(c, 0, range(5)), 3)] for c in (one, many)]
