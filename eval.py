@@ -75,6 +75,7 @@ def main(argv):
 def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     if FLAGS.starts or FLAGS.workdir:
         return _compare(tracker, config, name, sequences, out)
+    benchmark.check_starts(sequences, image_files.read_image)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     # Every tracker over every sequence.

@@ -181,15 +181,16 @@ def _score_words(config, name, videos, referrer, variables, out):
     facts = {"config": trackers.to_plain(config), "weights_digest": records.digest(variables), **asked}
     # The published ground truth is numbered as the program's tracks are: by image.
     late = FLAGS.first_frame - 1 if FLAGS.convention == "published" else 0
+    # All that is read, before the first video is tracked.
+    tracks_of = {video.name: _tracks_of(video) for video in videos}
+    tokens_of = {video.name: wording.tokens(config, [phrase.text for phrase in video.phrases]) for video in videos}
+    training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1] if FLAGS.calibration else None
     pairs = []
     for video in videos:
         texts = [phrase.text for phrase in video.phrases]
-        tracks = video.tracks
-        if FLAGS.tracks != "truth":
-            tracks = wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
-        similarities = _similarities(referrer, variables, config, video, tracks, texts, out, records.digest(facts))
+        tracks, tokens = tracks_of[video.name], tokens_of[video.name]
+        similarities = _similarities(referrer, variables, video, tracks, tokens, out, records.digest(facts))
         if FLAGS.calibration:
-            training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1]
             shift = wording.calibration_shift(config, FLAGS.calibration, training, texts)
             similarities = similarities + shift.astype(similarities.dtype)
         for k, phrase in enumerate(video.phrases):
@@ -209,7 +210,15 @@ def _score_words(config, name, videos, referrer, variables, out):
     print(f"wrote {name}: {len(pairs)} phrases, results.json and table.md in {out}")
 
 
-def _similarities(referrer, variables, config, video, tracks, texts, out, run):
+def _tracks_of(video):
+    """The tracks of a benchmark's video that phrases choose from; its first frame has been seen to be readable."""
+    video.load(video.frames[0])
+    if FLAGS.tracks == "truth":
+        return video.tracks
+    return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
+
+
+def _similarities(referrer, variables, video, tracks, tokens, out, run):
     """Similarities (n, P) of a video, kept in OUT/VIDEO and taken from there where the same run left them."""
     run = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
     kept = phrase_results.read_similarities(out / video.name, run, len(tracks))
@@ -217,7 +226,7 @@ def _similarities(referrer, variables, config, video, tracks, texts, out, run):
         print(f"{video.name} is finished in {out} and is not tracked again", flush=True)
         return kept
     frames = progress.bar(_frames(video), total=len(video), desc=video.name)
-    similarities, _ = referrer.similarities(variables, tracks, frames, wording.tokens(config, texts))
+    similarities, _ = referrer.similarities(variables, tracks, frames, tokens)
     names = [phrase.name for phrase in video.phrases]
     phrase_results.write_similarities(out / video.name, tracks, names, similarities, run=run)
     return similarities

@@ -170,6 +170,17 @@ def test_an_impossible_first_box(videos, tmp_path, checkpoint, box, said):
     assert "sequence one" in line and said in line
 
 
+@pytest.mark.parametrize("arguments", [(), ("--batch=2",), ("--starts=1",)])
+def test_sequences_that_cannot_start_are_named_before_any_is_tracked(videos, tmp_path, checkpoint, arguments):
+    _write(videos, "two")
+    for name, box in (("three", "0,0,0,0"), ("two", "nan,nan,nan,nan")):
+        truth = videos / name / "groundtruth.txt"
+        truth.write_text("\n".join([box, *truth.read_text().splitlines()[1:]]) + "\n")
+    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, *arguments), 1)
+    assert "2 of 3 sequences have no usable first frame and box: three, two;" in line and "--sequences" in line
+    assert not list((tmp_path / "out").rglob("*.txt"))
+
+
 def test_a_checkpoint_of_another_size(videos, tmp_path, checkpoint):
     line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, "--config.model.width=48"), 1)
     assert "another model or size" in line and str(checkpoint) in line

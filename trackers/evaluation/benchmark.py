@@ -22,6 +22,8 @@ SPEED = {
     " whole pipeline, in which decoding, transfer and network overlap, over all sequences at a time",
 }
 _READ_AHEAD = 8
+# Sequences that are named where several are not usable.
+_NAMED = 20
 # pytracking treats these benchmarks by rules of their own.
 _OWN_RULES = ("lasot", "uav", "avist")
 
@@ -118,6 +120,37 @@ class Runner:
         middle = np.array([width / 4, height / 4, width / 2, height / 2])
         jax.block_until_ready(self._advance(self._start(frame, middle), frame))
         return time.perf_counter() - start
+
+
+def check_starts(sequences, read):
+    """Checks, before anything is tracked, that every sequence can be: its first frame can be read and shows its box.
+
+    Args:
+      sequences: list of data_pipelines Sequence. read: path -> frame (H, W, 3) uint8 RGB; called by several threads.
+
+    Raises: InputError naming all sequences that a tracker cannot start in.
+    """
+
+    def problem(sequence):
+        try:
+            height, width = read(sequence.frames[0]).shape[:2]
+            named = f"sequence {sequence.name}: the box of the first frame"
+            single_object.check_box(sequence.boxes[0], height, width, named)
+        except InputError as error:
+            return sequence.name, str(error)
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor() as readers:
+        problems = [found for found in readers.map(problem, sequences) if found]
+    if len(problems) == 1:
+        raise InputError(f"{problems[0][1]}; or leave the sequence out (--sequences)")
+    if problems:
+        names = [name for name, _ in problems]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        raise InputError(
+            f"{len(names)} of {len(sequences)} sequences have no usable first frame and box: {', '.join(names[:_NAMED])}"
+            f"{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
+        )
 
 
 def speed(tracks):

@@ -109,12 +109,13 @@ class Comparison:
       name: the benchmark's. sequences: list of data_pipelines.sources.Sequence.
       others: names of baselines, UNTRAINED among them or not. starts: Starts.
 
-    Raises: UsageError for an unknown baseline.
+    Raises: UsageError for an unknown baseline, InputError where a tracker cannot start in a sequence.
     """
 
     def __init__(self, tracker, config, name, sequences, others, starts):
         self._tracker, self._config, self._name, self._sequences = tracker, config, name, sequences
         self._starts, self._read = starts, functools.lru_cache(_FRAMES_KEPT)(image_files.read_image)
+        benchmark.check_starts(_pieces(sequences, starts)[1], self._read)
         self._others = {other: self._baseline(other) for other in others}
 
     def table(self, checkpoint, out):
