@@ -14,6 +14,7 @@ import pytest
 
 import trackers
 from configs import grm
+from tests.io.test_ownership import holder
 from trackers import weights
 
 cv2 = pytest.importorskip("cv2")
@@ -233,3 +234,14 @@ def test_wrong_usage(videos, tmp_path, checkpoint, arguments, said):
 def test_no_tensorflow_is_needed():
     code = "import eval, sys; assert not {'tensorflow', 'cv2', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_a_folder_that_another_evaluation_writes_to_is_refused(videos, tmp_path, checkpoint):
+    running = holder(tmp_path / "out")
+    try:
+        refused = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint), 1)
+    finally:
+        running.kill()
+        running.wait()
+    assert f"process {running.pid}" in refused and "owner.lock" in refused
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["owner.lock"]

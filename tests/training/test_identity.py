@@ -69,9 +69,7 @@ def test_settings_without_meaning_may_change_and_are_named(tmp_path):
 
 def test_the_length_of_a_run_counts_where_the_rate_depends_on_it():
     for schedule, differing in (("step", 0), ("cosine", 1)):
-        there, here = (
-            plain(_changed(train__schedule=schedule, train__total_epochs=epochs)) for epochs in (2, 3)
-        )
+        there, here = (plain(_changed(train__schedule=schedule, train__total_epochs=epochs)) for epochs in (2, 3))
         assert len(identity.changes(there, here)) == differing
         assert len(identity.harmless_changes(there, here)) == 1 - differing
 

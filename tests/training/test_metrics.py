@@ -113,3 +113,21 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         monkeypatch.setattr(type(writer._path), "open", full)
         with pytest.raises(InputError, match="metrics.jsonl cannot be written .No space left on device"):
             writer.write(1, {"loss": 1.0})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_full_disk_that_ended_the_board_is_named_and_ends(tmp_path):
+    """The board's thread dies of it; its queue then blocked for ever."""
+    pytest.importorskip("tensorboardX")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with metrics.Writer(tmp_path) as writer:
+        board = writer._board.file_writer.event_writer
+        board._ev_writer.write_event = full
+        writer.write(1, {"loss": 0.5})
+        board._worker.join(10)
+        with pytest.raises(InputError, match="metrics.jsonl cannot be written"):
+            for step in range(2, 1000):
+                writer.write(step, {"loss": 0.5})

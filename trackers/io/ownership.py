@@ -38,9 +38,9 @@ def hold(folder, sigterm=True):
     folder = epath.Path(folder)
     lock = _Lock(folder / FILE)
     former = None
-    if sigterm and threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            former = signal.signal(signal.SIGTERM, _end)
+    here = sigterm and threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        former = signal.signal(signal.SIGTERM, _end)
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
