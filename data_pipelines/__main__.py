@@ -97,21 +97,23 @@ def _check_source(kind, opener):
     except errors.InputError as error:
         print(f"problem: {error}")
         return True
-    frames = usable = broken = 0
-    first, decoded = None, set()
+    frames = usable = broken = images = 0
+    first, decoded = None, {}
     for index in progress.bar(range(len(source)), desc=source.name, unit="sequence", disable=None):
         try:
             sequence = source[index]
-            _decode(sequence, decoded)
         except errors.InputError as error:
             first, broken = first or error, broken + 1
+            continue
+        if wrong := _decode(sequence, decoded):
+            first, broken, images = first or wrong[0], broken + 1, images + len(wrong)
             continue
         frames += len(sequence)
         usable += kind.usable(source, sequence)
     parts = "sequences" if source.is_video else "objects"
     print(
         f"{source.name}: {len(source)} {parts}, {frames} frames, {usable} {kind.usable_noun(source)} usable for"
-        f" training, {broken} broken"
+        f" training, {broken} broken" + (f" ({images} images)" if images else "")
     )
     if first:
         print(f"problem: {first}")
@@ -119,14 +121,22 @@ def _check_source(kind, opener):
 
 
 def _decode(sequence, decoded):
-    """Reads the frames that --decode asks for, each file once (COCO's objects share images)."""
+    """Reads the frames that --decode asks for -> the errors of those that cannot be read.
+
+    decoded: {path: its error or None}, by which each file is read once (COCO's objects share images).
+    """
     from trackers.io.image_files import read_image
 
     count = {"none": 0, "first": 1, "all": len(sequence)}[FLAGS.decode]
-    for path in sequence.frames[:count]:
+    paths = sequence.frames[:count]
+    for path in paths:
         if path not in decoded:
-            decoded.add(path)
-            read_image(path)
+            decoded[path] = None
+            try:
+                read_image(path)
+            except errors.InputError as error:
+                decoded[path] = error
+    return [decoded[path] for path in paths if decoded[path]]
 
 
 def sheet():

@@ -21,8 +21,8 @@ from trackers.io import limits, plain_text
 
 # CLIP's file holds more merges than its 49408 ids have room for.
 LARGEST_VOCABULARY = 49408
-# What CLIP takes for one word before it merges: contractions (ignoring case, by which ſ is an s), letters, single digits,
-# runs of other signs.
+# What CLIP takes for one word before it merges: contractions (ignoring case, by which ſ is an s), letters, single
+# digits, runs of other signs.
 _WORD = r"'[sſ]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _MARKS = re.compile(f"({re.escape(_START)}|{re.escape(_END)})")
@@ -129,8 +129,8 @@ def _split_at_marks(text):
 
 
 def clean(phrase):
-    """Text as CLIP's program cleans it: wrongly decoded text, ligatures, full-width forms and quotes mended (ftfy), HTML
-    entities, single spaces, lower case.
+    """Text as CLIP's program cleans it: wrongly decoded text, ligatures, full-width forms and quotes mended (ftfy),
+    HTML entities, single spaces, lower case.
 
     Raises: InputError where `ftfy` is not installed.
     """

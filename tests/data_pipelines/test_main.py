@@ -26,6 +26,20 @@ def test_check_names_the_first_problem(tmp_path):
     assert f"problem: image {image} is cut short" in done.stdout
 
 
+def test_check_counts_images_damaged_inside(tmp_path):
+    layouts.frames(tmp_path, ("a", "b"))
+    damaged = [tmp_path / "b" / f"0000000{i}.jpg" for i in (2, 5)]
+    for path in damaged:
+        data = bytearray(cv2.imencode(".jpg", cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes())
+        data[-len(data) // 3 : -40] = b"\x5a" * len(data[-len(data) // 3 : -40])
+        path.write_bytes(data)
+    done = run("check", "--source", f"frames:{tmp_path}", "--decode=all")
+    assert done.returncode == 1
+    assert "2 sequences, 24 frames, 1 sequences usable for training, 1 broken (2 images)" in done.stdout
+    assert f"problem: image {damaged[0]} is damaged inside (Corrupt JPEG data" in done.stdout
+    assert "Corrupt" not in done.stderr
+
+
 def test_check_of_a_config(tmp_path):
     layouts.got10k(tmp_path)
     config = ["--config=configs/grm.py:b256_got10k"]

@@ -1,3 +1,5 @@
+import concurrent.futures
+import ctypes
 import struct
 import types
 
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 
 from trackers.errors import InputError
-from trackers.io import image_files
+from trackers.io import decoder_warnings, image_files
 
 cv2 = pytest.importorskip("cv2")
 
@@ -69,6 +71,53 @@ def test_other_files_are_named(tmp_path, content):
         image_files.read_image(tmp_path / "b.jpg")
 
 
+def _damaged():
+    """A JPEG with its beginning and end, and 40 wrong bytes in between."""
+    data = bytearray(_encoded(".jpg", cv2.resize(_picture(), (320, 240))))
+    data[-len(data) // 2 : -len(data) // 2 + 40] = b"\x5a" * 40
+    return bytes(data)
+
+
+def test_jpeg_damaged_inside_is_named_and_told_from_those_read_beside_it(tmp_path, capfd):
+    whole = _encoded(".jpg", cv2.resize(_picture(), (320, 240)))
+    paths = [tmp_path / f"{i}.jpg" for i in range(60)]
+    for i, path in enumerate(paths):
+        path.write_bytes(_damaged() if i % 3 == 0 else whole)
+
+    def said(path):
+        try:
+            return image_files.read_image(path) is None
+        except InputError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for path, error in zip(paths, pool.map(said, paths), strict=True):
+            if int(path.stem) % 3:
+                assert error is False
+            else:
+                assert str(path) in error and "damaged inside (Corrupt JPEG data" in error and "\n" not in error
+    assert capfd.readouterr().err == ""
+
+
+def test_other_messages_reach_stderr(capfd):
+    c = ctypes.CDLL(None)
+    c.fputs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+
+    def say(text):
+        c.fputs(text, ctypes.c_void_p.in_dll(c, "stderr"))
+
+    assert decoder_warnings.watched(lambda: say(b"something else\n")) == (None, "")
+    say(b"afterwards\n")
+    said = capfd.readouterr().err
+    assert said.count("something else") == 1 and "afterwards" in said
+
+
+def test_a_byte_that_cameras_leave_is_no_damage(tmp_path):
+    data = _encoded(".jpg")
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + b"\0" + data[-2:])
+    np.testing.assert_array_equal(image_files.read_image(tmp_path / "a.jpg").shape, (40, 60, 3))
+
+
 def _write_levels(folder, frames):
     folder.mkdir()
     for i, levels in enumerate(frames):
@@ -78,7 +127,9 @@ def _write_levels(folder, frames):
 
 def test_narrow_16_bit_pictures_are_stretched_alike_in_a_sequence(tmp_path):
     grey = np.random.default_rng(0).integers(0, 256, (60, 80))
-    first, brighter, tenth = _write_levels(tmp_path / "raw", [7000 + 2 * grey, 7100 + 2 * grey, *[7000 + 2 * grey] * 8])[:3]
+    first, brighter, tenth = _write_levels(
+        tmp_path / "raw", [7000 + 2 * grey, 7100 + 2 * grey, *[7000 + 2 * grey] * 8]
+    )[:3]
     np.testing.assert_array_equal(first, np.repeat(grey[..., None], 3, axis=2))
     # The same level is the same brightness in every frame, and nothing wraps around.
     np.testing.assert_array_equal(brighter[..., 0], np.minimum(grey + 50, 255))

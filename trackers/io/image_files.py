@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trackers.errors import InputError
-from trackers.io import image_headers
+from trackers.io import decoder_warnings, image_headers
 
 _JPEG_START, _JPEG_END, _PNG_START, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG", b"IEND"
 # Of 16-bit pictures: the share of values left out at either end, and the span of levels that is not stretched.
@@ -29,8 +29,9 @@ def read_image(path):
     Args:
       path: str or path object (pathlib, etils.epath).
 
-    Raises: InputError naming the file where it is missing, empty, no image, larger than limits.IMAGE, or cut short.
-      (Decoders fill the missing part of a cut JPEG with grey and say nothing, so its end is looked for here.)
+    Raises: InputError naming the file where it is missing, empty, no image, larger than limits.IMAGE, cut short, or a
+      JPEG that libjpeg finds damaged inside. (Decoders fill the missing part of a cut JPEG with grey and say nothing,
+      so its end is looked for here.)
     """
     path = path if hasattr(path, "read_bytes") else Path(path)
     import cv2
@@ -54,15 +55,20 @@ def _decode(path):
     image_headers.check(data, path)
     import cv2
 
-    encoded = np.frombuffer(data, np.uint8)
+    encoded, damage = np.frombuffer(data, np.uint8), ""
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if data.startswith(_JPEG_START):
+            image, damage = decoder_warnings.watched(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+        else:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if image is not None and image.dtype not in (np.uint8, np.uint16):
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
     if image is None:
         raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
+    if damage:
+        raise InputError(f"image {path} is damaged inside ({damage}): copy it again")
     return image
 
 
