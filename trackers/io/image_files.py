@@ -20,7 +20,7 @@ from trackers.io import decoder_warnings, image_headers
 _JPEG_START, _JPEG_END, _PNG_START, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG", b"IEND"
 # Of 16-bit pictures: the share of values left out at either end, and the span of levels that is not stretched.
 _LEFT_OUT, _WIDE_SPAN = 0.001, 2**14
-_SUFFIXES_OF_16_BIT = (".png", ".tif", ".tiff")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 
 def read_image(path):
@@ -90,10 +90,10 @@ def _table_for(path):
 @functools.lru_cache(maxsize=256)
 def _table(folder):
     levels = np.arange(2**16)
-    names = [path.name for path in folder.iterdir() if path.name.lower().endswith(_SUFFIXES_OF_16_BIT)]
+    names = [path.name for path in folder.iterdir() if path.name.lower().endswith(_SUFFIXES) and path.name[0] != "."]
     for name in sorted(names, key=lambda name: (len(name), name)):
-        image = _decode(folder / name) if not name.startswith(".") else None
-        if image is not None and image.dtype == np.uint16:
+        image = _decode(folder / name)
+        if image.dtype == np.uint16:
             low, high = np.quantile(image, [_LEFT_OUT, 1 - _LEFT_OUT])
             if 0 < high - low < _WIDE_SPAN:
                 return np.clip(np.rint((levels - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
