@@ -106,15 +106,19 @@ def step(tracker, variables, batch, frames, count):
     slots = lockstep.Lockstep(tracker, variables, batch)
     height, width = frames[0].shape[:2]
     canvas = canvases.canvas_for([(height, width)])
-    refill, advance = slots.programs(canvas)
     stack = np.zeros((slots.slots, *canvas, 3), np.uint8)
     stack[:, :height, :width] = frames[0]
-    sizes, live = np.tile(np.int32([height, width]), (slots.slots, 1)), np.ones(slots.slots, bool)
-    stack, sizes, live = slots.put((stack, sizes, live))
-    states = slots.empty()
-    for slot in range(slots.slots):
-        states = refill(states, stack, sizes, np.int32(slot), first_box(height, width))
-    return per_call(lambda states: advance(states, stack, sizes, live)[0], states, count)
+    sizes, every = np.tile(np.int32([height, width]), (slots.slots, 1)), np.ones(slots.slots, bool)
+    batch = slots.put(stack, sizes, every, {}, ~every)
+    starts = dict.fromkeys(range(slots.slots), first_box(height, width))
+    states, _ = slots.step(slots.empty(), batch._replace(starts=starts))
+
+    def call(carry):
+        states, number = carry
+        states, _ = slots.step(states, batch._replace(due=every & tracker.is_due(number)))
+        return states, number + 1
+
+    return per_call(call, (states, 1), count)
 
 
 def decoding(paths, threads, count):

@@ -39,20 +39,12 @@ class _Cell(NamedTuple):
     last: bool
 
 
-class _Batch(NamedTuple):
-    """A step on its way to the device: its cells, frames and sizes there, live (slots,) bool, and starts.
-
-    starts: {slot: box (4,) float32} of sequences that begin. image_sizes: {sequence number: (width, height)} of these.
-    canvas: (height, width) of the frames' array.
-    """
+class _Step(NamedTuple):
+    """Cells of a step, what the device is given, and {sequence number: (width, height)} of those that begin."""
 
     cells: list
-    frames: object
-    sizes: object
-    live: object
-    starts: dict
+    batch: lockstep.Batch
     image_sizes: dict
-    canvas: tuple
 
 
 class Runner:
@@ -67,8 +59,8 @@ class Runner:
     """
 
     def __init__(self, tracker, variables, read, slots, devices=None, threads=None):
+        self._tracker, self._read, self._threads = tracker, read, threads or len(os.sched_getaffinity(0))
         self._lockstep = lockstep.Lockstep(tracker, variables, slots, devices)
-        self._read, self._threads = read, threads or len(os.sched_getaffinity(0))
 
     def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
         """Iterator of (Sequence, Track), each as soon as its last box is there.
@@ -84,50 +76,48 @@ class Runner:
         boxes = [np.full((len(sequence.frames), 5), np.nan) for sequence in sequences]
         seconds = [np.zeros(len(sequence.frames)) for sequence in sequences]
         image_sizes = {}
-        for batch, found, spent in self._steps(sequences):
-            image_sizes |= batch.image_sizes
-            for cell in batch.cells:
+        for step, found, spent in self._steps(sequences):
+            image_sizes |= step.image_sizes
+            for cell in step.cells:
                 if cell.frame:
                     boxes[cell.sequence][cell.frame] = found[cell.slot]
                 else:
                     begin(sequences[cell.sequence].name)
                     boxes[cell.sequence][0, :4] = sequences[cell.sequence].boxes[0]
-                seconds[cell.sequence][cell.frame] = spent / len(batch.cells)
+                seconds[cell.sequence][cell.frame] = spent / len(step.cells)
                 tick()
-            for number in (cell.sequence for cell in batch.cells if cell.last):
+            for number in (cell.sequence for cell in step.cells if cell.last):
                 times, rows = seconds[number], boxes[number]
                 size = image_sizes.pop(number)
                 yield sequences[number], benchmark.Track(rows[:, :4], rows[:, 4], times, float(times[1:].sum()), size)
 
     def _steps(self, sequences):
-        """Iterator of (_Batch, found (slots, 5) float32, seconds), a step behind what the device is given."""
+        """Iterator of (_Step, found (slots, 5) float32, seconds), a step behind what the device is given."""
         states, waiting = self._lockstep.empty(), None
-        batches = self._batches(sequences)
+        steps = self._laid_out(sequences)
         # A thread of its own lays out and sends the next step's frames meanwhile.
         with concurrent.futures.ThreadPoolExecutor(1) as sender:
             try:
-                clock, coming = time.perf_counter(), sender.submit(next, batches, None)
-                while (batch := coming.result()) is not None:
+                clock, coming = time.perf_counter(), sender.submit(next, steps, None)
+                while (step := coming.result()) is not None:
                     compiling = time.perf_counter()
-                    refill, step = self._lockstep.programs(batch.canvas)
+                    self._lockstep.programs(step.batch.frames.shape[1:3])
                     clock += time.perf_counter() - compiling
-                    coming = sender.submit(next, batches, None)
-                    for slot, box in batch.starts.items():
-                        states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
-                    states, found = step(states, batch.frames, batch.sizes, batch.live)
+                    coming = sender.submit(next, steps, None)
+                    states, found = self._lockstep.step(states, step.batch)
                     found.copy_to_host_async()
                     if waiting is not None:
                         last_clock, rows, clock = clock, np.asarray(waiting[1]), time.perf_counter()
                         yield waiting[0], rows, clock - last_clock
-                    waiting = batch, found
+                    waiting = step, found
                 if waiting is not None:
                     rows = np.asarray(waiting[1])
                     yield waiting[0], rows, time.perf_counter() - clock
             finally:
-                sender.submit(batches.close)
+                sender.submit(steps.close)
 
-    def _batches(self, sequences):
-        """Iterator of _Batch in order."""
+    def _laid_out(self, sequences):
+        """Iterator of _Step in order, their frames on the way to the device."""
         slots = self._lockstep.slots
         steps = _schedule([len(sequence.frames) for sequence in sequences], slots)
         ahead = max(2, -(-_READ_AHEAD * self._threads // slots))
@@ -145,19 +135,22 @@ class Runner:
                 cells, frames = waiting.popleft()
                 frames = [frame.result() for frame in frames]
                 waiting.extend(map(read, itertools.islice(steps, 1)))
-                yield self._batch(cells, frames, sequences, next(buffers), layers)
+                yield self._lay_out(cells, frames, sequences, next(buffers), layers)
         finally:
             readers.shutdown(cancel_futures=True)
             layers.shutdown()
 
-    def _batch(self, cells, frames, sequences, buffer, layers):
-        sizes, live = np.ones((self._lockstep.slots, 2), np.int32), np.zeros(self._lockstep.slots, bool)
+    def _lay_out(self, cells, frames, sequences, buffer, layers):
+        slots = self._lockstep.slots
+        sizes, live, due = np.ones((slots, 2), np.int32), np.zeros(slots, bool), np.zeros(slots, bool)
         starts, image_sizes = {}, {}
         for cell, frame in zip(cells, frames, strict=True):
             height, width = frame.shape[:2]
             sizes[cell.slot] = height, width
             live[cell.slot] = cell.frame > 0
-            if not cell.frame:
+            if cell.frame:
+                due[cell.slot] = self._tracker.is_due(cell.frame)
+            else:
                 sequence = sequences[cell.sequence]
                 named = f"sequence {sequence.name}: the box of the first frame"
                 starts[cell.slot] = single_object.check_box(sequence.boxes[0], height, width, named)
@@ -165,7 +158,7 @@ class Runner:
         canvas = canvas_for(sizes)
         if canvas not in buffer:
             buffer.clear()
-            buffer[canvas] = np.zeros((self._lockstep.slots, *canvas, 3), np.uint8)
+            buffer[canvas] = np.zeros((slots, *canvas, 3), np.uint8)
         array = buffer[canvas]
 
         # What a former frame left beyond this one's size is never looked at.
@@ -173,7 +166,7 @@ class Runner:
             array[cell.slot, : frame.shape[0], : frame.shape[1]] = frame
 
         list(layers.map(lay, cells, frames))
-        return _Batch(cells, *self._lockstep.put((array, sizes, live)), starts, image_sizes, canvas)
+        return _Step(cells, self._lockstep.put(array, sizes, live, starts, due), image_sizes)
 
 
 def _schedule(lengths, slots):

@@ -18,7 +18,7 @@ _SPEEDS = ("tracker_fps", "end_to_end_fps")
 LEGEND = """\
 AO, SR: got-10k toolkit; overall: all frames of all sequences.
 AUC, P (20 px), NP (0.20): pytracking as in GRM's analysis; overall: mean of sequences.
-fps: frames per second in the tracker alone; end to end: image decoding included."""
+fps: frames per second in the tracker alone; end to end: image decoding included. With --batch both are end to end."""
 
 
 def markdown(heads, rows):

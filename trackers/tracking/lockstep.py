@@ -5,16 +5,33 @@ The slots are split evenly over the devices of a mesh, and no device waits for a
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-# Slots whose templates are due are encoded in so many groups at most: all at once where sequences began together, and
-# few superfluous ones where each is due at a time of its own.
-_GROUPS = 4
+# A device's slots whose templates are due are encoded in so many calls at most: few where sequences began together, and
+# with few superfluous slots where each is due at a time of its own.
+_CALLS = 4
 _AXIS = "slots"
+
+
+class Batch(NamedTuple):
+    """What the slots show in one step, on the devices but for `starts` and `due`.
+
+    frames: (slots, H, W, 3) uint8 RGB. sizes: (slots, 2) int32, height and width: the top left part that is image.
+    live: (slots,) bool, slots whose sequence has begun in an earlier step.
+    starts: {slot: box (4,) float32} of the sequences that begin with this frame.
+    due: (slots,) bool on the host, slots whose templates are replaced after this frame (Tracker.is_due).
+    """
+
+    frames: jax.Array
+    sizes: jax.Array
+    live: jax.Array
+    starts: dict
+    due: np.ndarray
 
 
 class Lockstep:
@@ -25,9 +42,6 @@ class Lockstep:
       variables: its model's.
       slots: sequences at a time, at least 1; rounded up to a multiple of the devices (attribute `slots`).
       devices: list of jax devices, this process's when None.
-
-    Frames are (slots, H, W, 3) uint8 RGB, of which the first `sizes` (slots, 2) int32, height and width, are image.
-    `put` brings them to the devices. A program is compiled for each (H, W): `programs`.
     """
 
     def __init__(self, tracker, variables, slots, devices=None):
@@ -35,84 +49,94 @@ class Lockstep:
         self._tracker = tracker
         self._mesh = jax.sharding.Mesh(np.array(devices), (_AXIS,))
         self._here = -(-slots // len(devices))
+        self._group = -(-self._here // _CALLS)
         self.slots = self._here * len(devices)
         self._split = NamedSharding(self._mesh, PartitionSpec(_AXIS))
         self._variables = jax.device_put(variables, NamedSharding(self._mesh, PartitionSpec()))
-        self._programs = {}
         frame, box = jax.ShapeDtypeStruct((8, 8, 3), np.uint8), jax.ShapeDtypeStruct((4,), np.float32)
         one = jax.eval_shape(tracker.init, self._variables, frame, box)
         self._states = jax.tree.map(lambda leaf: self._shaped((self.slots, *leaf.shape), leaf.dtype), one)
+        self._programs = {}
 
-    def put(self, tree):
-        """Arrays with a leading axis of slots, on the devices; those on the host must stay unchanged until used."""
-        return jax.device_put(tree, self._split)
+    def put(self, frames, sizes, live, starts, due):
+        """A Batch of arrays on the host, which must stay unchanged until the boxes of its step are there."""
+        return Batch(*jax.device_put((frames, sizes, live), self._split), starts, due)
 
     def empty(self):
         """States (slots, ...) of no sequences."""
-        return self.put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._states))
+        return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._states), self._split)
+
+    def step(self, states, batch):
+        """The next frame of every slot; the states given are used up.
+
+        Args:
+          states: of the step before, or `empty`.
+          batch: Batch.
+
+        Returns: (states, found): found is (slots, 5) float32, x, y, w, h in pixels and the score, on the devices; what
+          it says of slots that are not live means nothing.
+        """
+        refill, advance, renew = self.programs(batch.frames.shape[1:3])
+        for slot, box in batch.starts.items():
+            states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
+        states, found = advance(states, batch.frames, batch.sizes, batch.live)
+        for some in self._calls(batch.due):
+            states = renew(states, some)
+        return states, found
 
     def programs(self, canvas):
-        """(refill, step), compiled once for frames of `canvas` (height, width); both take the states for themselves.
-
-        refill(states, frames, sizes, slot () int32, box (4,) float32) -> states: starts on the slot's frame there.
-        step(states, frames, sizes, live (slots,) bool) -> (states, found): found (slots, 5) float32 is x, y, w, h in
-        pixels and the score. Slots that are not live keep their state, and what is found there means nothing.
-        """
+        """(refill, advance, renew) for frames of `canvas` (height, width), compiled when they are first asked for."""
+        every, one = PartitionSpec(), PartitionSpec(_AXIS)
+        slots = self._shaped((self.slots,), bool)
+        if not self._programs and self._tracker.settings.update_interval:
+            self._programs["renew"] = self._compiled(self._renew, (every, one, one), one, (self._states, slots))
         if canvas not in self._programs:
             frames = self._shaped((self.slots, *canvas, 3), np.uint8)
-            sizes = self._shaped((self.slots, 2), np.int32)
-            every, one = PartitionSpec(), PartitionSpec(_AXIS)
-            started = self._states, frames, sizes, np.int32(0), np.zeros(4, np.float32)
-            stepped = self._states, frames, sizes, self._shaped((self.slots,), bool)
+            shown = self._states, frames, self._shaped((self.slots, 2), np.int32)
+            started = *shown, np.int32(0), np.zeros(4, np.float32)
             self._programs[canvas] = (
                 self._compiled(self._refill, (every, one, one, one, every, every), one, started),
-                self._compiled(self._step, (every, one, one, one, one), (one, one), stepped),
+                self._compiled(self._advance, (every, one, one, one, one), (one, one), (*shown, slots)),
             )
-        return self._programs[canvas]
+        return *self._programs[canvas], self._programs.get("renew")
 
     def _shaped(self, shape, dtype):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=self._split)
 
     def _compiled(self, function, inputs, outputs, examples):
-        # Each device runs the program of its own slots; nothing in it asks another device.
+        # Each device runs the program of its own slots; nothing in it asks another device, and nothing the host.
         local = jax.shard_map(function, mesh=self._mesh, in_specs=inputs, out_specs=outputs, check_vma=False)
         program = jax.jit(local, donate_argnums=1).lower(self._variables, *examples).compile()
         return functools.partial(program, self._variables)
 
     def _refill(self, variables, states, frames, sizes, slot, box):
         slot = slot - jax.lax.axis_index(_AXIS) * self._here
+        # The devices that don't have the slot set one that is not there, which does nothing.
+        slot = jnp.where((slot >= 0) & (slot < self._here), slot, self._here)
+        fresh = self._tracker.init(variables, frames[slot], box, sizes[slot])
+        return jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), states, fresh)
 
-        def start():
-            fresh = self._tracker.init(variables, frames[slot], box, sizes[slot])
-            return jax.tree.map(lambda old, new: old.at[slot].set(new), states, fresh)
-
-        return jax.lax.cond((slot >= 0) & (slot < self._here), start, lambda: states)
-
-    def _step(self, variables, states, frames, sizes, live):
-        found, output, due = jax.vmap(functools.partial(self._tracker.find, variables))(states, frames, sizes)
+    def _advance(self, variables, states, frames, sizes, live):
+        found, output, _ = jax.vmap(functools.partial(self._tracker.find, variables))(states, frames, sizes)
 
         def kept(new, old):
             return jnp.where(live.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        box, online, cache = kept(found.box, states.box), states.online, states.cache
-        if due is not None:
-            online = jax.tree.map(kept, found.online, online)
-            cache = self._renewed(variables, cache, online, due & live)
-        states = states.replace(box=box, online=online, cache=cache)
-        return states, jnp.concatenate([output.box, output.score[:, None]], axis=1)
+        # Finding leaves the cache alone.
+        box, online = jax.tree.map(kept, (found.box, found.online), (states.box, states.online))
+        return states.replace(box=box, online=online), jnp.concatenate([output.box, output.score[:, None]], axis=1)
 
-    def _renewed(self, variables, cache, online, due):
-        """The cache with the templates of the slots encoded that are due (slots of this device,) bool."""
-        here = self._here
-        group = -(-here // _GROUPS)
+    def _calls(self, due):
+        """Masks (slots,) of due slots, each with at most a group of every device's."""
+        due = due.reshape(-1, self._here)
+        call = (np.cumsum(due, axis=1) - 1) // self._group
+        return [(due & (call == number)).reshape(-1) for number in range(call.max() + 1)]
 
-        def encode_some(carry):
-            cache, due = carry
-            # Places beyond the slots that are due name a slot that is not there; what is set there is dropped.
-            slots = jnp.nonzero(due, size=group, fill_value=here)[0]
-            chosen = jax.tree.map(lambda leaf: leaf[slots], online)
-            fresh = jax.vmap(functools.partial(self._tracker.encode, variables))(chosen)
-            cache = jax.tree.map(lambda old, new: old.at[slots].set(new, mode="drop"), cache, fresh)
-            return cache, due.at[slots].set(False, mode="drop")
-
-        return jax.lax.while_loop(lambda carry: jnp.any(carry[1]), encode_some, (cache, due))[0]
+    def _renew(self, variables, states, due):
+        """The templates of at most a group of slots are encoded anew: those that are due."""
+        slots = jnp.nonzero(due, size=self._group, fill_value=self._here)[0]
+        chosen = jax.tree.map(lambda leaf: leaf[slots], states.online)
+        fresh = jax.vmap(functools.partial(self._tracker.encode, variables))(chosen)
+        # Places beyond the slots that are due name a slot that is not there; what is set there is dropped.
+        cache = jax.tree.map(lambda old, new: old.at[slots].set(new, mode="drop"), states.cache, fresh)
+        return states.replace(cache=cache)

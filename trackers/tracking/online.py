@@ -67,6 +67,11 @@ def judge(online, score, cut, threshold=0.5, decay=1.0):
     return online.replace(best=best, best_box=box, best_score=best_score, frames=online.frames + 1)
 
 
+def is_due(frames, interval):
+    """Whether so many frames tracked end an interval."""
+    return frames % interval == 0
+
+
 def renew(online, interval):
     """At the end of an interval the candidate replaces the oldest online template and is forgotten.
 
@@ -74,7 +79,7 @@ def renew(online, interval):
 
     Returns: (Online, due): due () bool, whether the templates were replaced.
     """
-    due = online.frames % interval == 0
+    due = is_due(online.frames, interval)
     count = online.templates.shape[0]
     replaced = online.replace(
         templates=online.templates.at[online.slot].set(online.best),

@@ -264,6 +264,11 @@ class Tracker:
             state = state.replace(cache=cache)
         return state, output
 
+    def is_due(self, frames):
+        """Whether the templates are replaced in the step that is number `frames` after init, from 1: `due` of find."""
+        interval = self.settings.update_interval
+        return bool(interval) and online_templates.is_due(frames, interval)
+
     def find(self, variables, state, frame, frame_size=None):
         """A step that leaves the cache as it was; arguments as of init, pure.
 
