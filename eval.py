@@ -27,7 +27,7 @@ import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
 from trackers.evaluation import baselines, batched, benchmark, records, reports, starts
-from trackers.io import image_files, ownership
+from trackers.io import image_files, outputs, ownership
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -60,6 +60,8 @@ def main(argv):
     others = {name: baselines.build(name) for name in FLAGS.baselines if name != starts.UNTRAINED}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)
+    outputs.claim_folder(out)
+    records.Records(out, name, config.model.name, run=None).claim(sequences)
 
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)

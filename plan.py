@@ -12,13 +12,12 @@ import time
 
 import jax
 from absl import flags
-from etils import epath
 from ml_collections import config_flags
 
 import train
 from data_pipelines import loader
 from trackers import errors
-from trackers.io import numbers, plain_text
+from trackers.io import numbers, outputs, plain_text
 from trackers.planning import prediction, reports, steps, sweep_plots, topologies
 from trackers.planning import program as programs
 from trackers.training import flops, sharding
@@ -119,8 +118,7 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
 
     Returns: list of reports.summary, all that OUT has of this config.
     """
-    out = epath.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = outputs.claim_folder(out)
     store = out / "sweep.json"
     with plain_text.naming(store, "remove it"):
         kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
@@ -134,10 +132,10 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
                 continue
             if key not in kept:
                 kept[key] = reports.summary(plan_of(name, sizes, rows))
-                store.write_text(json.dumps(kept, indent=1))
+                outputs.write_text(store, json.dumps(kept, indent=1))
             say(reports.table([kept[key]]).splitlines()[-1])
             mine = [row for key, row in kept.items() if key.startswith(f"{config_name} ")]
-            (out / "sweep.md").write_text(reports.table(mine) + "\n")
+            outputs.write_text(out / "sweep.md", reports.table(mine) + "\n")
             sweep_plots.scaling(out / "sweep.png", mine, per_chip, batch)
     return mine
 

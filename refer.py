@@ -32,7 +32,7 @@ import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_results, records
-from trackers.io import mot_files, ownership, plain_text
+from trackers.io import mot_files, outputs, ownership, plain_text
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 
@@ -95,19 +95,22 @@ def _track_words(config, model, out):
     tracks = mot_files.read(_needed("tracks"))
     frames = video_input.open_frames()
     texts = [wording.sentence(phrase) for phrase in phrases]
+    name = phrase_results.folder_name(outputs.name_of(FLAGS.video or FLAGS.images))
+    for folder in folders:
+        outputs.claim_folder(out / name / folder)
+    source = str(Path(FLAGS.video or FLAGS.images).resolve())
+    phrase_results.check_source(out / name, source)
     tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
     referrer = with_words.Referrer(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
-    records.make_folder(out)
-    name = phrase_results.folder_name(Path(FLAGS.video or FLAGS.images).resolve().stem)
     start = time.perf_counter()
     similarities, work = referrer.similarities(
         variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame
     )
     similarities = similarities + shift
     seconds = time.perf_counter() - start
-    phrase_results.write_similarities(out / name, tracks, phrases, similarities)
+    phrase_results.write_similarities(out / name, tracks, phrases, similarities, source=source)
     phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
     for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
         meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
@@ -149,8 +152,9 @@ def _calibration(config, texts):
 
 def _smooth(config, model, out):
     tracks = mot_files.read(_needed("tracks"))
+    outputs.claim_folder(out)
+    outputs.claim_file(out / "tracks.txt")
     variables = weights.load(FLAGS.checkpoint, config.model)
-    records.make_folder(out)
     smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
     mot_files.write(records.replacing(out / "tracks.txt"), smoothed)
     print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
@@ -170,6 +174,10 @@ def _evaluate_words(config, model, out):
         raise errors.UsageError("--tracks is needed with words: the folder of a tracker's results, or truth")
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = sources.chosen(list(videos), FLAGS.sequences)
+    outputs.claim_folder(out)
+    for video in videos:
+        for phrase in video.phrases:
+            outputs.claim_folder(out / video.name / phrase.name)
     referrer = with_words.Referrer(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
     with ownership.hold(out):

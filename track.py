@@ -24,7 +24,7 @@ import trackers
 from data_pipelines import video_input
 from trackers import errors, weights
 from trackers.evaluation import records
-from trackers.io import numbers, video_files
+from trackers.io import numbers, outputs, video_files
 from trackers.tracking import single_object
 from trackers.tracking.pictures import attention, drawing
 
@@ -57,10 +57,12 @@ def main(argv):
     wanted = _parse_frames(FLAGS.attention)
     if wanted:
         attention.check(model)
+    outputs.claim_folder(out)
+    for name in ("boxes.csv", "tracked.mp4", "attention.png"):
+        outputs.claim_file(out / name)
     tracker = single_object.Tracker(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
-    records.make_folder(out)
     with contextlib.ExitStack() as stack:
         video = None
         if not FLAGS["no-draw"].value:
@@ -76,9 +78,8 @@ def main(argv):
             raise errors.InputError(f"{error}; the boxes of the {table.rows} frames before are in {out}") from None
         seconds = time.perf_counter() - start
     maps.write(out / "attention.png")
-    expected = len(source)
-    if table.rows < expected:
-        print(f"the video's header says {expected} frames, {table.rows} could be decoded", file=sys.stderr)
+    if len(source) > table.rows and source.cut_short:
+        print(f"the video's header says {len(source)} frames, {table.rows} could be decoded", file=sys.stderr)
     written = "boxes.csv" if video is None else "boxes.csv and tracked.mp4"
     print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {written} in {out}")
 

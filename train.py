@@ -31,6 +31,7 @@ from trackers.training import (
     initial,
     metrics,
     processes,
+    ranges,
     schedules,
     sharding,
     state,
@@ -129,6 +130,7 @@ def assemble(config, mesh):
 
     Raises: InputError, UsageError for what is wrong with the config, or does not fit the mesh.
     """
+    ranges.check(config)
     model = trackers.build(config.model)
     teacher = trackers.build(config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
@@ -162,8 +164,7 @@ def assemble(config, mesh):
 def model_flops(config, mesh, program, inputs):
     """FLOPs of a step on all chips that are the model's own: without what its remat policy computes twice.
 
-    Args: config: whole config. program, inputs: its Program on mesh, and what Program.inputs gives.
-    """
+    config: whole config. program, inputs: its Program on mesh, and what Program.inputs gives."""
     plain = {key: value for key, value in (("remat", "none"), ("kernels", "plain")) if key in config.model}
     if any(config.model[key] != value for key, value in plain.items()):
         config = config.copy_and_resolve_references()

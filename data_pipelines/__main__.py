@@ -25,11 +25,12 @@ import functools
 import sys
 
 from absl import flags
-from etils import epath
 from ml_collections import config_flags
 
 from data_pipelines import loader, phrase_plots, sheets, sources
 from trackers import errors, progress
+from trackers.io import outputs
+from trackers.training import ranges
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
@@ -150,10 +151,12 @@ def sheet():
     name = FLAGS.config.data.name
     if name not in sheets.DRAWN:
         raise errors.UsageError(f"sheet: there are no pictures of {name}, only of {', '.join(sheets.DRAWN)}")
+    ranges.check(FLAGS.config)
+    outputs.claim_file(FLAGS.out)
     batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
     picture = sheets.DRAWN[name](batch, FLAGS.config, FLAGS.split)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
-    epath.Path(FLAGS.out).write_bytes(encoded.tobytes())
+    outputs.write_bytes(FLAGS.out, encoded.tobytes())
     print(f"{FLAGS.pairs} examples in {FLAGS.out}")
 
 
@@ -163,6 +166,7 @@ def synthetic():
 
     if not FLAGS.out:
         raise errors.UsageError("synthetic: give --out=FOLDER")
+    outputs.claim_folder(FLAGS.out)
     settings = video.SyntheticConfig()
     if FLAGS.config is not None:
         settings = video.SyntheticConfig.from_config(FLAGS.config)
@@ -179,6 +183,7 @@ def write_shards():
     if not FLAGS.out:
         raise errors.UsageError("shards: give --out=FOLDER")
     layout, root = _split_source(sources.on_disk("pairs"))
+    outputs.claim_folder(FLAGS.out)
     count, images = sequences.write(sources.open_source(layout, root, FLAGS.split), FLAGS.out, FLAGS.split)
     print(f"{count} sequences, {images} images in {FLAGS.out}/{FLAGS.split}")
 
@@ -188,8 +193,9 @@ def draw_phrases():
     if not FLAGS.source or not FLAGS.out:
         raise errors.UsageError("phrases: give --source=LAYOUT:FOLDER and --out=PNG")
     layout, root = _split_source(sources.on_disk("clips"))
+    outputs.claim_file(FLAGS.out)
     counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
-    epath.Path(FLAGS.out).write_bytes(phrase_plots.draw_tail(counts["train"], counts["test"], layout))
+    outputs.write_bytes(FLAGS.out, phrase_plots.draw_tail(counts["train"], counts["test"], layout))
     new = len(set(counts["test"]) - set(counts["train"]))
     print(f"{layout}: {len(counts['train'])} phrases to train, {len(counts['test'])} to test, {new} of them new")
 
@@ -200,6 +206,7 @@ def write_referring():
 
     if not FLAGS.out:
         raise errors.UsageError("referring: give --out=FOLDER")
+    outputs.claim_folder(FLAGS.out)
     settings = people.ReferringSetConfig()
     if FLAGS.config is not None:
         settings = settings.from_config(FLAGS.config)

@@ -5,6 +5,7 @@ Every failure is an InputError that names the file (and line) and says what was 
 
 import array
 import collections.abc
+import itertools
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from etils import epath
 from data_pipelines.bad_samples import MissingFrames
 from data_pipelines.sources import Sequence
 from trackers import errors
-from trackers.io import numbers, plain_text
+from trackers.io import numbers, outputs, plain_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _NUMBERS = re.compile(r"([0-9]+)")
@@ -30,6 +31,7 @@ def folder(root, what, expected):
     path = epath.Path(root)
     if not path.is_dir():
         raise errors.InputError(f"{what}: {path} is not a folder; expected {expected}")
+    outputs.check_finished(path)
     return path
 
 
@@ -119,13 +121,22 @@ class _Numbered(collections.abc.Sequence):
 
 
 def image_names(path):
-    """Names of the images directly in folder `path`, in natural order; empty where there is no such folder."""
+    """Names of the images directly in folder `path`, in natural order; empty where there is no such folder.
+
+    Raises: InputError for two images whose names differ in the ending only: 1.jpg and 1.png.
+    """
     if not path.is_dir():
         return []
     names = [child.name for child in path.iterdir()]
-    return sorted(
-        (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")), key=natural_key
-    )
+    images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+    images = sorted(images, key=natural_key)
+    # Neighbors in this order: only the ending tells them apart.
+    for name, following in itertools.pairwise(images):
+        if name.rpartition(".")[0] == following.rpartition(".")[0]:
+            raise errors.InputError(
+                f"{path} has {name} and {following}, which would be two frames: keep one kind of image in the folder"
+            )
+    return images
 
 
 def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None):

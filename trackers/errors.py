@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,29 @@ class UsageError(ValueError):
     """The command was given wrongly (flag, config key, box syntax); the message is one line. Exit code 2."""
 
 
+# What helps where the system refuses a file.
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some space, or name another place",
+    errno.EFBIG: "raise the limit on the size of files, or name another place",
+    errno.EACCES: "name a place that you may read and write",
+    errno.EPERM: "name a place that you may read and write",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "give a shorter name (most disks take 255 bytes)",
+    errno.ENOTDIR: "a file stands where a folder is meant: name another path",
+    errno.EEXIST: "a file stands where a folder is meant: name another path",
+    errno.EISDIR: "a folder stands where a file is meant: name another path",
+    errno.ENOENT: "check the path",
+}
+
+
+def os_reason(error):
+    """What the system said about a file, and the remedy, without the file's name. error: OSError."""
+    reason = error.strerror or _one_line(error) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno)
+    return f"{reason}: {remedy}" if remedy else reason
+
+
 def _one_line(error):
     return " ".join(str(error).split())
 
@@ -32,8 +56,8 @@ def run(main, argv=None, positional=False):
       argv: list of str; sys.argv when None.
       positional: whether the program takes positional arguments; they may stand before, between and after flags.
 
-    Exit codes: what main returns (None = 0), 1 for InputError, 2 for UsageError, a wrong flag or an unknown config key,
-      130 for an interrupt from the keyboard.
+    Exit codes: what main returns (None = 0), 1 for InputError and OSError, 2 for UsageError, a wrong flag or an unknown
+      config key, 130 for an interrupt from the keyboard.
     """
     quiet.libraries()
     argv = sys.argv if argv is None else argv
@@ -54,6 +78,9 @@ def run(main, argv=None, positional=False):
     except (flags.Error, UsageError) as error:
         # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
         text = str(error)
+        override = next((arg for arg in argv if arg.lstrip("-").startswith("config.")), None)
+        if override and "config" in flags.FLAGS and isinstance(error, flags.UnrecognizedFlagError):
+            text = f"{override} changes a config that is not given: add --config=FILE, such as configs/grm.py:b256"
         _leave(f"--config: {text.strip().splitlines()[-1]}" if "Traceback" in text else text, 2)
     except (AttributeError, KeyError) as error:
         # ml_collections answers an override of a key that is not there with just that key.
@@ -73,6 +100,8 @@ def _outcome(main, rest):
         return _say(error, 2)
     except InputError as error:
         return _say(error, 1)
+    except OSError as error:
+        return _say(f"{error.filename}: {os_reason(error)}" if error.filename else os_reason(error), 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except SystemExit as leaving:

@@ -18,7 +18,7 @@ import trackers
 from trackers import convert
 from trackers.convert import layouts
 from trackers.errors import InputError, UsageError
-from trackers.io import digests, numbers
+from trackers.io import digests, numbers, outputs
 from trackers.nn import stacking
 
 # In a run's folder: its checkpoints, and its config. In a folder that `save` wrote: the weights, and the config.
@@ -113,9 +113,8 @@ def save(path, variables, config_model):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: choose another folder")
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in stacking.flatten(variables).items()}
-    path.mkdir(parents=True, exist_ok=True)
-    (path / CONFIG_FILE).write_text(json.dumps({"model": plain(config_model)}, indent=2) + "\n")
-    (path / FILE).write_bytes(safetensors.save(leaves))
+    outputs.write_text(path / CONFIG_FILE, json.dumps({"model": plain(config_model)}, indent=2) + "\n")
+    outputs.write_bytes(path / FILE, safetensors.save(leaves))
     digests.write(path)
 
 

@@ -14,6 +14,7 @@ from etils import epath
 
 from trackers import progress
 from trackers.errors import InputError
+from trackers.io import outputs
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
 
@@ -65,8 +66,9 @@ def write(source, out, split):
         "visible": np.concatenate([sequence.visible for sequence in sequences]),
     }
     # Last, so that a folder without it is one that was not finished.
-    with (folder / ANNOTATIONS).open("wb") as file:
-        np.savez_compressed(file, **annotations)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **annotations)
+    outputs.write_bytes(folder / ANNOTATIONS, packed.getvalue())
     return len(sequences), len(paths)
 
 

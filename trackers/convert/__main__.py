@@ -8,6 +8,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from trackers import errors, weights
+from trackers.io import outputs
 from trackers.nn import stacking
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
@@ -22,10 +23,9 @@ def main(_):
     """Reads, converts, writes, and says how many numbers went where."""
 
     out = epath.Path(_OUT.value)
-    if out.exists() and not out.is_dir():
-        raise errors.InputError(f"--out {out} is a file: name a new folder")
-    if out.exists() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
+    outputs.claim_folder(out)
     config_model = _CONFIG.value.model
     variables = weights.load(_CHECKPOINT.value, config_model)
     weights.save(out, variables, config_model)

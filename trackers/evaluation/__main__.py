@@ -11,12 +11,15 @@ from etils import epath
 
 from trackers import errors
 from trackers.evaluation import phrase_results
+from trackers.io import outputs
 
 FLAGS = flags.FLAGS
 
 
 def main(argv):
     del argv
+    if FLAGS.out:
+        outputs.claim_folder(FLAGS.out)
     scores = phrase_results.score(FLAGS.results, FLAGS.seqmap, FLAGS.first_frame)
     text = phrase_results.report(epath.Path(FLAGS.results).name, scores)
     if FLAGS.out:

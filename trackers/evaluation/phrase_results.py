@@ -18,7 +18,7 @@ from etils import epath
 
 from trackers.errors import InputError
 from trackers.evaluation import hota, records, tables
-from trackers.io import array_files, limits, mot_files, plain_text
+from trackers.io import array_files, limits, mot_files, outputs, plain_text
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
@@ -74,15 +74,28 @@ def write_similarities(folder, tracks, phrases, similarities, **facts):
     """Writes similarity.npz (frame, id, box, similarity (n, P), phrases, and the `facts`) and similarity.json:
     {"phrases": [...], "tracks": {id: {frame: [P numbers, null where the box could not be judged]}}}."""
     folder = epath.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     columns = {"frame": tracks.frames, "id": tracks.ids, "box": tracks.boxes, "similarity": similarities}
     np.savez_compressed(packed, phrases=np.array(phrases, np.str_), **columns, **facts)
-    (folder / "similarity.npz").write_bytes(packed.getvalue())
+    outputs.write_bytes(folder / "similarity.npz", packed.getvalue())
     by_track = {}
     for number, frame, row in zip(tracks.ids.tolist(), tracks.frames.tolist(), similarities.tolist(), strict=True):
         by_track.setdefault(number, {})[frame] = [round(value, 5) for value in row]
     records.write_json(folder / "similarity.json", {"phrases": list(phrases), "tracks": by_track})
+
+
+def check_source(folder, source):
+    """Refuses a folder with the results of another video of the same name.
+
+    Raises: InputError naming both; `source` is what write_similarities was given as such.
+    """
+    try:
+        with np.load(io.BytesIO((epath.Path(folder) / "similarity.npz").read_bytes())) as kept:
+            other = str(kept["source"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return
+    if other != source:
+        raise InputError(f"{folder} holds the results of {other}, not of {source}: name another --out")
 
 
 def read_similarities(folder, run, count):
@@ -99,7 +112,7 @@ def read_similarities(folder, run, count):
 
 def write_seqmap(root, pairs):
     """Writes ROOT/seqmap.txt. pairs: [(video, phrase folder)]."""
-    (epath.Path(root) / SEQMAP).write_text("".join(f"{video}+{folder}\n" for video, folder in pairs))
+    outputs.write_text(epath.Path(root) / SEQMAP, "".join(f"{video}+{folder}\n" for video, folder in pairs))
 
 
 def score(root, seqmap=None, first_frame=1):
@@ -179,8 +192,7 @@ def report(name, scores):
 def write_report(out, text, scores, **facts):
     """Writes OUT/table.md and OUT/results.json: fractions, per phrase, combined and mean, with `facts` beside them."""
     out = epath.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(text + "\n")
+    outputs.write_text(out / "table.md", text + "\n")
     phrases = {"+".join(pair): part.values() for pair, part in scores.parts.items()}
     numbers = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": phrases}
     records.write_json(out / "results.json", {**facts, "units": "fractions", **numbers})

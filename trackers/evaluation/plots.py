@@ -4,9 +4,9 @@ import io
 import math
 
 import numpy as np
-from etils import epath
 
 from trackers.evaluation import scores
+from trackers.io import outputs
 
 # In fixed order, told apart in every common color blindness; the first tracker is the one that is evaluated.
 _COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
@@ -133,4 +133,4 @@ def _save(figure, path):
     """Through memory, so that a bucket serves as well as a folder."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=150, facecolor="white")
-    epath.Path(path).write_bytes(drawn.getvalue())
+    outputs.write_bytes(path, drawn.getvalue())

@@ -22,7 +22,7 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import digests, numbers, plain_text
+from trackers.io import numbers, outputs, plain_text
 
 
 def digest(value):
@@ -40,14 +40,6 @@ def digest(value):
         else:
             checksum.update(repr(leaf).encode())
     return checksum.hexdigest()[:12]
-
-
-def make_folder(out):
-    """Makes the folder of a program's results. Raises: InputError where it cannot be made."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be made a folder: {error.strerror}") from None
 
 
 def replacing(path):
@@ -91,13 +83,23 @@ class Records:
             return self._folder / name / f"{name}_001.txt", self._folder / name / f"{name}_time.txt"
         return self._folder / f"{name}.txt", self._folder / f"{name}_time.txt"
 
+    def claim(self, sequences):
+        """Makes sure, before work begins, that every sequence has files of its own that can be written.
+
+        Raises: InputError for two sequences that would write the same file, a name too long, and as outputs.claim_file.
+        """
+        outputs.check_distinct([(sequence.name, self.paths(sequence.name)) for sequence in sequences])
+        for sequence in sequences:
+            for path in (*self.paths(sequence.name), self._progress / f"{sequence.name}.json"):
+                outputs.claim_file(path)
+
     def write(self, name, boxes, seconds, **facts):
         """Writes a finished sequence: boxes (T, 4), seconds (T,), and facts (JSON) that `finished` returns."""
         boxes_file, seconds_file = self.paths(name)
-        _replace(seconds_file, _lines(np.asarray(seconds).reshape(-1, 1), "%.8f"))
-        _replace(boxes_file, _lines(boxes, "%.3f"))
+        outputs.write_text(seconds_file, _lines(np.asarray(seconds).reshape(-1, 1), "%.8f"))
+        outputs.write_text(boxes_file, _lines(boxes, "%.3f"))
         # Last, so that a kill leaves either a finished sequence or one that is tracked again.
-        _replace(self._progress / f"{name}.json", json.dumps(_plain({"run": self._run, **facts})) + "\n")
+        outputs.write_text(self._progress / f"{name}.json", json.dumps(_plain({"run": self._run, **facts})) + "\n")
 
     def finished(self, name, frames, **facts):
         """(boxes (T, 4), seconds (T,), facts) of this run on this sequence, or None: not yet, another run, or damaged.
@@ -125,13 +127,13 @@ class Records:
                 for file in self.paths(name):
                     archive.writestr(str(file.relative_to(self._folder)), file.read_text())
         path = self._folder.parent / f"{self._folder.name}.zip"
-        path.write_bytes(packed.getvalue())
+        outputs.write_bytes(path, packed.getvalue())
         return path
 
 
 def write_json(path, value):
     """Writes JSON, NaN and infinity as null, numpy numbers as numbers."""
-    _replace(epath.Path(path), json.dumps(_plain(value), indent=1) + "\n")
+    outputs.write_text(path, json.dumps(_plain(value), indent=1) + "\n")
 
 
 def _plain(value):
@@ -151,11 +153,3 @@ def _lines(rows, number):
 def _read(file):
     lines = plain_text.read_lines(file, "numbers separated by commas")
     return np.array([[numbers.number(cell) for cell in line.split(",")] for line in lines])
-
-
-def _replace(path, text):
-    """A file is there whole or not at all, whenever the program is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = digests.part_of(path)
-    part.write_text(text)
-    part.replace(path)

@@ -7,7 +7,7 @@ import numpy as np
 
 from trackers import progress
 from trackers.evaluation import benchmark, plots, records, tables
-from trackers.io import image_files, video_files
+from trackers.io import image_files, outputs, video_files
 from trackers.tracking.pictures import drawing
 
 # Strips in overlap.png; more are not readable.
@@ -40,7 +40,7 @@ def scored(facts, tracks, name, sequences, out):
     heading = f"{facts['benchmark']}: {len(sequences)} sequences, in per cent"
     parts = [heading, tables.overall(scores, speeds), tables.sequences(scores), tables.LEGEND]
     text = "\n\n".join(parts)
-    (out / "table.md").write_text(text + "\n")
+    outputs.write_text(out / "table.md", text + "\n")
     print(text)
 
     _plot(scores, tracks, name, sequences, out)
@@ -62,8 +62,7 @@ def draw(finished, sequences, out):
 
     Args: finished: {sequence: (boxes, seconds, facts)} of one tracker.
     """
-    folder = out / "videos"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = outputs.claim_folder(out / "videos")
     strips = []
     with progress.bar(total=sum(len(sequence.frames) for sequence in sequences), desc="drawing") as bar:
         for sequence in sequences:

@@ -15,7 +15,7 @@ from etils import epath
 import trackers
 from trackers import errors, progress, weights
 from trackers.evaluation import baselines, benchmark, plots, tables
-from trackers.io import image_files
+from trackers.io import image_files, outputs
 
 HEADS = ["AO", "SR0.5", "AUC", "P"]
 _VALUES = (("got10k", "AO"), ("got10k", "SR0.5"), ("pytracking", "AUC"), ("pytracking", "Precision"))
@@ -180,6 +180,5 @@ def _percent(values):
 def _written(out, name, text):
     """The text, also written to OUT/NAME."""
     out = epath.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / name).write_text(text + "\n")
+    outputs.write_text(out / name, text + "\n")
     return text

@@ -23,6 +23,7 @@ fps: frames per second in the tracker alone; end to end: image decoding included
 
 def markdown(heads, rows):
     """A table; the first column is left-aligned, the others right. heads: list of str, rows: lists of str."""
+    heads, rows = [_escaped(cell) for cell in heads], [[_escaped(cell) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [heads, *rows]) for i in range(len(heads))]
 
     def line(cells):
@@ -31,6 +32,12 @@ def markdown(heads, rows):
 
     rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
     return "\n".join([line(heads), rule, *(line(row) for row in rows)])
+
+
+def _escaped(cell):
+    """A cell's text where "|" and line breaks of a name do not end the cell or the row."""
+    text = str(cell).replace("\\", "\\\\").replace("|", "\\|")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def overall(scored, speed=None):

@@ -6,10 +6,10 @@ SHA-256 of every file, data and metadata alike, read back from the disk; several
 import concurrent.futures
 import hashlib
 import json
-import os
-import secrets
 
 from etils import epath
+
+from trackers.io import outputs
 
 FILE = "digests.json"
 # Written by orbax once the digests are there: that and when a checkpoint was completed, of which no value depends.
@@ -22,18 +22,11 @@ class Damaged(ValueError):
     """A file of the folder is not what was written; the message names it."""
 
 
-def part_of(path):
-    """A path beside `path` to write to before it is renamed to it: no other process or thread has the same."""
-    return path.parent / f".{os.getpid()}-{secrets.token_hex(4)}.part"
-
-
 def write(folder):
     """Writes FOLDER/digests.json of all files under `folder` (any path that etils.epath knows)."""
     folder = epath.Path(folder)
     names = [name for name in _files(folder) if name not in (FILE, *_LATER)]
-    part = part_of(folder / FILE)
-    part.write_text(json.dumps({_ALGORITHM: _digests(folder, names)}, indent=0) + "\n")
-    part.replace(folder / FILE)
+    outputs.write_text(folder / FILE, json.dumps({_ALGORITHM: _digests(folder, names)}, indent=0) + "\n")
 
 
 def verify(folder, parts=None):

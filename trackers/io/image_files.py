@@ -124,11 +124,12 @@ def _first_scan(data):
 class Images:
     """The frames of image files. Iterating raises InputError as read_image does.
 
-    paths: list-like, in order. rate: frames per second to play them at.
+    paths: list-like, in order. rate: frames per second to play them at. cut_short: as of a video_files.Video.
     """
 
     paths: Sequence
     rate: float = 25.0
+    cut_short = False
 
     def __post_init__(self):
         if not len(self.paths):

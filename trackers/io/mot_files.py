@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import numbers, plain_text
+from trackers.io import numbers, outputs, plain_text
 
 _COLUMNS = 8
 
@@ -130,13 +130,11 @@ def write_truth(path, tracks):
 
 
 def _write(path, tracks, rest):
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for frame, number, box, confidence in zip(tracks.frames, tracks.ids, tracks.boxes, tracks.confidence, strict=True):
         numbers = ",".join(f"{value:.2f}" for value in box)
         lines.append(f"{frame},{number},{numbers},{confidence:g},{rest}\n")
-    path.write_text("".join(lines))
+    outputs.write_text(path, "".join(lines))
 
 
 def merge(parts):

@@ -20,7 +20,7 @@ import time
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import digests
+from trackers.io import outputs
 
 FILE = "owner.lock"
 BEAT_SECONDS, SILENT_SECONDS = 10.0, 60.0
@@ -89,7 +89,7 @@ class _Lock:
                 return False
             self._path.write_text(self._text)
             return True
-        part = digests.part_of(self._path)
+        part = outputs.part_of(self._path)
         try:
             part.write_text(self._text)
             # A lock appears with its whole text, or not at all.
@@ -146,7 +146,7 @@ class _Lock:
 
     def _replaced(self, dead):
         """Whether the lock of a dead process is now ours, and not that of another who found it dead as well."""
-        part = digests.part_of(self._path)
+        part = outputs.part_of(self._path)
         if not self._local:
             self._path.write_text(self._text)
             return True

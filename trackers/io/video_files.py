@@ -14,6 +14,9 @@ from trackers.io import limits
 class Video:
     """The frames of a video file; `len` is what its header says, 0 where it says nothing.
 
+    After all frames were read `cut_short` says whether they end well before the time that the header gives. Fewer
+    frames alone say nothing: where frames last unequally long the header's number is an estimate.
+
     Args:
       path: the file.
 
@@ -30,6 +33,7 @@ class Video:
         capture = self._open()
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = float(rate) if 0 < rate <= 1000 else 25.0
+        self.cut_short = False
         self._length = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         capture.release()
@@ -54,18 +58,21 @@ class Video:
     def __iter__(self):
         import cv2
 
-        capture, count = self._open(), 0
+        capture, count, last, longest = self._open(), 0, 0.0, 1000 / self.rate
         try:
             while True:
                 decoded, image = capture.read()
                 if not decoded:
                     break
                 count += 1
+                time = capture.get(cv2.CAP_PROP_POS_MSEC)
+                last, longest = time, max(longest, time - last)
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
         if not count:
             raise InputError(f"video {self.path} has no frame that can be decoded")
+        self.cut_short = count < self._length and last + 2 * longest < 1000 * self._length / self.rate
 
 
 class VideoWriter:

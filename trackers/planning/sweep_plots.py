@@ -2,7 +2,7 @@
 
 import io
 
-from etils import epath
+from trackers.io import outputs
 
 _COLORS = {"v5e": "#1f6fc4", "v4": "#e07b26", "v5p": "#2a9d72", "v6e": "#b04a8f"}
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
@@ -47,7 +47,7 @@ def scaling(path, rows, per_chip, batch):
     figure.suptitle(rows[0]["config"].replace(".py", ""), x=0.01, ha="left", fontsize=11.5, color=_INK)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=150, facecolor="white")
-    epath.Path(path).write_bytes(drawn.getvalue())
+    outputs.write_bytes(path, drawn.getvalue())
 
 
 def _series(rows):

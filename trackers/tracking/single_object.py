@@ -23,6 +23,8 @@ from trackers.tracking import online as online_templates
 
 # The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
 _BY_BENCHMARK = "benchmarks"
+# Coordinates and sides of a first box in pixels: beyond them float32 holds no crop around it.
+LARGEST, SMALLEST = 1e6, 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +171,11 @@ def check_box(box, height, width, name="the box of the first frame"):
     if not np.all(np.isfinite(values)):
         raise InputError(f"{name} is {shown}: give finite numbers x,y,w,h in pixels")
     x, y, w, h = values
+    if np.abs(values).max() > LARGEST or (w > 0 and w < SMALLEST) or (h > 0 and h < SMALLEST):
+        raise InputError(
+            f"{name} is {shown}: give x,y from -{LARGEST:g} to {LARGEST:g} and sides from {SMALLEST:g} to {LARGEST:g}"
+            " pixels"
+        )
     if w <= 0 or h <= 0:
         raise InputError(f"{name} is {shown}, which has no area: give a width and height above 0 (x,y,w,h in pixels)")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:

@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from trackers import quiet, weights
 from trackers.errors import InputError
-from trackers.io import digests, ownership
+from trackers.io import digests, outputs, ownership
 from trackers.training import identity
 from trackers.training.state import named_leaves
 from trackers.weights import in_one_line, plain
@@ -78,10 +78,8 @@ def _claim(workdir, config, allow_config_change, report):
         different = identity.listed([*identity.changes(former, config), *identity.harmless_changes(former, config)])
         path.rename(kept)
         report(f"{path} differs from this config (there, here): {different}; going on, the former is {kept.name}")
-    workdir.mkdir(parents=True, exist_ok=True)
-    part = digests.part_of(path)
-    part.write_text(json.dumps(config, indent=2) + "\n")
-    part.replace(path)
+    outputs.claim_folder(workdir, "--workdir")
+    outputs.write_text(path, json.dumps(config, indent=2) + "\n")
     return ""
 
 

@@ -88,9 +88,12 @@ def check_finite(step, metrics, leaf_name, workdir):
     loss, norm = metrics["loss"], metrics["grad_norm"]
     if math.isfinite(loss) and math.isfinite(norm):
         return
+    kept = epath.Path(workdir) / "checkpoints"
+    any_kept = kept.is_dir() and any(child.name.isdecimal() for child in kept.iterdir())
+    standing = f"the last checkpoint in {workdir} is good: resume" if any_kept else "there is no checkpoint yet: begin"
     where = f"first non-finite gradient {leaf_name}" if leaf_name else "gradients finite"
     raise InputError(
-        f"loss {loss}, gradient norm {norm} at step {step}, {where}; the last checkpoint in {workdir} is good: resume"
+        f"loss {loss}, gradient norm {norm} at step {step}, {where}; {standing}"
         " with a lower learning rate or check the data"
     )
 

@@ -7,7 +7,7 @@ from data_pipelines import phrase_annotations
 from data_pipelines.procedural.people import scene, vocabulary
 from trackers import progress
 from trackers.errors import InputError
-from trackers.io import mot_files
+from trackers.io import mot_files, outputs
 
 _PARTS = {"train": "train", "test": "val"}
 _FRAME_RATE = 20
@@ -28,7 +28,8 @@ def write_set(out, config, seed):
         raise InputError(f"{out} is not an empty folder: give a new one")
     lines = []
     videos = config.train_videos + config.test_videos
-    with progress.bar(total=videos, unit="video", desc="referring", disable=None) as bar:
+    bar = progress.bar(total=videos, unit="video", desc="referring", disable=None)
+    with outputs.unfinished(out), bar:
         for split, part in _PARTS.items():
             for video in scene.open_split(config, seed, split):
                 _write_video(out / part / video.name, video)
@@ -37,8 +38,8 @@ def write_set(out, config, seed):
                     lines += [f"{video.name}+{phrase.name}" for phrase in video.phrases]
                     _write_truth(out / "gt_template" / video.name, video)
                 bar.update()
-    (out / "seqmap.txt").write_text("\n".join(lines) + "\n")
-    (out / "merges.txt").write_text(vocabulary.VOCABULARY.read_text())
+        outputs.write_text(out / "seqmap.txt", "\n".join(lines) + "\n")
+        outputs.write_text(out / "merges.txt", vocabulary.VOCABULARY.read_text())
 
 
 def _write_video(folder, video):

@@ -13,6 +13,7 @@ from data_pipelines.procedural.video.pairs import to_pixels
 from data_pipelines.procedural.video.render import compose, expose, pack
 from trackers import progress
 from trackers.errors import InputError
+from trackers.io import outputs
 
 BACKGROUND = 512
 CELL = 96
@@ -175,7 +176,7 @@ def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, p
         raise InputError(f"{out} is not an empty folder: give a new one")
     if sequences < 1 or length < 1 or seed < 0:
         raise InputError(f"{sequences} sequences of {length} frames, seed {seed}: give positive numbers")
-    with progress.bar(total=sequences * length, desc="synthetic") as bar:
+    with outputs.unfinished(out), progress.bar(total=sequences * length, desc="synthetic") as bar:
         for number in range(sequences):
             folder = out / f"synthetic_{number + 1:04d}"
             folder.mkdir(parents=True)

@@ -7,6 +7,7 @@ distributions of the edges that they say (MixFormerV2's supplement, Fig. 1 to 3)
 """
 
 import functools
+import io
 
 import flax
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 
 import trackers
 from trackers.errors import InputError
+from trackers.io import outputs
 from trackers.nn import relation, stacking
 from trackers.nn.distribution import EDGES
 from trackers.nn.tokens import put_back
@@ -247,7 +249,9 @@ def draw(path, rows, layers):
             _show(axis, image, name)
             extent = (0, image.shape[1], image.shape[0], 0)
             axis.imshow(values, cmap="jet", alpha=0.55, extent=extent, interpolation="bilinear", vmin=lowest)
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    outputs.write_bytes(path, drawn.getvalue())
 
 
 def _show(axis, image, title):

@@ -1,10 +1,9 @@
 """Results drawn on RGB frames, one by one or as a video."""
 
 import numpy as np
-from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import video_files
+from trackers.io import outputs, video_files
 
 BOX_COLOR = (255, 196, 0)
 TRUTH_COLOR = (64, 224, 112)
@@ -177,7 +176,7 @@ def write_filmstrip(path, rows, side=320):
     size = (side, round(side * height / width))
     strip = np.vstack([np.hstack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
     try:
-        epath.Path(path).write_bytes(cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
+        outputs.write_bytes(path, cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
