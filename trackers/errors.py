@@ -82,13 +82,8 @@ def run(main, argv=None, positional=False):
         if override and "config" in flags.FLAGS and isinstance(error, flags.UnrecognizedFlagError):
             text = f"{override} changes a config that is not given: add --config=FILE, such as configs/grm.py:b256"
         _leave(f"--config: {text.strip().splitlines()[-1]}" if "Traceback" in text else text, 2)
-    except (AttributeError, KeyError) as error:
-        # ml_collections answers an override of a key that is not there with just that key.
-        given = [a.split("=")[0].lstrip("-") for a in argv if a.lstrip("-").startswith("config.")]
-        named = [flag for flag in given if flag.rsplit(".", 1)[-1] in str(error)] or given or [str(error)]
-        _leave(f"--{named[0]} is not in the config: the file given with --config lists every key", 2)
-    except (TypeError, ValueError, OSError, ImportError) as error:
-        _leave(f"--config: {_one_line(error)}", 2)
+    except CONFIG_ERRORS as error:
+        leave_config(error, argv)
     _end(_outcome(main, rest))
 
 
@@ -153,6 +148,20 @@ def _from_files(argv):
         return [argument.removeprefix("\ufeff") for argument in flags.FLAGS.read_flags_from_files(argv)]
     except UnicodeDecodeError:
         raise UsageError("--flagfile: a file is not text: save it as UTF-8") from None
+
+
+# What ml_collections raises for a config file or an override of its keys.
+CONFIG_ERRORS = (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError)
+
+
+def leave_config(error, argv):
+    """Ends the program with the line about a config file, or an override in argv, that raised one of CONFIG_ERRORS."""
+    if isinstance(error, (AttributeError, KeyError)):
+        # An override of a key that is not there is answered with just that key.
+        given = [a.split("=")[0].lstrip("-") for a in argv if a.lstrip("-").startswith("config.")]
+        named = [flag for flag in given if flag.rsplit(".", 1)[-1] in str(error)] or given or [str(error)]
+        _leave(f"--{named[0]} is not in the config: the file given with --config lists every key", 2)
+    _leave(f"--config: {_one_line(error)}", 2)
 
 
 # Packages and programs whose flags --help lists; other packages define flags, too.

@@ -6,6 +6,7 @@ The shipped weights are a small GRM's, trained on procedural video alone (docs/s
 import contextlib
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from etils import epath
 from flax import traverse_util
 
 import trackers
-from trackers import convert
+from trackers import convert, errors
 from trackers.convert import layouts
 from trackers.errors import InputError, UsageError
 from trackers.io import digests, numbers, outputs
@@ -40,7 +41,10 @@ def define_flags():
     from ml_collections import config_flags
 
     help_config = "Config file and variant: configs/grm.py:b256. None: the shipped GRM."
-    config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
+    try:
+        config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
+    except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
+        errors.leave_config(error, sys.argv)
     help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
     flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
 

@@ -1,0 +1,136 @@
+"""Output paths: refused in one line before work begins, and files that are there whole or not at all."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from data_pipelines import annotations
+from tests import programs
+from trackers.errors import InputError
+from trackers.io import outputs
+
+TINY = "--config=configs/grm.py:tiny"
+WORDS = "--config=configs/ikun.py:tiny"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with inputs: sequences of a benchmark, a video, a tracks file, and a file where a folder is meant."""
+    from tests.data_pipelines import layouts
+
+    folder = tmp_path_factory.mktemp("outputs")
+    layouts.frames(folder / "frames")
+    (folder / "tracks.txt").write_text("1,1,1,1,20,20,1,-1,-1,-1\n")
+    (folder / "file").write_text("")
+    results = folder / "results" / "v" / "p"
+    results.mkdir(parents=True)
+    for name in ("gt.txt", "predict.txt"):
+        (results / name).write_text("1,1,1,1,20,20,1,1,1\n")
+    return folder
+
+
+def _lines(place):
+    """(program, arguments, flag of the output, whether it is a file) of every program that writes."""
+    frames, images = place / "frames", f"--images={place / 'frames' / 'a'}"
+    words = ["--phrases=a man", f"--tracks={place / 'tracks.txt'}", images]
+    yield "eval.py", [TINY, f"--benchmark=frames:{frames}"], "out", False
+    yield "eval.py", [TINY, f"--benchmark=frames:{frames}", "--starts=1"], "out", False
+    yield "track.py", [TINY, images, "--box=1,1,20,20"], "out", False
+    yield "track.py", [TINY, images, "--box=1,1,20,20", "--no-draw", "--attention=1"], "out", False
+    yield "refer.py", [WORDS, *words], "out", False
+    yield "refer.py", ["--config=configs/neural_kalman.py", f"--tracks={place / 'tracks.txt'}"], "out", False
+    yield "refer.py", [WORDS, "--benchmark=synthetic_referring", "--tracks=truth"], "out", False
+    yield "train.py", [TINY], "workdir", False
+    yield "plan.py", [TINY, "--sweep=cpu:1"], "out", False
+    yield "trackers.convert", [TINY, f"--checkpoint={place / 'tracks.txt'}"], "out", False
+    yield "trackers.evaluation", [f"--results={place / 'results'}"], "out", False
+    yield "data_pipelines", ["sheet", TINY], "out", True
+    yield "data_pipelines", ["synthetic"], "out", False
+    yield "data_pipelines", ["shards", f"--source=frames:{frames}"], "out", False
+    yield "data_pipelines", ["referring"], "out", False
+
+
+def test_every_program_refuses_an_output_that_cannot_be_written(place):
+    """Below a file, a file for a folder (or the reverse), names too long: one line each, exit code 1, nothing done."""
+    failed, running = [], []
+
+    def finish():
+        where, process = running.pop(0)
+        done = programs.finish(process, timeout=120)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        if done.returncode != 1 or len(lines) != 1 or "Traceback" in done.stderr or str(place) not in lines[0]:
+            failed.append((where, done.returncode, done.stderr[-600:]))
+
+    for program, arguments, flag, file in _lines(place):
+        wrong = [place / "file" / "below"] + ([place / "frames"] if file else [place / "file"])
+        wrong = wrong if program == "data_pipelines" else wrong[-1:]
+        for out in wrong:
+            where = f"{program} {' '.join(arguments[:2])} --{flag}={out}"
+            running.append((where, programs.start(program, *arguments, f"--{flag}={out}")))
+            if len(running) > 2:
+                finish()
+    while running:
+        finish()
+    assert not failed, failed
+
+
+@pytest.mark.parametrize("claim", [outputs.claim_folder, outputs.claim_file])
+@pytest.mark.parametrize("name", ["file/below", "ä" * 140, "/proc/nothing/here"])
+def test_a_claim_names_flag_path_and_remedy(place, claim, name):
+    with pytest.raises(InputError, match=r"^--out .* cannot be .*: "):
+        claim(place / name)
+
+
+def test_a_claim_leaves_nothing_behind(tmp_path):
+    outputs.claim_folder(tmp_path / "a" / "b")
+    outputs.claim_file(tmp_path / "c.png")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "b"]
+    with pytest.raises(InputError, match="is a folder: name a file in it"):
+        outputs.claim_file(tmp_path / "a")
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
+    (tmp_path / "kept").write_text("old")
+    program = (
+        "import sys; from trackers import errors; from trackers.io import outputs\n"
+        "errors.run(lambda _: outputs.write_bytes(sys.argv[1], bytes(10**5)), sys.argv[:1])"
+    )
+
+    def little():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "kept")],
+        cwd=programs.ROOT, env=programs.environ(PYTHONDONTWRITEBYTECODE="1"), preexec_fn=little, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path / 'kept'} cannot be written: ") and done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == ["kept"] and (tmp_path / "kept").read_text() == "old"
+
+
+def test_a_set_that_was_not_written_to_its_end_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt), outputs.unfinished(tmp_path):
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="was not written to its end"):
+        annotations.folder(tmp_path, "frames", "SEQUENCE")
+    with outputs.unfinished(tmp_path):
+        pass
+    assert annotations.folder(tmp_path, "frames", "SEQUENCE")
+
+
+def test_names_of_folders_keep_what_looks_like_an_ending(tmp_path):
+    for name in ("cam1.left", "cam1.right"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "cam1.mp4").write_bytes(b"")
+    names = [outputs.name_of(tmp_path / name) for name in ("cam1.left", "cam1.right", "cam1.mp4")]
+    assert names == ["cam1.left", "cam1.right", "cam1"]
+
+
+def test_names_that_would_write_one_file_are_refused():
+    outputs.check_distinct({"a": ["a.txt", "a_time.txt"], "b": ["b.txt"]})
+    with pytest.raises(InputError, match="'a' and 'a_time' would both write a_time.txt"):
+        outputs.check_distinct({"a": ["a.txt", "a_time.txt"], "a_time": ["a_time.txt"]})
