@@ -129,3 +129,12 @@ def test_video_without_frames_or_with_another_number_of_boxes(tmp_path):
     with pytest.raises(InputError, match="4 frames in .* but 1 boxes in"):
         annotations.video("v", path, path / "groundtruth.txt")
     assert annotations.video("v", path, path / "groundtruth.txt", first_box_only=True).truth_withheld
+
+
+def test_one_frame_in_two_kinds_of_image_is_refused(tmp_path):
+    for name in ("1.jpg", "1.png", "2.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"has 1.jpg and 1.png, .*keep one kind of image"):
+        annotations.image_names(tmp_path)
+    (tmp_path / "1.png").unlink()
+    assert annotations.image_names(tmp_path) == ["1.jpg", "2.jpg"]

@@ -1,4 +1,5 @@
 import functools
+import time
 
 import cv2
 import pytest
@@ -116,3 +117,13 @@ def test_referring_set_is_written_and_its_phrases_drawn(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "refer_dance: 45 phrases to train, 17 to test, 9 of them new\n"
     assert cv2.imread(str(tmp_path / "tail.png")) is not None
+
+
+def test_a_referring_set_killed_midway_does_not_pass(tmp_path):
+    writing = programs.start("data_pipelines", "referring", "--out", tmp_path / "set", "--train_videos=200")
+    while writing.poll() is None and len(list(tmp_path.glob("set/expression/*/*.json"))) < 4:
+        time.sleep(0.05)
+    writing.kill()
+    programs.finish(writing)
+    done = run("check", "--source", f"refer_dance:{tmp_path / 'set'}")
+    assert done.returncode == 1 and "was not written to its end: remove it" in done.stdout, done.stdout + done.stderr

@@ -47,3 +47,10 @@ def test_what_a_toolkit_refuses_is_a_dash():
     scored = _scored({"a": STILL})
     scored["pytracking"] = {"error": "sequence a: NaN"}
     assert _cells(tables.overall({"grm": scored}))[2] == ["grm", "100.0", "100.0", "100.0", "-", "-", "-"]
+
+
+def test_names_do_not_break_a_table():
+    text = tables.markdown(["sequence", "AO"], [["a|b", "1"], ["c\nd", "2"], ["e\r\u2028f", "3"]])
+    lines = text.split("\n")
+    assert len(lines) == 5 and len(text.splitlines()) == 5
+    assert lines[2].startswith("| a\\|b ") and "c\\nd" in lines[3] and "e\\r\\u2028f" in lines[4]

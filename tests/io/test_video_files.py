@@ -1,3 +1,5 @@
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,31 @@ def test_unwritable_video(tmp_path):
     with pytest.raises(InputError, match="cannot write .*No such file"), video_files.VideoWriter(path) as video:
         for _ in range(200):
             video.write(np.zeros((480, 640, 3), np.uint8))
+
+
+def _cut_short(path):
+    video = video_files.Video(path)
+    count = sum(1 for _ in video)
+    return len(video), count, video.cut_short
+
+
+def _written(path, *options):
+    """30 noisy frames, a second and more, through ffmpeg with `options`."""
+    frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-r", "25", "-i", "-"]
+    command = [video_files._encoder(), "-loglevel", "error", "-y", *source, "-c:v", "libx264", "-g", "5", *options]
+    subprocess.run([*command, str(path)], input=frames.tobytes(), check=True, timeout=60)
+
+
+def test_unequally_long_frames_are_no_truncation_and_a_truncation_is(tmp_path):
+    uneven, whole = tmp_path / "uneven.mkv", tmp_path / "whole.mkv"
+    # After half of the frames each lasts three times as long.
+    _written(uneven, "-vf", "setpts='if(lt(N,15),N,15+(N-15)*3)/25/TB'", "-fps_mode", "vfr")
+    length, count, cut_short = _cut_short(uneven)
+    assert length != count == 30 and not cut_short
+    _written(whole)
+    assert _cut_short(whole) == (30, 30, False)
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) // 2])
+    length, count, cut_short = _cut_short(whole)
+    assert count < length == 30 and cut_short
