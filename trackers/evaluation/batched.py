@@ -59,8 +59,8 @@ class Runner:
     """
 
     def __init__(self, tracker, variables, read, slots, devices=None, threads=None):
-        self._tracker, self._read, self._threads = tracker, read, threads or len(os.sched_getaffinity(0))
-        self._lockstep = lockstep.Lockstep(tracker, variables, slots, devices)
+        self._tracker, self._variables, self._read = tracker, variables, read
+        self._slots, self._devices, self._threads = slots, devices, threads or len(os.sched_getaffinity(0))
 
     def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
         """Iterator of (Sequence, Track), each as soon as its last box is there.
@@ -73,6 +73,8 @@ class Runner:
           or has no area.
         """
         sequences = sorted(sequences, key=lambda sequence: len(sequence.frames), reverse=True)
+        if not sequences:
+            return
         boxes = [np.full((len(sequence.frames), 5), np.nan) for sequence in sequences]
         seconds = [np.zeros(len(sequence.frames)) for sequence in sequences]
         image_sizes = {}
@@ -93,18 +95,21 @@ class Runner:
 
     def _steps(self, sequences):
         """Iterator of (_Step, found (slots, 5) float32, seconds), a step behind what the device is given."""
-        states, waiting = self._lockstep.empty(), None
-        steps = self._laid_out(sequences)
+        # What few sequences are left of an interrupted run need no more slots than they are.
+        slots = min(self._slots, len(sequences))
+        device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices)
+        states, waiting = device.empty(), None
+        steps = self._laid_out(sequences, device)
         # A thread of its own lays out and sends the next step's frames meanwhile.
         with concurrent.futures.ThreadPoolExecutor(1) as sender:
             try:
                 clock, coming = time.perf_counter(), sender.submit(next, steps, None)
                 while (step := coming.result()) is not None:
                     compiling = time.perf_counter()
-                    self._lockstep.programs(step.batch.frames.shape[1:3])
+                    device.programs(step.batch.frames.shape[1:3])
                     clock += time.perf_counter() - compiling
                     coming = sender.submit(next, steps, None)
-                    states, found = self._lockstep.step(states, step.batch)
+                    states, found = device.step(states, step.batch)
                     found.copy_to_host_async()
                     if waiting is not None:
                         last_clock, rows, clock = clock, np.asarray(waiting[1]), time.perf_counter()
@@ -116,11 +121,10 @@ class Runner:
             finally:
                 sender.submit(steps.close)
 
-    def _laid_out(self, sequences):
+    def _laid_out(self, sequences, device):
         """Iterator of _Step in order, their frames on the way to the device."""
-        slots = self._lockstep.slots
-        steps = _schedule([len(sequence.frames) for sequence in sequences], slots)
-        ahead = max(2, -(-_READ_AHEAD * self._threads // slots))
+        steps = _schedule([len(sequence.frames) for sequence in sequences], device.slots)
+        ahead = max(2, -(-_READ_AHEAD * self._threads // device.slots))
         buffers = itertools.cycle([{} for _ in range(_BUFFERS)])
         readers = concurrent.futures.ThreadPoolExecutor(self._threads)
         # Threads of their own, so that laying out a step doesn't wait for the frames of steps to come.
@@ -135,13 +139,13 @@ class Runner:
                 cells, frames = waiting.popleft()
                 frames = [frame.result() for frame in frames]
                 waiting.extend(map(read, itertools.islice(steps, 1)))
-                yield self._lay_out(cells, frames, sequences, next(buffers), layers)
+                yield self._lay_out(cells, frames, sequences, device, next(buffers), layers)
         finally:
             readers.shutdown(cancel_futures=True)
             layers.shutdown()
 
-    def _lay_out(self, cells, frames, sequences, buffer, layers):
-        slots = self._lockstep.slots
+    def _lay_out(self, cells, frames, sequences, device, buffer, layers):
+        slots = device.slots
         sizes, live, due = np.ones((slots, 2), np.int32), np.zeros(slots, bool), np.zeros(slots, bool)
         starts, image_sizes = {}, {}
         for cell, frame in zip(cells, frames, strict=True):
@@ -166,7 +170,7 @@ class Runner:
             array[cell.slot, : frame.shape[0], : frame.shape[1]] = frame
 
         list(layers.map(lay, cells, frames))
-        return _Step(cells, self._lockstep.put(array, sizes, live, starts, due), image_sizes)
+        return _Step(cells, device.put(array, sizes, live, starts, due), image_sizes)
 
 
 def _schedule(lengths, slots):
