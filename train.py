@@ -204,15 +204,14 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
         inputs = program.inputs(loader.shapes(config), batch_size, mesh)
         pair_flops = model_flops(config, mesh, program, inputs) / batch_size
 
-    schedule, checks = program.schedule, program.objective.validation
+    schedule, objective = program.schedule, program.objective
     last = min(schedule.total, max_steps or schedule.total)
     validate_every = round(config.train.validate_every_epochs * schedule.epoch)
     whole = sharding.replicated(mesh)
     init_key, _ = jax.random.split(jax.random.key(seed))
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
-    evaluate = sharding.under(mesh, functools.partial(eval_step, objective=program.objective))
-    evaluate = jax.jit(evaluate, out_shardings=whole)
+    evaluate = jax.jit(sharding.under(mesh, functools.partial(eval_step, objective=objective)), out_shardings=whole)
     learning_rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
 
     with checkpoints.opened(workdir, config, allow_config_change, say) as saved:
@@ -256,9 +255,9 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
                 batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), schedule.validation)
                 placed = (sharding.put_batch(batch, mesh) for batch in batches)
                 means = metrics.means(evaluate(variables, batch, epoch, teacher_variables) for batch in placed)
-                summary = checks.summary(means)
+                summary = objective.validation.summary(means)
                 writer.write(step, {f"validation/{name}": value for name, value in summary.items()})
-                figures = {label: summary[name] for label, name in checks.shown.items()}
+                figures = {label: summary[name] for label, name in objective.validation.shown.items()}
                 progress.say(f"step {step}  {', '.join(f'{label} {value:.4f}' for label, value in figures.items())}")
                 return figures
 

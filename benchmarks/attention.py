@@ -66,7 +66,8 @@ def main(argv):
         calls[name, "with gradients"] = lambda both=both: both(qkv, division, cotangent)
     medians = {name: timing.median(times).wall for name, times in timing.take_turns(calls, FLAGS.repeats).items()}
     base = {kind: medians["divided, plain", kind] for _, kind in calls}
-    print(f"{jax.devices()[0].device_kind}: {FLAGS.batch} x {FLAGS.tokens} tokens, {FLAGS.heads} heads, {FLAGS.dtype}\n")
+    sizes = f"{FLAGS.batch} x {FLAGS.tokens} tokens, {FLAGS.heads} heads, {FLAGS.dtype}"
+    print(f"{jax.devices()[0].device_kind}: {sizes}\n")
     rows = [[*name, f"{1e3 * wall:.2f}", f"{wall / base[name[1]]:.2f}"] for name, wall in medians.items()]
     print(tables.markdown(["attention", "pass", "ms", "ratio"], rows))
 

@@ -15,10 +15,11 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def _programs_folder():
-    """Where compiled programs are kept from test to test and run to run: for this processor and these packages alone."""
+    """Where compiled programs are kept from test to test and run to run, for this processor and these packages."""
     processor = Path("/proc/cpuinfo")
-    flags = [line for line in processor.read_text().splitlines() if line.startswith("flags")] if processor.exists() else []
-    facts = [platform.processor(), *flags[:1], *(metadata.version(name) for name in ("jax", "jaxlib"))]
+    lines = processor.read_text().splitlines() if processor.exists() else []
+    abilities = [line for line in lines if line.startswith("flags")]
+    facts = [platform.processor(), *abilities[:1], *(metadata.version(name) for name in ("jax", "jaxlib"))]
     digest = hashlib.sha1(" ".join(facts).encode()).hexdigest()[:10]
     return Path(tempfile.gettempdir()) / f"trackers_tests_{getpass.getuser()}_{digest}"
 

@@ -58,7 +58,8 @@ def test_too_many_bad_images_end_the_run_in_one_line(tmp_path, monkeypatch):
     bad = _spoil(tmp_path / "frames" / "a")
     config = make_config(tmp_path, frames=1)
     config.data.max_bad_fraction = 0.0
-    with pytest.raises(InputError, match=r"frames: 1 of \d+ train samples had bad images, .*max_bad_fraction=0.0") as one:
+    said = r"frames: 1 of \d+ train samples had bad images, .*max_bad_fraction=0.0"
+    with pytest.raises(InputError, match=said) as one:
         _take(config, 0, range(48))
     assert any(str(path) in str(one.value) for path in bad) and "\n" not in str(one.value)
     config.data.max_bad_fraction = 0.05

@@ -35,7 +35,7 @@ def plain(qkv, division):
 def in_float64(qkv, division, cotangent):
     """(output, gradient of qkv, gradient of the division), from the softmax's own formulas."""
     qkv, division, cotangent = (np.asarray(array, np.float64) for array in (qkv, division, cotangent))
-    (batch, n, _, _, size), matrix = qkv.shape, np.array(relation.GRM_RELATION, np.float64)
+    (_, n, _, _, size), matrix = qkv.shape, np.array(relation.GRM_RELATION, np.float64)
     q, k, v = np.moveaxis(qkv, 2, 0)
     mask = np.einsum("bnc,cd,bmd->bnm", division, matrix, division)
     mask[:, range(n), range(n)] = 1
@@ -148,5 +148,6 @@ print("equal")
 def test_split_over_devices_it_is_the_same():
     """The kernels of attention and norm, on a mesh of eight devices that splits batch and heads."""
     command = [sys.executable, "-c", SPLIT]
-    done = subprocess.run(command, env=support.environ(8), cwd=support.ROOT, capture_output=True, text=True, timeout=300)
+    where = {"env": support.environ(8), "cwd": support.ROOT}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
     assert done.stdout.strip() == "equal", done.stderr[-3000:]

@@ -148,8 +148,8 @@ def check_starts(sequences, read):
         names = [name for name, _ in problems]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise InputError(
-            f"{len(names)} of {len(sequences)} sequences have no usable first frame and box: {', '.join(names[:_NAMED])}"
-            f"{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
+            f"{len(names)} of {len(sequences)} sequences have no usable first frame and box:"
+            f" {', '.join(names[:_NAMED])}{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
         )
 
 

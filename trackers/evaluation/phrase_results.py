@@ -90,9 +90,8 @@ def check_source(folder, source):
     Raises: InputError naming both; `source` is what write_similarities was given as such.
     """
     try:
-        with np.load(io.BytesIO((epath.Path(folder) / "similarity.npz").read_bytes())) as kept:
-            other = str(kept["source"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        other = str(_kept(folder)["source"])
+    except plain_text.DAMAGE:
         return
     if other != source:
         raise InputError(f"{folder} holds the results of {other}, not of {source}: name another --out")
@@ -101,13 +100,18 @@ def check_source(folder, source):
 def read_similarities(folder, run, count):
     """The similarities (n, P) that write_similarities left with run=`run` for n = `count` boxes, or None."""
     try:
-        with (epath.Path(folder) / "similarity.npz").open("rb") as opened:
-            kept = array_files.read_npz(opened, folder)
+        kept = _kept(folder)
         if str(kept["run"]) == run and len(kept["similarity"]) == count:
             return kept["similarity"]
     except plain_text.DAMAGE:
         pass
     return None
+
+
+def _kept(folder):
+    """{name: array} of what write_similarities left."""
+    with (epath.Path(folder) / "similarity.npz").open("rb") as opened:
+        return array_files.read_npz(opened, folder)
 
 
 def write_seqmap(root, pairs):

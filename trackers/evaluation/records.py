@@ -21,7 +21,6 @@ import zipfile
 import numpy as np
 from etils import epath
 
-from trackers.errors import InputError
 from trackers.io import numbers, outputs, plain_text
 
 

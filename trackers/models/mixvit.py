@@ -6,8 +6,6 @@ dense maps over the search tokens.
 
 import dataclasses
 
-import jax.numpy as jnp
-
 from trackers.nn.corner import CornerHead, PyramidCornerHead, decode_corners
 from trackers.nn.heads import scored
 from trackers.nn.mixed_attention import MixedTracker

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from trackers.nn import division as divisions
 from trackers.nn import activations, kernels, placement, relation
+from trackers.nn import division as divisions
 
 REMAT_POLICIES = {
     "none": None,
@@ -99,7 +99,7 @@ class Attended:
 
 
 class Projection(nn.Module):
-    """nn.DenseGeneral to several axes, but the bias is added to the product as a matrix, so that a GPU does both at once.
+    """nn.DenseGeneral to several axes, but the bias is added to the product as a matrix: a GPU can do both at once.
 
     __call__: (R,D) -> (R, product of features). Parameters as nn.DenseGeneral's.
     """

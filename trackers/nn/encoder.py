@@ -83,7 +83,8 @@ class Encoder(nn.Module):
                 f"model.attention_init must be one of {tuple(blocks.ATTENTION_INITS)}, got {self.attention_init!r}"
             )
         if self.activation not in activations.ACTIVATIONS:
-            raise ValueError(f"model.activation must be one of {tuple(activations.ACTIVATIONS)}, got {self.activation!r}")
+            known = tuple(activations.ACTIVATIONS)
+            raise ValueError(f"model.activation must be one of {known}, got {self.activation!r}")
         kernels.check(self.kernels)
         if self.remat not in blocks.REMAT_POLICIES:
             raise ValueError(f"model.remat must be one of {tuple(blocks.REMAT_POLICIES)}, got {self.remat!r}")

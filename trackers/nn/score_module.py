@@ -1,6 +1,5 @@
 """MixFormer's score module: is the target in the box that was found? (MixFormer, Cui et al., CVPR 2022, Sec. 3.3)."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 

@@ -7,7 +7,6 @@ two-stream ViT it is the baseline STARK-SV of SimTrack's Table 4.
 import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
