@@ -14,6 +14,7 @@ import pytest
 
 import trackers
 from configs import grm
+from tests.io.test_ownership import holder
 from trackers import weights
 
 cv2 = pytest.importorskip("cv2")
@@ -112,30 +113,31 @@ def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
 
 def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpoint):
     _write(videos, "eleven", size=(400, 300))
-    many, alone = tmp_path / "many", tmp_path / "alone"
+    out = tmp_path / "out"
+    files = [out / "frames" / "grm" / f"{name}.txt" for name in ("one", "three", "eleven")]
     # Two devices, so three slots become four.
     result = _run(
-        f"frames:{videos}", many, checkpoint, "--batch=3", XLA_FLAGS="--xla_force_host_platform_device_count=2"
+        f"frames:{videos}", out, checkpoint, "--batch=3", XLA_FLAGS="--xla_force_host_platform_device_count=2"
     )
     assert result.returncode == 0, result.stderr
     assert "15/15" in result.stderr and "frame/s" in result.stderr
-    result = _run(f"frames:{videos}", alone, checkpoint)
-    assert result.returncode == 0, result.stderr
-    for name in ("one", "three", "eleven"):
-        boxes = [np.loadtxt(out / "frames" / "grm" / f"{name}.txt", delimiter=",") for out in (many, alone)]
-        assert boxes[0].shape == (FRAMES, 4)
-        np.testing.assert_allclose(*boxes, atol=2e-3)  # three decimals are written
+    boxes = [np.loadtxt(file, delimiter=",") for file in files]
 
     # One run continues the other, whichever way it tracks.
-    (many / "frames" / "grm" / "one.txt").unlink()
-    result = _run(f"frames:{videos}", many, checkpoint)
-    assert "2 of 3 are finished" in result.stdout and "5/5" in result.stderr
-    (many / "frames" / "grm" / "three.txt").unlink()
+    for file in files[1:]:
+        file.unlink()
+    result = _run(f"frames:{videos}", out, checkpoint)
+    assert "1 of 3 are finished" in result.stdout and "10/10" in result.stderr
+    for many, file in zip(boxes, files, strict=True):
+        assert many.shape == (FRAMES, 4)
+        np.testing.assert_allclose(np.loadtxt(file, delimiter=","), many, atol=2e-3)  # three decimals are written
+
+    files[1].unlink()
     broken = videos / "three" / "00000003.jpg"
     broken.write_bytes(broken.read_bytes()[:-100])
-    line = _error(_run(f"frames:{videos}", many, checkpoint, "--batch=2"), 1)
+    line = _error(_run(f"frames:{videos}", out, checkpoint, "--batch=2"), 1)
     assert str(broken) in line and "cut short" in line
-    assert (many / "frames" / "grm" / "one.txt").exists()
+    assert [file.exists() for file in files] == [True, False, True]
 
 
 def test_withheld_ground_truth_gives_files_for_the_server(tmp_path, checkpoint):
@@ -233,3 +235,14 @@ def test_wrong_usage(videos, tmp_path, checkpoint, arguments, said):
 def test_no_tensorflow_is_needed():
     code = "import eval, sys; assert not {'tensorflow', 'cv2', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_a_folder_that_another_evaluation_writes_to_is_refused(videos, tmp_path, checkpoint):
+    running = holder(tmp_path / "out")
+    try:
+        refused = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint), 1)
+    finally:
+        running.kill()
+        running.wait()
+    assert f"process {running.pid}" in refused and "owner.lock" in refused
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["owner.lock"]

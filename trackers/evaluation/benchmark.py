@@ -12,7 +12,7 @@ import numpy as np
 
 from trackers.errors import InputError
 from trackers.evaluation import scores
-from trackers.tracking import single_object
+from trackers.tracking import canvases, single_object
 
 SPEED = {
     "tracker_fps": "frames per second inside the tracker, one at a time, the first left out: frame to the device, crop,"
@@ -21,8 +21,6 @@ SPEED = {
     "batched": "sequences tracked many at a time (--batch) have one time: both numbers are frames per second of the"
     " whole pipeline, in which decoding, transfer and network overlap, over all sequences at a time",
 }
-# Frames are padded to these sides, so that videos of many sizes need few compilations.
-_SIDES = (384, 768, 1280, 2048, 4096)
 _READ_AHEAD = 8
 # Sequences that are named where several are not usable.
 _NAMED = 20
@@ -108,16 +106,15 @@ class Runner:
     def _pad(self, frame):
         if not self._compiled:
             return frame, None
-        canvas = np.zeros((*_canvas(frame), 3), np.uint8)
-        canvas[: frame.shape[0], : frame.shape[1]] = frame
-        return canvas, np.array(frame.shape[:2], np.int32)
+        return canvases.pad(frame)
 
     def _warm_up(self, frame):
         """Compiles for this frame's canvas, once; the seconds it took."""
-        if not self._compiled or _canvas(frame) in self._warm:
+        canvas = canvases.canvas_for([frame.shape[:2]])
+        if not self._compiled or canvas in self._warm:
             return 0.0
         start = time.perf_counter()
-        self._warm.add(_canvas(frame))
+        self._warm.add(canvas)
         # A box in the middle, as the first frame's box may lie outside a later frame of another size.
         height, width = frame.shape[:2]
         middle = np.array([width / 4, height / 4, width / 2, height / 2])
@@ -151,8 +148,8 @@ def check_starts(sequences, read):
         names = [name for name, _ in problems]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise InputError(
-            f"{len(names)} of {len(sequences)} sequences have no usable first frame or box: {', '.join(names[:_NAMED])}"
-            f"{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
+            f"{len(names)} of {len(sequences)} sequences have no usable first frame or box:"
+            f" {', '.join(names[:_NAMED])}{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
         )
 
 
@@ -200,12 +197,6 @@ def overlaps(sequence, boxes):
     """IoU (T,) for a plot over time, NaN (a gap) where the target is hidden."""
     values = scores.overlap(np.asarray(boxes), sequence.boxes)
     return np.where(sequence.visible, values, np.nan)
-
-
-def _canvas(frame):
-    """(height, width) that the frame is padded to; beyond the largest side, multiples of it."""
-    largest = _SIDES[-1]
-    return tuple(next((s for s in _SIDES if s >= side), -(-side // largest) * largest) for side in frame.shape[:2])
 
 
 @contextlib.contextmanager
