@@ -61,7 +61,6 @@ def main(argv):
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)
     outputs.claim_folder(out)
-    records.Records(out, name, config.model.name, run=None).claim(sequences)
 
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)
@@ -77,6 +76,7 @@ def main(argv):
 def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     if FLAGS.starts or FLAGS.workdir:
         return _compare(tracker, config, name, sequences, out)
+    records.Records(out, name, config.model.name, run=None).claim(sequences)
     benchmark.check_starts(sequences, image_files.read_image)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 

@@ -67,6 +67,7 @@ def _batches(tf, sample, shapes, settings, start_step, rows, closed):
     iterator = dataset.with_options(options).as_numpy_iterator()
     try:
         for taken, batch in enumerate(iterator, 1):
+            errors.check_interrupt()
             if failed := [number for number in sorted(failures) if number < taken * len(rows)]:
                 raise failures[failed[0]]
             yield batch

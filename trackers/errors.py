@@ -60,6 +60,8 @@ def run(main, argv=None, positional=False):
       config key, 130 for an interrupt from the keyboard.
     """
     quiet.libraries()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
     app.define_help_flags()
@@ -85,6 +87,21 @@ def run(main, argv=None, positional=False):
     except CONFIG_ERRORS as error:
         leave_config(error, argv)
     _end(_outcome(main, rest))
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(*_):
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def check_interrupt():
+    """Raises KeyboardInterrupt where the keyboard has asked for it. For loops around libraries that may swallow it, as
+    TensorFlow does when the signal comes while it fetches a batch."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def _outcome(main, rest):

@@ -55,7 +55,7 @@ def test_bad_input_is_one_line(published, tmp_path):
         "missing file": ((tiny, "--checkpoint=absent.pth", out), 1, "absent.pth does not exist"),
         "truncated file": ((tiny, f"--checkpoint={tmp_path / 'cut.pth'}", out), 1, "cut.pth is damaged"),
         "folder in use": ((tiny, f"--checkpoint={published}", f"--out={tmp_path / 'full'}"), 1, "not empty"),
-        "out is a file": ((tiny, f"--checkpoint={published}", f"--out={tmp_path / 'cut.pth'}"), 1, "is a file"),
+        "out is a file": ((tiny, f"--checkpoint={published}", f"--out={tmp_path / 'cut.pth'}"), 1, "a file stands"),
         "no checkpoint given": ((tiny, out), 2, "--checkpoint"),
         "unknown config key": ((tiny, "--checkpoint=x", out, "--config.model.widht=48"), 2, "widht"),
         "unknown variant": (("--config=configs/grm.py:huge", "--checkpoint=x", out), 2, "huge"),

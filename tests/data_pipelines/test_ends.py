@@ -12,10 +12,12 @@ from tests import programs
 
 # Threads are still making samples when main ends in one of several ways.
 PROGRAM = """
-import sys, time, types
+import signal, sys, time, types
 import numpy as np
 from data_pipelines import tf_stream
 from trackers import errors
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background programs start without
 
 def sample(step, row):
     time.sleep(0.001 * row)

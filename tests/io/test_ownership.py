@@ -118,6 +118,7 @@ def test_of_many_that_find_a_dead_owner_one_gets_the_folder(tmp_path):
 
 def test_a_lock_that_others_removed_ends_the_program(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ownership, "BEAT_SECONDS", 0.05)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background programs start without
     with pytest.raises(KeyboardInterrupt), ownership.hold(tmp_path):
         (tmp_path / ownership.FILE).write_text('{"token": "another"}')
         time.sleep(10)

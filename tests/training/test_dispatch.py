@@ -152,7 +152,7 @@ def test_what_cannot_be_dispatched_together_is_named(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="steps_per_dispatch is 4.* set --config.train.steps_per_dispatch=1"):
         train.train(config, str(tmp_path))
     config.train.steps_per_dispatch = 0
-    with pytest.raises(UsageError, match="steps_per_dispatch 0: must be 1"):
+    with pytest.raises(UsageError, match="steps_per_dispatch=0: give a whole number from 1 up"):
         train.train(config, str(tmp_path))
 
 

@@ -25,9 +25,15 @@ def main(_):
     out = epath.Path(_OUT.value)
     if out.is_dir() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
+    new = not out.exists()
     outputs.claim_folder(out)
     config_model = _CONFIG.value.model
-    variables = weights.load(_CHECKPOINT.value, config_model)
+    try:
+        variables = weights.load(_CHECKPOINT.value, config_model)
+    except (errors.InputError, errors.UsageError):
+        if new:
+            out.rmdir()
+        raise
     weights.save(out, variables, config_model)
     for part, count in _counts(variables).items():
         print(f"{part:24}{count:>14,}")

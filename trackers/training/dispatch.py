@@ -25,8 +25,6 @@ def source(config, mesh, on_device):
     Raises: UsageError where config.train.steps_per_dispatch cannot be had.
     """
     size = config.train.steps_per_dispatch
-    if size < 1:
-        raise UsageError(f"config.train.steps_per_dispatch {size}: must be 1 or larger")
     if size > 1 and on_device is None:
         raise UsageError(
             f"config.train.steps_per_dispatch is {size}, but only procedural pairs alone are made on the device: set"
