@@ -1,4 +1,3 @@
-import getpass
 import hashlib
 import os
 import platform
@@ -21,7 +20,7 @@ def _programs_folder():
     abilities = [line for line in lines if line.startswith("flags")]
     facts = [platform.processor(), *abilities[:1], *(metadata.version(name) for name in ("jax", "jaxlib"))]
     digest = hashlib.sha1(" ".join(facts).encode()).hexdigest()[:10]
-    return Path(tempfile.gettempdir()) / f"trackers_tests_{getpass.getuser()}_{digest}"
+    return Path(tempfile.gettempdir()) / f"trackers_tests_{os.getuid()}_{digest}"
 
 
 # Most tests compile what others have compiled, and what is computed operation by operation is compiled by the hundred.
