@@ -23,9 +23,9 @@ def main(folder, workdir, last_step, *options):
     made, reads = [], []
     read_image, pair = image_files.read_image, pairs.pair
 
-    def counted_pair(sources, ratio, pair_config, seed, step, row, split="train"):
+    def counted_pair(sources, ratio, pair_config, seed, step, row, split="train", attempt=0):
         made.append((split, step, row))
-        return pair(sources, ratio, pair_config, seed, step, row, split)
+        return pair(sources, ratio, pair_config, seed, step, row, split, attempt)
 
     def counted_read(path):
         reads.append(str(path))
