@@ -25,15 +25,9 @@ def main(_):
     out = epath.Path(_OUT.value)
     if out.is_dir() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
-    new = not out.exists()
-    outputs.claim_folder(out)
     config_model = _CONFIG.value.model
-    try:
-        variables = weights.load(_CHECKPOINT.value, config_model)
-    except (errors.InputError, errors.UsageError):
-        if new:
-            out.rmdir()
-        raise
+    variables = weights.load(_CHECKPOINT.value, config_model)
+    outputs.claim_folder(out)  # only now: a checkpoint that does not fit leaves nothing behind
     weights.save(out, variables, config_model)
     for part, count in _counts(variables).items():
         print(f"{part:24}{count:>14,}")
