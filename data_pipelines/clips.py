@@ -100,6 +100,11 @@ def shapes(config):
     return ClipConfig.from_config(config).shapes
 
 
+def on_device(config, seed):
+    """Clips are made by the host alone, see loader.on_device."""
+    return None
+
+
 def batches(config, start_step, rows, seed, split):
     """Batches of clips for loader.batches, whose arguments these are.
 

@@ -1,7 +1,7 @@
 """Batches for training and validation: those of the data kind that config.data.name names.
 
-A data kind is a module of data_pipelines (KINDS) with `shapes(config)` and `batches(config, start_step, rows, seed,
-split)`; the batch of a step is a pure function of (seed, split, step, rows).
+A data kind is a module of data_pipelines (KINDS) with `shapes(config)`, `on_device(config, seed)` and
+`batches(config, start_step, rows, seed, split)`; the batch of a step is a pure function of (seed, split, step, rows).
 """
 
 import importlib
@@ -45,8 +45,7 @@ def on_device(config):
         rounding; pure, for jit.
     Raises: InputError naming what is wrong in the config.
     """
-    makes = getattr(kind(config.data.name), "on_device", None)
-    return makes(config, _checked(config.seed)) if makes else None
+    return kind(config.data.name).on_device(config, _checked(config.seed))
 
 
 def _checked(seed):

@@ -16,6 +16,11 @@ _HELD_OUT = 5
 _EXPECTED = "MOT files VIDEO/gt/gt.txt"
 
 
+def on_device(config, seed):
+    """Windows of tracks are made by the host alone, see loader.on_device."""
+    return None
+
+
 def batches(config, start_step, rows, seed, split):
     """Batches of windows of tracks for loader.batches, whose arguments these are.
 
