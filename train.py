@@ -212,7 +212,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
     evaluate = jax.jit(sharding.under(mesh, functools.partial(eval_step, objective=objective)), out_shardings=whole)
-    learning_rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
+    rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
 
     with checkpoints.opened(workdir, config, allow_config_change, say) as saved:
         # Where the run stands.
@@ -222,7 +222,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
             train_state = initial.train_state(program, initial.Start(config.model, **config.init), init_key)
         say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
 
-        late, mean, latest, began = metrics.Late(), metrics.Mean(), {}, time.monotonic()
+        late, waits, mean, latest = metrics.Late(), metrics.Waits(config.data), metrics.Mean(), {}
         with (
             processes.Preemption() as preemption,
             trace,
@@ -240,9 +240,9 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
                     return
                 progress.advance(batch_size * len(finished))
                 if step % config.train.log_every_steps == 0 or step == last:
-                    rate, learning_rate = progress.rate(), float(learning_rates[step - 1])
-                    latest.update(mean.take(), learning_rate=learning_rate, epoch=step / schedule.epoch)
-                    latest.update(examples_seen=step * batch_size, **metrics.memory(jax.local_devices()[0]))
+                    rate, memory = progress.rate(), metrics.memory(jax.local_devices()[0])
+                    latest.update(mean.take() | waits.take(batch_size, rate), learning_rate=float(rates[step - 1]))
+                    latest.update(epoch=step / schedule.epoch, examples_seen=step * batch_size, **memory)
                     latest.update(metrics.throughput(rate, mesh.size, pair_flops, chip and chip.flops))
                     writer.write(step, latest)
                     progress.report(step, latest, rate)
@@ -270,14 +270,14 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
             else:
                 work = dispatch.OnDevice(program, source, batch_size, config.train.steps_per_dispatch, mesh)
             ends = (config.train.log_every_steps, config.train.checkpoint_every_steps, validate_every, *work.ends)
-            figures, validated = {}, -1
+            figures, validated, began = {}, -1, time.monotonic()
             for steps in dispatch.spans(start, last, work.size, ends):
-                step, inputs = steps[-1], work.inputs(steps)
+                step, inputs = steps[-1], waits.data(work.inputs, steps)
                 trace.before(steps)
                 with jax.transfer_guard("disallow"):
                     train_state, scalars = work.take(train_state, inputs, step_key, teacher_variables)
                 trace.after(steps, scalars)
-                record(late.push(steps, scalars))
+                record(waits.device(late.push, steps, scalars))
                 leaving = preemption.reached()
                 if leaving or step == last or step % config.train.checkpoint_every_steps == 0:
                     record(late.flush())  # a state is kept only after its loss has been seen to be finite

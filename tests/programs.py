@@ -9,10 +9,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def environ(**changes):
-    """Environment of a program on the CPU, as JAX finds its devices there; `changes` as strings, None to leave out."""
+    """Environment of a program on the CPU, as JAX finds its devices there; `changes` win, None leaves out."""
     settings = os.environ | {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     settings |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": None} | changes
-    return {name: value for name, value in settings.items() if value is not None}
+    return {name: str(value) for name, value in settings.items() if value is not None}
 
 
 def start(program, *arguments, folder=ROOT, **changes):

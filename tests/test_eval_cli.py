@@ -1,12 +1,10 @@
 """eval.py as users call it."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,11 +12,11 @@ import pytest
 
 import trackers
 from configs import grm
+from tests import programs
 from tests.io.test_ownership import holder
 from trackers import weights
 
 cv2 = pytest.importorskip("cv2")
-ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 5
 
 
@@ -53,10 +51,8 @@ def videos(tmp_path):
 
 
 def _run(benchmark, out, checkpoint, *arguments, **changes):
-    command = [sys.executable, "eval.py", "--config=configs/grm.py:tiny", f"--checkpoint={checkpoint}"]
-    command += [f"--benchmark={benchmark}", f"--out={out}", *arguments]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **changes}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    given = [f"--checkpoint={checkpoint}", f"--benchmark={benchmark}", f"--out={out}", *arguments]
+    return programs.run("eval.py", "--config=configs/grm.py:tiny", *given, **changes)
 
 
 def _error(result, code):
@@ -234,7 +230,7 @@ def test_wrong_usage(videos, tmp_path, checkpoint, arguments, said):
 
 def test_no_tensorflow_is_needed():
     code = "import eval, sys; assert not {'tensorflow', 'cv2', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=programs.ROOT, check=True, timeout=120)
 
 
 def test_a_folder_that_another_evaluation_writes_to_is_refused(videos, tmp_path, checkpoint):

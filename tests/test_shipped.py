@@ -1,10 +1,6 @@
 """The shipped weights, and the programs that take them when none are given."""
 
 import csv
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +8,12 @@ import pytest
 import trackers
 from configs import grm
 from data_pipelines.procedural import video
+from tests import programs
 from trackers import weights
 from trackers.errors import UsageError
 from trackers.evaluation import scores
 from trackers.tracking import single_object
 
-ROOT = Path(__file__).resolve().parents[1]
 LENGTH = 20
 
 
@@ -41,15 +37,13 @@ def test_another_model_needs_its_own_checkpoint():
 
 
 def test_it_is_small():
-    files = [path for path in (ROOT / "weights").rglob("*") if path.is_file()]
+    files = [path for path in (programs.ROOT / "weights").rglob("*") if path.is_file()]
     assert 1e6 < sum(path.stat().st_size for path in files) < 15e6
 
 
 def _run(program, *arguments):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(ROOT / program), *map(str, arguments)]
     # From elsewhere, too: what is shipped is found beside the programs.
-    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=300)
+    return programs.finish(programs.start(program, *arguments, folder="/", PYTHONPATH=None))
 
 
 def test_the_programs_take_it_by_default(tmp_path):
@@ -65,5 +59,6 @@ def test_the_programs_take_it_by_default(tmp_path):
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(tmp_path / "eval" / "filmstrip.png")).shape == (240, 1600, 3)
 
-    done = _run("track.py", f"--config={ROOT}/configs/grm.py:b256", f"--images={folder}", f"--box={box}", "--out=/x")
+    config = programs.ROOT / "configs" / "grm.py"
+    done = _run("track.py", f"--config={config}:b256", f"--images={folder}", f"--box={box}", "--out=/x")
     assert done.returncode == 2 and "--checkpoint is needed" in done.stderr and "Traceback" not in done.stderr

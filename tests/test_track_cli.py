@@ -1,10 +1,7 @@
 """track.py as users call it."""
 
 import csv
-import os
-import subprocess
-import sys
-from pathlib import Path
+import functools
 
 import jax
 import numpy as np
@@ -12,11 +9,11 @@ import pytest
 
 import trackers
 from configs import grm
+from tests import programs
 from trackers import weights
 from trackers.io import video_files
 
 cv2 = pytest.importorskip("cv2")
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +39,7 @@ def images(tmp_path_factory):
     return folder
 
 
-def _run(*arguments, **environment):
-    command = [sys.executable, "track.py", "--config=configs/grm.py:tiny", *(str(a) for a in arguments)]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **{k: str(v) for k, v in environment.items()}}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+_run = functools.partial(programs.run, "track.py", "--config=configs/grm.py:tiny")
 
 
 def _rows(out):

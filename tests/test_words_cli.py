@@ -1,10 +1,6 @@
 """refer.py, and its old entrances in track.py and eval.py, as users call them, on a small synthetic set."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,13 +10,13 @@ import trackers
 from configs import ikun, neural_kalman
 from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
+from tests import programs
 from trackers import weights
 from trackers.errors import InputError, UsageError
 from trackers.evaluation import phrase_results
 from trackers.io import mot_files, video_files
 
 pytest.importorskip("tokenizers")
-ROOT = Path(__file__).resolve().parents[1]
 IKUN = "--config=configs/ikun.py:tiny"
 
 
@@ -44,12 +40,6 @@ def checkpoint(tmp_path_factory):
     return _checkpoint(tmp_path_factory, ikun.get_config("tiny"))
 
 
-def _run(program, *arguments):
-    command = [sys.executable, program, *(str(a) for a in arguments)]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def _test_folder(dataset):
     """(folder of one test video, its name)."""
     name = sorted(folder.name for folder in (dataset / "val").iterdir())[0]
@@ -63,7 +53,7 @@ def test_track(checkpoint, dataset, tmp_path):
         IKUN, f"--checkpoint={checkpoint}", f"--images={video / 'img1'}", f"--tracks={truth}",
         "--phrases=person moving left;person with red shirt", "--config.tracking.threshold=-2.0",
     ]  # fmt: skip
-    result = _run("refer.py", *run, f"--out={tmp_path}")
+    result = programs.run("refer.py", *run, f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     out = tmp_path / "img1"
     assert (tmp_path / "seqmap.txt").read_text().splitlines() == [
@@ -78,7 +68,7 @@ def test_track(checkpoint, dataset, tmp_path):
     with np.load(out / "similarity.npz") as written:
         assert written["similarity"].shape == (len(tracks), 2) and np.abs(written["similarity"]).max() <= 1 + 1e-6
     assert "2 phrases encoded" in result.stdout
-    old = _run("track.py", *run, f"--out={tmp_path / 'old'}", "--no-draw")
+    old = programs.run("track.py", *run, f"--out={tmp_path / 'old'}", "--no-draw")
     assert old.returncode == 0, old.stderr
     for name in ("seqmap.txt", "img1/similarity.json", "img1/person-moving-left/predict.txt"):
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / name).read_bytes(), name
@@ -87,7 +77,7 @@ def test_track(checkpoint, dataset, tmp_path):
 def test_evaluate(checkpoint, dataset, tmp_path):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
     run += [f"--config.data.vocabulary={dataset / 'merges.txt'}", "--tracks=truth", "--config.tracking.threshold=-2.0"]
-    result = _run("refer.py", *run)
+    result = programs.run("refer.py", *run)
     assert result.returncode == 0, result.stderr
     written = json.loads((tmp_path / "results.json").read_text())
     pairs = (tmp_path / "seqmap.txt").read_text().splitlines()
@@ -104,7 +94,7 @@ def test_evaluate(checkpoint, dataset, tmp_path):
         keys = [sorted(zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)) for tracks in (ours, theirs)]
         assert keys[0] == keys[1]
     # The old entrance goes on in the same folder.
-    again = _run("eval.py", *run, "--convention=published")
+    again = programs.run("eval.py", *run, "--convention=published")
     assert again.returncode == 0 and again.stdout.count("is finished in") == 2, again.stderr
 
 
@@ -113,7 +103,7 @@ def test_smooth(tmp_path_factory, dataset, tmp_path):
     video, _ = _test_folder(dataset)
     run = ["--config=configs/neural_kalman.py:tiny", f"--checkpoint={folder}", f"--out={tmp_path}"]
     for program in ("track.py", "refer.py"):
-        result = _run(program, *run, f"--tracks={video / 'gt' / 'gt.txt'}")
+        result = programs.run(program, *run, f"--tracks={video / 'gt' / 'gt.txt'}")
         assert result.returncode == 0, result.stderr
     given, smoothed = mot_files.read(video / "gt" / "gt.txt"), mot_files.read(tmp_path / "tracks.txt")
     assert smoothed.frames.tolist() == given.frames.tolist()
@@ -146,18 +136,18 @@ def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
 )
 def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, arguments, code, says):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
-    result = _run("refer.py", *run, "--tracks=truth", *arguments)
+    result = programs.run("refer.py", *run, "--tracks=truth", *arguments)
     assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_a_benchmark_and_a_video_at_once_are_refused(tmp_path):
-    result = _run("refer.py", IKUN, f"--out={tmp_path}", "--benchmark=refer_dance:absent", "--video=v.mp4")
+    result = programs.run("refer.py", IKUN, f"--out={tmp_path}", "--benchmark=refer_dance:absent", "--video=v.mp4")
     assert result.returncode == 2 and "leave out --video, --images and --phrases" in result.stderr
 
 
 @pytest.mark.parametrize("program", ["train.py", "eval.py", "track.py", "refer.py", "plan.py"])
 def test_help_is_complete(program):
-    result = _run(program, "--help")
+    result = programs.run(program, "--help")
     assert result.returncode == 0 and "--config" in result.stdout
     if program in ("eval.py", "track.py", "refer.py"):
         assert "--checkpoint" in result.stdout and "--tracks" in result.stdout and "--out" in result.stdout
@@ -165,7 +155,7 @@ def test_help_is_complete(program):
 
 @pytest.mark.parametrize("benchmark", [[], ["--benchmark=refer_dance:absent"]])
 def test_a_tracker_of_one_object_is_refused(tmp_path, benchmark):
-    result = _run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)
+    result = programs.run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)
     assert result.returncode == 2 and "for one object take track.py and eval.py" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 

@@ -1,9 +1,6 @@
 """Results of tracking with words: the layout that TrackEval reads, scores of recorded folders, tables, bad folders."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +10,6 @@ from tests.recipes import REFERENCE
 from trackers.errors import InputError
 from trackers.evaluation import hota, phrase_results
 from trackers.io import mot_files
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def _tracks(name):
@@ -142,8 +137,7 @@ def test_similarities_there_and_back(tmp_path):
 
 
 def test_command(results, tmp_path):
-    command = [sys.executable, "-m", "trackers.evaluation", f"--results={results}"]
-    done = subprocess.run([*command, f"--out={tmp_path / 'o'}"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = programs.run("trackers.evaluation", f"--results={results}", f"--out={tmp_path / 'o'}")
     assert done.returncode == 0, done.stderr
     assert "mean over phrases" in done.stdout and (tmp_path / "o" / "table.md").read_text().strip() in done.stdout
     written = json.loads((tmp_path / "o" / "results.json").read_text())

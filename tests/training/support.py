@@ -1,8 +1,6 @@
 """A network and pairs small enough that a test trains in seconds."""
 
 import importlib
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +10,18 @@ from ml_collections import ConfigDict
 import trackers
 from configs import grm
 from data_pipelines import loader
+from tests import programs
 from trackers import objectives
 from trackers.planning import steps
 from trackers.training import schedules, sharding, state
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = programs.ROOT
 
 
 def environ(devices=1, **more):
     """Environment of a program that computes on `devices` virtual CPU devices and does not compile for long."""
-    return {
-        **os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **more,
-    }  # fmt: skip
+    virtual = f"--xla_force_host_platform_device_count={devices}"
+    return programs.environ(**{"PYTHONUNBUFFERED": "1", "XLA_FLAGS": virtual, **more})
 
 
 def small_config(**train):

@@ -1,11 +1,13 @@
 """python train.py as a user runs it: wrong input is one line and an exit code, and SIGTERM from outside is obeyed."""
 
+import functools
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from tests import programs
 from tests.training import support
 from trackers.training import checkpoints
 
@@ -13,9 +15,7 @@ from trackers.training import checkpoints
 SMALL = ["width=32", "depth=1", "heads=2", "patch_size=8", "template_size=16", "search_size=32", "head.channels=8"]
 
 
-def _run(*arguments):
-    command = [sys.executable, "train.py", *arguments]
-    return subprocess.run(command, cwd=support.ROOT, env=support.environ(), capture_output=True, text=True, timeout=300)
+_run = functools.partial(programs.run, "train.py")
 
 
 def _refused(done, code, *named):

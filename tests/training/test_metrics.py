@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import types
 
 import jax
@@ -85,6 +86,36 @@ def test_throughput():
     assert metrics.throughput(100.0, 4) == {"pairs_per_second": 100.0, "pairs_per_second_per_chip": 25.0}
     known = metrics.throughput(100.0, 4, pair_flops=2e12, peak=200e12)
     assert known["model_tflops_per_chip"] == pytest.approx(50.0) and known["mfu"] == pytest.approx(0.25)
+
+
+def test_what_the_loop_waits_for(monkeypatch, capsys):
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(metrics, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+
+    def lasting(seconds):
+        def call(steps):
+            clock.now += seconds
+            return steps
+
+        return call
+
+    waits = metrics.Waits({"threads": 3})
+    assert waits.take(8, 4.0) == {}
+    assert waits.data(lasting(50), range(1, 2)) == range(1, 2)  # the stream begins
+    waits.device(lasting(0.6), None)
+    for step in range(2, 6):
+        waits.data(lasting(0.01), range(step, step + 1))
+        waits.device(lasting(0.25), None)
+    assert waits.take(8, 32.0) == {"data_wait_ms": pytest.approx(10), "device_wait_ms": pytest.approx(400)}
+    assert not capsys.readouterr().err
+    # Two dispatches of two steps; half of the time goes to waiting, which is said once.
+    for _ in range(2):
+        waits.data(lasting(1), range(6, 8))
+        assert waits.take(8, 8.0)["data_wait_ms"] == pytest.approx(500)
+    assert capsys.readouterr().err.splitlines() == [
+        f"50% of the time the steps wait for data: raise --config.data.threads (now 3; {os.cpu_count()} cores), or see"
+        " Waiting for data in docs/training.md"
+    ]
 
 
 def test_memory():

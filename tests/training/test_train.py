@@ -79,6 +79,7 @@ def test_a_run_leaves_its_files_and_a_table(config, uninterrupted):
     for name in ("update_norm", "param_norm", "giou", "l1", "focal", "division_share/layer_2", "host_memory_peak_gib"):
         assert len(_lines(workdir, name)) == 6 and min(_lines(workdir, name).values()) > 0
     assert _lines(workdir, "examples_seen")[6] == 48
+    assert all(min(_lines(workdir, f"{side}_wait_ms").values()) >= 0 for side in ("data", "device"))
     speed = _lines(workdir, "pairs_per_second_per_chip")
     flops = [1e12 * achieved / speed[step] for step, achieved in _lines(workdir, "mfu").items()]
     np.testing.assert_allclose(flops, 1e12 * _lines(workdir, "model_tflops_per_chip")[6] / speed[6], rtol=1e-6)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import resource
 import sys
 import time
@@ -122,6 +123,61 @@ def throughput(rate, count, pair_flops=0.0, peak=0.0):
         achieved = pair_flops * rate / count
         speed |= {"model_tflops_per_chip": achieved / 1e12, "mfu": achieved / peak}
     return speed
+
+
+class Waits:
+    """How long the training loop waits, for data and for the device; of a loop that is never short of data the device's
+    share is nearly all.
+
+    Args: settings: config.data.
+    """
+
+    # Share of the time that may be spent waiting for data.
+    LARGEST_SHARE = 0.1
+
+    def __init__(self, settings):
+        self._threads, self._told = settings.get("threads"), False
+        self._seconds, self._steps = None, 0
+
+    def data(self, call, steps):
+        """call(steps), which waits for the data of these steps. The first call is not counted: the stream begins."""
+        begin, result = time.monotonic(), call(steps)
+        if self._seconds is None:
+            self._seconds = {"data": 0.0, "device": 0.0}
+        else:
+            self._seconds["data"] += time.monotonic() - begin
+            self._steps += len(steps)
+        return result
+
+    def device(self, call, *arguments):
+        """call(*arguments), which waits for the device."""
+        begin, result = time.monotonic(), call(*arguments)
+        self._seconds["device"] += time.monotonic() - begin
+        return result
+
+    def take(self, batch_size, rate):
+        """Waiting since the last call; says once, on standard error, what helps where too much of it is for data.
+
+        Args: batch_size: pairs a step. rate: pairs/s, 0 where that is not known yet.
+
+        Returns: {"data_wait_ms", "device_wait_ms"}, means over the steps; {} without a step.
+        """
+        if not self._steps:
+            return {}
+        means = {f"{side}_wait_ms": 1e3 * seconds / self._steps for side, seconds in self._seconds.items()}
+        self._seconds, self._steps = dict.fromkeys(self._seconds, 0.0), 0
+        share = means["data_wait_ms"] / 1e3 * rate / batch_size
+        if share > self.LARGEST_SHARE and not self._told:
+            self._told = True
+            threads = f"raise --config.data.threads (now {self._threads}; {os.cpu_count()} cores), or " * bool(
+                self._threads
+            )
+            print(
+                f"{share:.0%} of the time the steps wait for data: {threads}see Waiting for data in docs/training.md",
+                file=sys.stderr,
+                flush=True,
+            )
+        return means
 
 
 def memory(device):

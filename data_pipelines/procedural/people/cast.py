@@ -1,7 +1,10 @@
 """Who is in a video and what can be said about them."""
 
 import dataclasses
+from pathlib import Path
 
+# The merges that make each word of the descriptions one token (learn_merges.py), a file as tokenizers read files.
+VOCABULARY = Path(__file__).with_name("merges.txt")
 COLORS = {
     "black": (28, 28, 32),
     "white": (238, 238, 232),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from data_pipelines import phrase_annotations
-from data_pipelines.procedural.people import scene, vocabulary
+from data_pipelines.procedural.people import cast, scene
 from trackers import progress
 from trackers.errors import InputError
 from trackers.io import mot_files, outputs
@@ -39,7 +39,7 @@ def write_set(out, config, seed):
                     _write_truth(out / "gt_template" / video.name, video)
                 bar.update()
         outputs.write_text(out / "seqmap.txt", "\n".join(lines) + "\n")
-        outputs.write_text(out / "merges.txt", vocabulary.VOCABULARY.read_text())
+        outputs.write_text(out / "merges.txt", cast.VOCABULARY.read_text())
 
 
 def _write_video(folder, video):

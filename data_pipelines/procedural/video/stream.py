@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.procedural.video.banks import make_banks
 from data_pipelines.procedural.video.config import SyntheticConfig
-from data_pipelines.procedural.video.pairs import pairs
+from data_pipelines.procedural.video.training_pairs import pairs
 
 SPLITS = ("train", "validation")
 CHUNK = 8  # rows made by one call on a CPU: a row's numbers then never depend on which other rows are asked for

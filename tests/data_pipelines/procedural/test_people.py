@@ -7,7 +7,7 @@ import pytest
 from configs import ikun
 from data_pipelines import phrase_annotations, sources
 from data_pipelines.procedural import people
-from data_pipelines.procedural.people import bodies, cast, motion, scene, vocabulary
+from data_pipelines.procedural.people import bodies, cast, learn_merges, motion, scene
 from trackers.errors import InputError, UsageError
 
 SMALL = people.ReferringSetConfig(train_videos=3, test_videos=2, length=24, height=96, width=128)
@@ -139,21 +139,21 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 
 def test_vocabulary_makes_every_word_one_token():
-    assert people.VOCABULARY.read_text() == vocabulary.merges_text()
-    merges = [tuple(line.split()) for line in vocabulary.merges_text().splitlines()[1:]]
+    assert people.VOCABULARY.read_text() == learn_merges.merges_text()
+    merges = [tuple(line.split()) for line in learn_merges.merges_text().splitlines()[1:]]
     assert len(set(merges)) == len(merges)
     words = {word for d in (*cast.TRAIN, *cast.TEST) for word in d.sentence.split()}
     for word in words:
         parts = (*word[:-1], word[-1] + "</w>")
         for pair in merges:  # in order of rank, as byte-pair encoders apply them
-            parts = vocabulary._apply(parts, pair)
+            parts = learn_merges._apply(parts, pair)
         assert parts == (word + "</w>",), word
 
 
 def test_merges_prefer_what_is_frequent():
-    merges = vocabulary.learn_merges(collections.Counter({"ab": 1, "cd": 5}))
+    merges = learn_merges.learn_merges(collections.Counter({"ab": 1, "cd": 5}))
     assert merges == [("c", "d</w>"), ("a", "b</w>")]
-    assert vocabulary.learn_merges({"a": 3}) == []
+    assert learn_merges.learn_merges({"a": 3}) == []
 
 
 @pytest.mark.parametrize("variant", ikun.get_config.variants)

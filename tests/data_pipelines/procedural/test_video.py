@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from configs import sections
 from data_pipelines.procedural import video
 from data_pipelines.procedural.video import banks as banks_module
-from data_pipelines.procedural.video import detail, leaves, pairs, render, sprites, stream
+from data_pipelines.procedural.video import detail, leaves, render, sprites, stream, training_pairs
 from trackers.errors import InputError, UsageError
 
 
@@ -106,7 +106,9 @@ def test_painted_extent_is_the_box(banks, rich_banks, is_search, rich):
     @jax.jit
     def silhouette(key):
         keys = jax.random.split(key)
-        layers, _, size = pairs._view(keys[0], pairs._scene(keys[1], flat, config), flat, config, is_search)
+        layers, _, size = training_pairs._view(
+            keys[0], training_pairs._scene(keys[1], flat, config), flat, config, is_search
+        )
         layers["gain"] = jnp.ones_like(layers["gain"])
         return render.compose(flat["texels"], layers, x, y)[0] > 127.5, size
 
@@ -344,7 +346,9 @@ def test_each_option_of_banks_changes_them(banks):
 @pytest.mark.parametrize("pixels", [24, 48])
 def test_tiles_show_what_whole_layers_show(rich_banks, pixels):
     of_template, of_search, _ = jax.jit(
-        jax.vmap(lambda key: pairs._plan(key, rich_banks, dataclasses.replace(RICH, distractor_probability=0.8)))
+        jax.vmap(
+            lambda key: training_pairs._plan(key, rich_banks, dataclasses.replace(RICH, distractor_probability=0.8))
+        )
     )(jax.random.split(jax.random.key(4), 12))
     layers = of_search["layers"] if pixels == 48 else jax.tree.map(lambda v: v[:, 0], of_template["layers"])
     x, y = jnp.meshgrid(jnp.arange(pixels) + 0.5, jnp.arange(pixels) + 0.5)
@@ -381,7 +385,7 @@ def test_regions_are_taken_where_there_is_contrast(banks):
         config = dataclasses.replace(
             SMALL, region_probability=1.0, region_candidates=candidates, distractor_probability=0.0
         )
-        scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
+        scenes = jax.jit(jax.vmap(lambda key: training_pairs._scene(key, banks, config)))(
             jax.random.split(jax.random.key(5), 256)
         )
         column, row = np.asarray(scenes["at"] // banks_module.INTEREST_CELL).astype(int).T
@@ -393,7 +397,7 @@ def test_regions_are_taken_where_there_is_contrast(banks):
 def test_adjacent_views_change_less(banks):
     def turns(adjacent):
         config = dataclasses.replace(SMALL, adjacent_probability=adjacent)
-        scenes = jax.jit(jax.vmap(lambda key: pairs._scene(key, banks, config)))(
+        scenes = jax.jit(jax.vmap(lambda key: training_pairs._scene(key, banks, config)))(
             jax.random.split(jax.random.key(6), 256)
         )
         return np.asarray(scenes["change"])

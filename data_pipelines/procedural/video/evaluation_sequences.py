@@ -1,4 +1,4 @@
-"""Procedural sequences for evaluation: what pairs.py shows in two views, as smooth motion over many frames."""
+"""Procedural sequences for evaluation: what training_pairs.py shows in two views, as smooth motion over many frames."""
 
 import functools
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 
 from data_pipelines.procedural.video import leaves, sprites
 from data_pipelines.procedural.video.detail import faded, flattened
-from data_pipelines.procedural.video.pairs import to_pixels
 from data_pipelines.procedural.video.render import compose, expose, pack
+from data_pipelines.procedural.video.training_pairs import to_pixels
 from trackers import progress
 from trackers.errors import InputError
 from trackers.io import outputs

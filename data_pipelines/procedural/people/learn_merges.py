@@ -2,15 +2,14 @@
 
 It is for networks trained from scratch, which need no CLIP vocabulary. Every word of the phrases is one
 token of it; other words fall apart into letters.
+
+    python -m data_pipelines.procedural.people.learn_merges    writes merges.txt anew, after a change of the phrases
 """
 
 import collections
-from pathlib import Path
 
 from data_pipelines.procedural.people import cast
 
-# The merges learned from the phrases of both splits, kept as a file because tokenizers read files.
-VOCABULARY = Path(__file__).with_name("merges.txt")
 # CLIP's first line.
 _HEADER = "#version: 0.2"
 _END = "</w>"
@@ -50,3 +49,7 @@ def merges_text():
     sentences = [description.sentence for description in (*cast.TRAIN, *cast.TEST)]
     words = collections.Counter(word for sentence in sentences for word in sentence.split())
     return "\n".join([_HEADER, *(" ".join(pair) for pair in learn_merges(words))]) + "\n"
+
+
+if __name__ == "__main__":
+    cast.VOCABULARY.write_text(merges_text())
