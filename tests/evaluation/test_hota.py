@@ -37,7 +37,7 @@ def _read(*parts):
 
 @pytest.mark.parametrize("tracker", ["A", "B"])
 def test_recorded_values(tracker):
-    recorded = json.loads((SYNTHETIC / "hota.json").read_text())["synth"][tracker]
+    recorded = json.loads((SYNTHETIC / "mot_scores.json").read_text())["synth"][tracker]
     parts = {
         name: hota.score(_read("mot", "synth_gt", f"{name}.txt"), _read("mot/trackers", tracker, "data", f"{name}.txt"))
         for name in recorded["seq"]

@@ -13,12 +13,14 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from trackers.io import limits
 from trackers.io.mot_files import Tracks
 
 # As TrackEval makes them: some differ from k / 20 in the last bit, and an IoU may equal one.
 THRESHOLDS = np.arange(0.05, 0.99, 0.05)
 FIELDS = ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA")
-_EPS = np.finfo(float).eps
+# What TrackEval takes for rounding.
+EPS = np.finfo(float).eps
 # Classes of MOT17's ground truth: those of interest, and those whose detections are neither right nor wrong
 # (person on vehicle, static person, distractor, reflection).
 _PEDESTRIAN, _DISTRACTORS = 1, (2, 7, 8, 12)
@@ -67,7 +69,7 @@ def score(truth, tracks):
     truth_ids, truth_index = np.unique(truth.ids, return_inverse=True)
     track_ids, track_index = np.unique(tracks.ids, return_inverse=True)
     frames = [
-        (truth_index[rows], track_index[columns], overlaps) for rows, columns, overlaps in _common_frames(truth, tracks)
+        (truth_index[rows], track_index[columns], overlaps) for rows, columns, overlaps in common_frames(truth, tracks)
     ]
     truth_count = np.bincount(truth_index, minlength=len(truth_ids))
     found_count = np.bincount(track_index, minlength=len(track_ids))
@@ -76,7 +78,7 @@ def score(truth, tracks):
     potential = np.zeros((len(truth_ids), len(track_ids)))
     for rows, columns, overlaps in frames:
         union = overlaps.sum(0)[None, :] + overlaps.sum(1)[:, None] - overlaps
-        share = np.divide(overlaps, union, out=np.zeros_like(overlaps), where=union > _EPS)
+        share = np.divide(overlaps, union, out=np.zeros_like(overlaps), where=union > EPS)
         potential[np.ix_(rows, columns)] += share
     alignment = potential / (truth_count[:, None] + found_count[None, :] - potential)
 
@@ -94,7 +96,7 @@ def _counts(pairs, overlaps, truth_count, found_count):
     """Hota from all matches: pairs (m,) = truth index * number of tracks ids + tracks index; overlaps (m,)."""
     columns = {field.name: np.zeros(len(THRESHOLDS)) for field in dataclasses.fields(Hota)}
     for k, threshold in enumerate(THRESHOLDS):
-        kept = overlaps >= threshold - _EPS
+        kept = overlaps >= threshold - EPS
         tp = int(kept.sum())
         kinds, counts = np.unique(pairs[kept], return_counts=True)
         in_truth = truth_count[kinds // max(1, len(found_count))]
@@ -127,10 +129,10 @@ def without_distractors(truth, tracks):
     class go. Of the ground truth pedestrians with a confidence other than 0 stay.
     """
     removed = np.zeros(len(tracks), bool)
-    for rows, columns, overlaps in _common_frames(truth, tracks):
-        overlaps = np.where(overlaps < 0.5 - _EPS, 0.0, overlaps)
+    for rows, columns, overlaps in common_frames(truth, tracks):
+        overlaps = np.where(overlaps < 0.5 - EPS, 0.0, overlaps)
         i, j = linear_sum_assignment(-overlaps)
-        matched = overlaps[i, j] > _EPS
+        matched = overlaps[i, j] > EPS
         distractor = np.isin(truth.labels[rows][i], _DISTRACTORS)
         removed[columns[j[matched & distractor]]] = True
     kept = (truth.confidence != 0) & (truth.labels == _PEDESTRIAN)
@@ -144,17 +146,26 @@ def box_iou(a, b):
     intersection = np.prod(np.maximum(high - low, 0), axis=-1)
     area_a, area_b = np.prod(a[:, 2:] - a[:, :2], axis=1), np.prod(b[:, 2:] - b[:, :2], axis=1)
     union = area_a[:, None] + area_b[None, :] - intersection
-    valid = (area_a[:, None] > _EPS) & (area_b[None, :] > _EPS) & (union > _EPS)
+    valid = (area_a[:, None] > EPS) & (area_b[None, :] > EPS) & (union > EPS)
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=valid)
 
 
-def _common_frames(truth: Tracks, tracks: Tracks):
+def common_frames(truth: Tracks, tracks: Tracks):
     """Yields (rows of truth, rows of tracks, IoU) of every frame in which both have boxes."""
     for frame in np.intersect1d(truth.frames, tracks.frames):
         # Rows are sorted by frame.
         rows = np.arange(*np.searchsorted(truth.frames, [frame, frame + 1]))
         columns = np.arange(*np.searchsorted(tracks.frames, [frame, frame + 1]))
         yield rows, columns, box_iou(truth.boxes[rows], tracks.boxes[columns])
+
+
+def check_size(truth, tracks, place):
+    """Raises: InputError naming `place` where scoring would compare more identities, or more boxes of a frame, than
+    limits.TABLE."""
+    (numbers, counts), (others, theirs) = (np.unique(part.frames, return_counts=True) for part in (truth, tracks))
+    _, here, there = np.intersect1d(numbers, others, return_indices=True)
+    boxes = int((counts[here] * theirs[there]).sum())
+    limits.TABLE.check(place, max(boxes, len(np.unique(truth.ids)) * len(np.unique(tracks.ids))))
 
 
 def _concatenate(parts, dtype):

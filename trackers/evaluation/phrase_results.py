@@ -18,7 +18,7 @@ from etils import epath
 
 from trackers.errors import InputError
 from trackers.evaluation import hota, records, tables
-from trackers.io import array_files, limits, mot_files, outputs, plain_text
+from trackers.io import array_files, mot_files, outputs, plain_text
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
@@ -137,17 +137,9 @@ def score(root, seqmap=None, first_frame=1):
             if not (place / name).exists():
                 raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
         truth, found = (mot_files.read(place / name, first_frame) for name in (TRUTH, FOUND))
-        _check_pairs(truth, found, place)
+        hota.check_size(truth, found, place)
         parts[video, folder] = hota.score(truth, found)
     return Scores(parts)
-
-
-def _check_pairs(truth, found, place):
-    """Raises: InputError where scoring would compare more identities, or more boxes of a frame, than limits.TABLE."""
-    (numbers, counts), (others, theirs) = (np.unique(part.frames, return_counts=True) for part in (truth, found))
-    _, here, there = np.intersect1d(numbers, others, return_indices=True)
-    boxes = int((counts[here] * theirs[there]).sum())
-    limits.TABLE.check(place, max(boxes, len(np.unique(truth.ids)) * len(np.unique(found.ids))))
 
 
 def _listed(root, seqmap):

@@ -1,0 +1,108 @@
+"""MOTA, IDF1 and their parts: the numbers recorded from TrackEval, what the definitions demand, the command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests import programs
+from tests.evaluation.test_hota import SYNTHETIC
+from trackers.evaluation import clear, identity, mot
+from trackers.io import mot_files
+
+TOLERANCE = {"abs": 6e-11, "rel": 1e-11}
+
+
+def _check(values, recorded):
+    for name in (*mot._PERCENT, *clear.COUNTS):
+        assert values[name] == pytest.approx(recorded[name], **TOLERANCE), name
+
+
+@pytest.mark.parametrize("tracker", ["A", "B"])
+def test_recorded_values(tracker):
+    recorded = json.loads((SYNTHETIC / "mot_scores.json").read_text())["synth"][tracker]
+    values = mot.score(SYNTHETIC / "mot" / "synth_gt", SYNTHETIC / "mot" / "trackers" / tracker)
+    assert set(values) == {*recorded["seq"], "COMBINED"}
+    _check(values.pop("COMBINED"), recorded["combined"])
+    for name, row in values.items():
+        _check(row, recorded["seq"][name])
+
+
+@pytest.mark.parametrize("preprocessing", ["mot17", "none"])
+def test_recorded_values_on_real_files(sequences, recorded_metrics, tmp_path, preprocessing):
+    section = "mot17_mini_preproc" if preprocessing == "mot17" else "mot17_mini_no_preproc"
+    recorded = json.loads((recorded_metrics / "results.json").read_text())["mot"][section]
+    checked = 0
+    for tracker, record in recorded.items():
+        names = [name for name in record["seq"] if (sequences / "mot" / name / "gt" / "gt.txt").exists()]
+        (tmp_path / "seqmap.txt").write_text("\n".join(["name", *names]) + "\n")
+        results = recorded_metrics / "mot" / "trackers" / tracker
+        values = mot.score(sequences / "mot", results, tmp_path / "seqmap.txt", preprocessing)
+        for name in names:
+            _check(values[name], record["seq"][name])
+        if len(names) == len(record["seq"]):
+            _check(values["COMBINED"], record["combined"])
+        checked += len(names)
+    assert checked
+
+
+def _track(ids, boxes, frames=None):
+    frames = np.arange(1, len(ids) + 1) if frames is None else frames
+    return mot_files.from_rows(frames, ids, np.array(boxes, float))
+
+
+def test_a_switch_and_a_gap():
+    """One object; its track is lost for two frames and comes back under another id."""
+    box = [10, 10, 20, 20]
+    truth = _track([1] * 8, [box] * 8)
+    found = _track([5, 5, 5, 9, 9, 9], [box] * 6, frames=[1, 2, 3, 6, 7, 8])
+    values = clear.score(truth, found).values()
+    # Six of eight matched, one switch. Without any box in a frame TrackEval takes the match before it as standing.
+    assert values["MOTA"] == pytest.approx((6 - 0 - 1) / 8) and values["MOTP"] == 1
+    assert (values["IDSW"], values["MT"], values["PT"], values["ML"], values["Frag"]) == (1, 0, 1, 0, 0)
+    far = _track([5, 5, 5, 7, 9, 9, 9], [*[box] * 3, [90, 90, 20, 20], *[box] * 3], frames=[1, 2, 3, 4, 6, 7, 8])
+    values = clear.score(truth, far).values()
+    assert values["Frag"] == 1 and values["MOTA"] == pytest.approx((6 - 1 - 1) / 8)
+    assert identity.score(truth, found) == identity.Identity(tp=3, fn=5, fp=3)
+    assert identity.score(truth, found).values()["IDF1"] == pytest.approx(3 / 7)
+
+
+def test_a_match_goes_on_though_another_box_fits_better():
+    truth = _track([1, 1], [[0, 0, 20, 20]] * 2)
+    found = mot_files.from_rows([1, 2, 2], [4, 4, 6], np.array([[0, 0, 20, 20], [4, 0, 20, 20], [0, 0, 20, 20]], float))
+    assert clear.score(truth, found).values()["IDSW"] == 0
+
+
+def test_nothing_there_and_truth_against_itself():
+    truth = mot_files.read(SYNTHETIC / "mot" / "synth_gt" / "synth_m1.txt")
+    same = clear.score(truth, truth).values() | identity.score(truth, truth).values()
+    assert same["MOTA"] == same["MOTP"] == same["IDF1"] == 1 and same["IDSW"] == same["ML"] == 0
+    objects = len(np.unique(truth.ids))
+    missed = clear.score(truth, mot_files.empty())
+    assert missed.fn == len(truth) and missed.lost == objects and missed.values()["MOTA"] == 0
+    wrong = clear.score(mot_files.empty(), truth)
+    assert wrong.fp == len(truth) and wrong.values()["MOTA"] == -len(truth)
+    assert identity.score(truth, mot_files.empty()).values() == dict.fromkeys(identity.FIELDS, 0)
+
+
+def test_command(tmp_path):
+    out = tmp_path / "out"
+    truth, results = SYNTHETIC / "mot" / "synth_gt", SYNTHETIC / "mot" / "trackers" / "B"
+    done = programs.run("trackers.evaluation.mot", f"--ground_truth={truth}", f"--results={results}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "COMBINED" in done.stdout and (out / "table.md").read_text().strip() in done.stdout
+    recorded = json.loads((SYNTHETIC / "mot_scores.json").read_text())["synth"]["B"]["combined"]
+    _check(json.loads((out / "results.json").read_text())["sequences"]["COMBINED"], recorded)
+
+
+def test_wrong_folders(tmp_path):
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "A.txt").write_text("1,1,2,3,4,5,1,1,1\n")
+    for arguments, named in (
+        ([f"--ground_truth={tmp_path / 'no'}", f"--results={tmp_path}"], "no such folder"),
+        ([f"--ground_truth={tmp_path / 'gt'}", f"--results={tmp_path}"], f"{tmp_path / 'A.txt'} is missing"),
+        ([f"--ground_truth={tmp_path / 'gt'}", f"--results={tmp_path}", "--seqmap=/no/map"], "/no/map"),
+    ):
+        done = programs.run("trackers.evaluation.mot", *arguments)
+        assert done.returncode == 1 and named in done.stderr, done.stderr
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

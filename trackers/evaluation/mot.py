@@ -1,0 +1,105 @@
+"""Scores tracks of many objects as MOT17, MOT20 and DanceTrack are scored: HOTA, MOTA, IDF1.
+
+    python -m trackers.evaluation.mot --ground_truth FOLDER --results FOLDER [--seqmap FILE] [--out FOLDER]
+
+Ground truth lies in FOLDER/SEQUENCE/gt/gt.txt (as published) or FOLDER/SEQUENCE.txt, results in FOLDER/SEQUENCE.txt or
+FOLDER/data/SEQUENCE.txt, lines frame,id,x,y,w,h,confidence,... each. Prints a row a sequence and COMBINED, all of them
+as one; --out gets table.md and results.json. The numbers are those of the official TrackEval.
+"""
+
+from absl import flags
+from etils import epath
+
+from trackers import errors
+from trackers.evaluation import clear, hota, identity, records, tables
+from trackers.io import mot_files, outputs, plain_text
+
+FLAGS = flags.FLAGS
+
+_METRICS = (hota, clear, identity)
+_PERCENT = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDR", "IDP")
+LEGEND = """\
+In per cent, but for the counts. HOTA, DetA, AssA, LocA: means over the IoU thresholds 0.05 to 0.95; the others: at an
+IoU of 0.5. IDSW: identity switches; MT, PT, ML: objects tracked mostly (above 80 %), partly (20 % and more), hardly.
+COMBINED: the boxes of all sequences pooled. Equal to TrackEval's on the same files."""
+
+
+def score(truth_root, results_root, seqmap=None, preprocessing="mot17"):
+    """Scores of a folder of results.
+
+    Args:
+      truth_root, results_root: paths of the layouts above.
+      seqmap: path of a list of sequences, a line each, perhaps under the heading "name"; None = all.
+      preprocessing: "mot17" leaves out what hota.without_distractors does (nothing where pedestrians are all there is),
+        "none" only ground truth with confidence 0.
+
+    Returns: {sequence or "COMBINED": {field: float, fractions, or int}}.
+    Raises: InputError naming the folder or file that is missing or cannot be read.
+    """
+    parts = {}
+    for name, place in _sequences(epath.Path(truth_root), seqmap).items():
+        truth, tracks = mot_files.read(place, 1), mot_files.read(_tracks(epath.Path(results_root), name), 1)
+        hota.check_size(truth, tracks, place)
+        if preprocessing == "mot17":
+            truth, tracks = hota.without_distractors(truth, tracks)
+        parts[name] = [metric.score(truth, tracks) for metric in _METRICS]
+    columns = zip(*parts.values(), strict=True)
+    parts["COMBINED"] = [metric.combine(column) for metric, column in zip(_METRICS, columns, strict=True)]
+    return {name: {key: value for part in row for key, value in part.values().items()} for name, row in parts.items()}
+
+
+def _sequences(root, seqmap):
+    """{name: path of its ground truth}, as listed or sorted."""
+    expected = "expected SEQUENCE/gt/gt.txt or SEQUENCE.txt in it"
+    if not root.is_dir():
+        raise errors.InputError(f"ground truth {root}: no such folder; {expected}")
+    if seqmap:
+        names = [name for name in plain_text.read_names(epath.Path(seqmap), "a sequence a line") if name != "name"]
+    else:
+        names = [file.parent.parent.name for file in root.glob("*/gt/gt.txt")]
+        names = sorted(names or [file.stem for file in root.glob("*.txt") if not file.stem.endswith("seqmap")])
+    if not names:
+        raise errors.InputError(f"ground truth {root} holds no sequence; {expected}")
+    return {name: _first([root / name / "gt" / "gt.txt", root / f"{name}.txt"]) for name in names}
+
+
+def _tracks(root, name):
+    return _first([root / f"{name}.txt", root / "data" / f"{name}.txt"])
+
+
+def _first(paths):
+    """The first of the paths that exists. Raises: InputError where none does."""
+    for path in paths:
+        if path.exists():
+            return path
+    raise errors.InputError(f"{paths[0]} is missing, and so is {paths[1]}: an empty file says that there are no boxes")
+
+
+def report(values):
+    """Text: the table of `score`'s result, and what its columns are."""
+    rows = [
+        [name, *(f"{100 * row[field]:.2f}" for field in _PERCENT), *(str(row[field]) for field in clear.COUNTS)]
+        for name, row in values.items()
+    ]
+    return "\n\n".join([tables.markdown(["sequence", *_PERCENT, *clear.COUNTS], rows), LEGEND])
+
+
+def main(argv):
+    del argv
+    if FLAGS.out:
+        outputs.claim_folder(FLAGS.out)
+    values = score(FLAGS.ground_truth, FLAGS.results, FLAGS.seqmap, FLAGS.preprocessing)
+    text = report(values)
+    if FLAGS.out:
+        outputs.write_text(epath.Path(FLAGS.out) / "table.md", text + "\n")
+        records.write_json(epath.Path(FLAGS.out) / "results.json", {"units": "fractions", "sequences": values})
+    print(text)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("ground_truth", None, "Folder of SEQUENCE/gt/gt.txt or SEQUENCE.txt.", required=True)
+    flags.DEFINE_string("results", None, "Folder of SEQUENCE.txt.", required=True)
+    flags.DEFINE_string("seqmap", None, "File with a sequence a line; none: all of the ground truth.")
+    flags.DEFINE_enum("preprocessing", "mot17", ["mot17", "none"], "Whether MOT17's distractors are left out.")
+    flags.DEFINE_string("out", None, "Folder for table.md and results.json; none: printed only.")
+    errors.run(main)
