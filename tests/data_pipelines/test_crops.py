@@ -83,6 +83,22 @@ def test_jittered_boxes_and_crops(case):
         np.testing.assert_allclose(inside, row["box_crop_normalised"], atol=1e-6)
 
 
+def test_moments_of_the_jitter():
+    """Side times exp of a normal number, each side its own; the center anywhere within center / 2 new sides."""
+    rng, box = np.random.default_rng(0), np.array([300, 200, 80, 45], np.float32)
+    moved = np.stack([crops.jittered_box(box, rng.standard_normal(2), rng.random(2), 3.0, 0.25) for _ in range(6000)])
+    logs = np.log(moved[:, 2:] / box[2:])
+    # Standard errors 0.25 / sqrt(6000) = 0.003 and 0.002.
+    np.testing.assert_allclose(logs.mean(0), 0, atol=0.014)
+    np.testing.assert_allclose(logs.std(0), 0.25, atol=0.01)
+    assert abs(np.corrcoef(logs.T)[0, 1]) < 0.05
+    centers = moved[:, :2] + moved[:, 2:] / 2 - (box[:2] + box[2:] / 2)
+    shifts = centers / np.sqrt(moved[:, 2:].prod(1, keepdims=True))
+    assert np.abs(shifts).max() <= 1.5 + 1e-4
+    np.testing.assert_allclose(shifts.mean(0), 0, atol=0.05)
+    np.testing.assert_allclose(shifts.std(0), 3 / np.sqrt(12), atol=0.02)
+
+
 def test_box_in_crop(case):
     for row in case[0]["transform_image_to_crop"]:
         box = crops.box_in_crop(row["box_in"], row["box_extract"], row["resize_factor"], row["crop_sz"])

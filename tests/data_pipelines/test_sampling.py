@@ -60,6 +60,26 @@ def test_gap_grows_over_invisible_stretches():
     assert all(visible[[d.templates[0], d.search]].all() and d.search > d.templates[0] for d in picks)
 
 
+@pytest.mark.parametrize(("spacing", "gaps"), [(4, {4}), (5, {5}), (6, {6}), (3, {3}), (2, {2, 4})])
+def test_gap_grows_by_five(spacing, gaps):
+    """From gap 1, which holds no frame, to 6, the five next frames, then 11: visible frames so far apart tell which."""
+    visible = np.zeros(400, bool)
+    visible[::spacing] = True
+    picks = [d.search - d.templates[0] for d in draws([source([video(visible)])], [1], max_gap=1)]
+    # After the last visible frame there is none: then another template is drawn, the gap grown once more.
+    assert gaps <= set(picks) and np.isin(picks, list(gaps)).mean() > 0.95
+
+
+def test_gaps_are_uniform():
+    """Search frames 1 to 49 after the template, alike often; templates alike often but where the video ends."""
+    picks = draws([source([video(np.ones(3000))])], [1], 4000, max_gap=50)
+    gaps = np.array([d.search - d.templates[0] for d in picks])
+    # Standard errors: 14.1 / sqrt(4000) = 0.22, and 866 / sqrt(4000) = 14.
+    assert abs(gaps.mean() - 25) < 0.9 and abs(gaps.std() - np.sqrt((49**2 - 1) / 12)) < 0.6
+    assert np.bincount(gaps, minlength=50)[1:].min() > 40  # 82 on average
+    assert abs(np.mean([d.templates[0] for d in picks]) - 1499) < 55
+
+
 def test_unusable_videos_are_passed_over():
     videos = [video([1] * 19, "short"), video([1, 1, 1, 1] + [0] * 96, "unseen"), video([1] * 5 + [0] * 15, "ok")]
     assert [sampling.usable(v) for v in videos] == [False, False, True]
