@@ -134,7 +134,7 @@ def assemble(config, mesh):
     model = trackers.build(config.model)
     teacher = trackers.build(config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
-    schedule = schedules.schedule(config.train, config.data)
+    schedule = schedules.schedule(config)
     optimizer = schedules.optimizer(config.train, schedule.learning_rate)
     create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
 

@@ -100,8 +100,8 @@ def _fading(c, eliminated, epochs=40):
     c.objective.update({"eliminated": eliminated, "elimination_epochs": epochs})
     # The program freezes the layers that fade.
     c.train.frozen = (rf"encoder/block_({'|'.join(map(str, eliminated))})/",)
-    # The paper's m, and a few epochs without the layers.
-    c.train.total_epochs = epochs + 5
+    # The paper's m, and a few epochs without the layers; the rate stays.
+    c.train.update({"total_epochs": epochs + 5, "drop_factor": 1.0})
 
 
 def _published(c):
@@ -258,7 +258,6 @@ def tiny_prune(c):
     _tiny_shallow(c, 4, (1, 3))
     _start(c, "runs/tiny_stage1")
     _fading(c, (0, 2), 16)
-    c.train.drop_epoch = c.train.total_epochs
 
 
 def tiny_depth2(c):

@@ -41,9 +41,9 @@ def run():
     c.train.clip_norm = 0.1
     # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
     c.train.schedule = "step"
-    # Epoch after which a step schedule lowers the rate.
+    # Epoch after which a step schedule lowers the rate; one that the run does not reach is refused.
     c.train.drop_epoch = 240
-    # Factor by which it does.
+    # Factor by which it does; 1 = the rate stays.
     c.train.drop_factor = 0.1
     # Epochs in which the rate rises from zero.
     c.train.warmup_epochs = 0.0

@@ -1,6 +1,5 @@
 """Several short trainings to be compared with each other: run, resumed, read back, tabulated with their spread."""
 
-import json
 import statistics
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import jax
 
 import train
 from trackers.evaluation import tables
+from trackers.training import metrics
 
 
 def share_programs(workdir):
@@ -25,8 +25,7 @@ def run(workdir, config, seed, steps):
         config.train.validate_every_epochs = 0
     if code := train.train(config, str(workdir)):
         raise SystemExit(code)
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    last = [line for line in lines if "validation/iou" in line][-1]
+    last = [line for line in metrics.read(workdir) if "validation/iou" in line][-1]
     return {name.removeprefix("validation/"): value for name, value in last.items() if name.startswith("validation/")}
 
 

@@ -47,6 +47,7 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
     ("command", "named"),
     [
         (["benchmarks.multiply_adds"], "name the configs"),
+        (["benchmarks.multiply_adds", "--papers", "configs/grm.py:tiny"], "or give --papers"),
         (["benchmarks.multiply_adds", "configs/absent.py:tiny"], "configs/absent.py"),
         (["benchmarks.multiply_adds", "configs/grm.py:huge"], "huge"),
         (["benchmarks.multiply_adds", "configs/variants.py"], "configs/variants.py"),

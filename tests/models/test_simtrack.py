@@ -184,6 +184,18 @@ def test_published_weights_survive_the_way_there_and_back():
         np.testing.assert_array_equal(value, given[key])
 
 
+@pytest.mark.parametrize("changes", [{"foveal_size": 0}, {"interaction": (2,)}, {"template_looks": False}])
+def test_published_weights_fit_variants_of_the_same_parameters(changes):
+    """Rows of Tables 7, 8 and 10; what has parameters of its own (Tables 4 and 9) is named."""
+    given = weights(load("simtrack_tiny")[0])
+    plain, varied = (convert.to_variables(given, TINY | more) for more in ({}, changes))
+    jax.tree.map(np.testing.assert_array_equal, varied, plain)
+    for section, says in (("transformer", "encoder_layers"), ("decoder", "layers")):
+        head = {"channels": 32, section: {says: 1}}
+        with pytest.raises(errors.InputError, match=f"no published name is known for {section}/"):
+            convert.to_variables(given, TINY | {"head": head})
+
+
 def test_full_size_names_and_shapes_are_the_published_ones():
     """Without computing anything: what each leaf of Sim-B/16, stacked, is called and shaped in the program."""
     keys = {key: tuple(spec["shape"]) for key, spec in load("simtrack_b16")[0]["keys"].items()}
@@ -367,7 +379,8 @@ def test_variants_of_the_config_are_the_papers():
         "b16": (12, 49 + 1 + 16, 196), "b16_star": (8, 66, 196), "b32": (12, 16 + 1 + 4, 100),
         "l14": (24, 36 + 1 + 9, 256), "b16_320": (12, 100 + 1 + 25, 400), "b16_384": (12, 144 + 1 + 49, 576),
         "b16_interaction": (12, 50, 196), "b16_position": (12, 50, 196), "b16_interaction_half": (12, 66, 196),
-        "b16_interaction_quarter": (12, 66, 196), "tiny": (3, 30, 36), "demo": (4, 18, 64),
+        "b16_interaction_quarter": (12, 66, 196), "stark_sv": (12, 50, 196), "stark_sv_b32": (12, 17, 100),
+        "stark_sv_l14": (24, 37, 256), "b16_decoder6": (12, 66, 196), "tiny": (3, 30, 36), "demo": (4, 18, 64),
     }  # fmt: skip
     for variant, (depth, template, search) in expected.items():
         config = configs.get_config(variant)

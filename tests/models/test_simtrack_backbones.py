@@ -1,5 +1,6 @@
-"""SimTrack on other backbones and under STARK's head: the tracker as a whole (Tables 4, 7 and 9)."""
+"""SimTrack on other backbones, under STARK's head and with a decoder: the tracker as a whole (Tables 4, 7 and 9)."""
 
+import dataclasses
 import functools
 import re
 
@@ -11,6 +12,7 @@ import pytest
 import trackers
 from configs import simtrack as configs
 from trackers import errors
+from trackers.nn.cross_decoder import Sizes
 from trackers.training import flops, sharding
 
 # Two stages, for what has to be compiled: half of what is tiny.
@@ -21,6 +23,7 @@ SMALL_OF = {
     "tiny_swin": SMALL_STAGES,
     "tiny_pvt": SMALL_STAGES | {"backbone__reductions": (4, 2)},
     "tiny_stark": SMALL | {"width": 16, "depth": 2},
+    "tiny_decoder": SMALL | {"width": 16, "depth": 2, "foveal_size": 16},
 }
 
 # The head, which the features do not depend on; a decoder's one query, whose attention to itself is 1 whatever query
@@ -94,15 +97,54 @@ def test_the_exemplar_is_encoded_once_where_it_never_looks_at_the_search_image(v
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3, 6])
-def test_decoder_layers(layers):
-    """Table 9; without one nothing of STARK's transformer is there."""
-    config = configs.get_config("b16" if layers == 0 else f"b16_decoder{layers}").model
-    model = trackers.build(config)
-    params = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))["params"]
-    assert len([name for name in params.get("transformer", {}) if name.startswith("decoder")]) == layers
+def test_table_9_decoder_layers(layers):
+    """Without one the parameters are b16's; with some they come to these, and nothing of STARK's transformer."""
+
+    def params_of(variant):
+        model = model_of(variant)
+        return jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))["params"]
+
+    params, b16 = params_of(f"b16_decoder{layers}" if layers else "b16"), params_of("b16")
+    added = params.keys() - b16.keys()
+    assert added == ({"decoder"} if layers else set())
+    assert {name: leaf for name, leaf in params.items() if name not in added} == b16
+    assert len(params.get("decoder", {})) == layers
 
 
-@pytest.mark.parametrize("variant", ["swin_b", "pvt_m", "stark_sv", "b16_mae"])
+def test_a_decoder_of_no_layers_is_b16():
+    config = configs.get_config("b16_decoder3").model
+    with config.unlocked():
+        config.head.decoder.layers = 0
+    assert config == configs.get_config("b16").model
+
+
+def test_the_decoder_sees_exemplar_and_search_features_and_nothing_else():
+    """What the corner head gets, from features before it: the exemplar's own tokens and the search tokens count, those
+    of the class and of the foveal window do not; and without a decoder the exemplar's do not either."""
+    model = model_of("tiny_decoder", **SMALL_OF["tiny_decoder"])
+    variables, bare = drawn(model), model.clone(head=dataclasses.replace(model.head, decoder=Sizes()))
+    (exemplar, _), (rows, columns) = model.lengths, model.search_grid
+    own = model.template_grid[0] * model.template_grid[1]
+    assert exemplar == own + 1 + 4
+    rng = np.random.default_rng(0)
+    tokens = jnp.asarray(rng.standard_normal((1, exemplar, 16)), jnp.float32)
+    search_map = jnp.asarray(rng.standard_normal((1, rows, columns, 8)), jnp.float32)
+
+    def before_the_head(model, search_map, tokens):
+        return model.apply(variables, search_map, tokens, False, method="with_exemplar")
+
+    @jax.jit
+    def gradients(search_map, tokens):
+        loss = lambda *inputs: jnp.sum(before_the_head(model, *inputs) ** 3)  # noqa: E731
+        return jax.grad(loss, argnums=(0, 1))(search_map, tokens)
+
+    by_search, by_tokens = gradients(search_map, tokens)
+    assert np.all(np.abs(by_search).max(axis=-1) > 0)
+    assert np.all(np.abs(by_tokens[:, :own]).max(axis=-1) > 0) and np.all(by_tokens[:, own:] == 0)
+    np.testing.assert_array_equal(before_the_head(bare, search_map, tokens), search_map)
+
+
+@pytest.mark.parametrize("variant", ["swin_b", "pvt_m", "stark_sv", "stark_sv_b32", "b16_decoder6", "b16_mae"])
 def test_full_sizes_build_and_are_sharded(variant):
     model = model_of(variant)
     params = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))["params"]
@@ -128,6 +170,7 @@ def test_bfloat16_computes_what_float32_does(variant):
         ("tiny_swin", {"width": 32}, "must be the width and stride of the last stage"),
         ("tiny_swin", {"foveal_size": 16}, "need model.foveal_size 0"),
         ("tiny_pvt", {"head__transformer__decoder_layers": 1}, "no model.head.transformer"),
+        ("tiny_swin", {"head__decoder__layers": 1}, "no model.head.transformer or decoder"),
         ("tiny_pvt", {"search_size": 100}, "multiple of model.patch_size"),
         ("tiny_pvt", {"backbone__kind": "resnet"}, "must be vit, swin or pvt"),
         ("tiny_pvt", {"backbone__depths": (1, 1)}, "one number for each of model.backbone.widths"),

@@ -79,7 +79,7 @@ DISTILLATION = {
 
 def distilled_config(**train):
     """small_config with a MixFormerV2 of four layers, two of which fade, taught by another one."""
-    config = small_config(**train)
+    config = small_config(**{"total_epochs": 3, **train})
     with config.unlocked():
         config.model, config.objective = ConfigDict(MIXFORMER), ConfigDict(DISTILLATION)
         config.teacher = ConfigDict({"model": config.model.to_dict() | {"drop_path": 0.0}, "checkpoint": ""})
@@ -133,7 +133,7 @@ def parts(config):
 
 def optimizer(config):
     """The optimizer of a config."""
-    schedule = schedules.schedule(config.train, config.data)
+    schedule = schedules.schedule(config)
     return schedules.optimizer(config.train, schedule.learning_rate)
 
 

@@ -21,7 +21,7 @@ PARAMS = {
 
 
 def _schedule(config):
-    return schedules.schedule(config.train, config.data)
+    return schedules.schedule(config)
 
 
 def test_published_schedule_steps_at_epoch_240_of_300():

@@ -134,7 +134,7 @@ def test_a_validation_does_not_change_the_rate(config, tmp_path, monkeypatch, ca
     monkeypatch.setattr(train.metrics, "Late", Late)
     monkeypatch.setattr(train.metrics, "means", means)
     config = config.copy_and_resolve_references()
-    config.train.update({"validate_every_epochs": 1})
+    config.train.update({"validate_every_epochs": 1, "ema_decay": 0.8})
     config.data.pairs_per_epoch = 24
     assert train.train(config, str(tmp_path), max_steps=6) == 0
     assert _lines(tmp_path, "pairs_per_second") == dict.fromkeys(range(2, 7), 8.0)

@@ -10,6 +10,7 @@ from trackers.io import outputs
 
 # In fixed order, told apart in every common color blindness; the first tracker is the one that is evaluated.
 _COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
+_POINTS_OF_A_LINE = 150
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
 
 
@@ -83,6 +84,39 @@ def curve(path, rows, x, names, levels=None, title=""):
     axis.set_ylabel("%", color=_INK)
     axis.legend(frameon=False, fontsize=9)
     _plain_axes(axis)
+    _save(figure, path)
+
+
+def runs(path, losses, scores, score, title=""):
+    """Training loss and a score over the epochs, each run in a color of its own (as SimTrack's "Table 6", a figure).
+
+    Args:
+      path: PNG file. title: str.
+      losses: {run: [(epoch, loss), ...]}; long ones are drawn as means of neighbors.
+      scores: {run: [(epoch, fraction), ...]}, of none or some of these runs. score: what they are, for the axis.
+    """
+    figure = _figure(9.6, 3.9)
+    left, right = figure.subplots(1, 2)
+    handles = {}
+    for order, (run, points) in enumerate(losses.items()):
+        color = _COLORS[order % len(_COLORS)]
+        parts = np.array_split(np.asarray(points, float).reshape(-1, 2), max(1, min(len(points), _POINTS_OF_A_LINE)))
+        epochs, values = np.array([part.mean(axis=0) for part in parts if len(part)]).reshape(-1, 2).T
+        marker = "o" if len(parts) == 1 else None  # a line of one point is not seen
+        handles[run] = left.plot(epochs, values, color=color, linewidth=1.6, marker=marker, markersize=3.5)[0]
+        epochs, values = np.asarray(scores.get(run, ()), float).reshape(-1, 2).T
+        right.plot(epochs, 100 * values, color=color, linewidth=1.6, marker="o", markersize=3.5)
+    for axis, label in ((left, "Training loss"), (right, f"{score} [%]")):
+        axis.set_ylabel(label, color=_INK)
+        axis.set_xlabel("Epoch", color=_INK)
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
+        _plain_axes(axis)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
+    columns = min(len(handles), 4)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
     _save(figure, path)
 
 

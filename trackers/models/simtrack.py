@@ -10,7 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import relation, stark, tokens
+from trackers.nn import cross_decoder, relation, stark, tokens
 from trackers.nn.backbones.pvt import Pvt
 from trackers.nn.backbones.stages import Stages
 from trackers.nn.backbones.swin import Swin
@@ -27,12 +27,14 @@ class Head:
     """channels: output channels of the corner head's first convolution. bottleneck: width of the projection before it,
     None = channels.
 
-    transformer: STARK's encoder and decoder between the two, none by default (Tables 4 and 9).
+    transformer: STARK's encoder and decoder between the two, none by default (the baseline of Table 4).
+    decoder: after them the search tokens look at the exemplar's in so many layers, none by default (Table 9).
     """
 
     channels: int = 256
     bottleneck: int | None = None
     transformer: stark.Transformer = stark.Transformer()
+    decoder: cross_decoder.Sizes = cross_decoder.Sizes()
 
 
 class BoxPosition(nn.Module):
@@ -131,7 +133,7 @@ class Model(OneStreamTracker):
 
     @property
     def needs_template(self):
-        return self.head.transformer.present
+        return self.head.transformer.present or self.head.decoder.layers > 0
 
     def layer_relations(self):
         """The relation of each layer over the spans (template, search)."""
@@ -154,6 +156,8 @@ class Model(OneStreamTracker):
         self.bottleneck = nn.Dense(bottleneck, dtype=dtype)
         if self.head.transformer.present:
             self.transformer = stark.EncoderDecoder(self.head.transformer, dtype)
+        if self.head.decoder.layers:
+            self.decoder = cross_decoder.CrossDecoder(self.head.decoder, dtype)
         self.corner_head = CornerHead(self.head.channels, dtype, name="head")
 
     encoder_class = FovealVit
@@ -187,14 +191,25 @@ class Model(OneStreamTracker):
         """
         encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
         search_map = self.bottleneck(self.search_map(encoded))
-        if self.head.transformer.present:
-            exemplar = self.template_tokens(cache, encoded)[:, : self.template_grid[0] * self.template_grid[1]]
-            flat = search_map.reshape(search_map.shape[0], -1, search_map.shape[-1])
-            grids = (self.template_grid, self.search_grid)
-            search_map = self.transformer(self.bottleneck(exemplar), flat, grids, train).reshape(search_map.shape)
+        if self.needs_template:
+            search_map = self.with_exemplar(search_map, self.template_tokens(cache, encoded), train)
         maps = self.corner_head(search_map, train)
         kept = {**(self.features_of(encoded) or {}), "head": search_map} if features else None
         return Prediction(box=decode_corners(maps), score=None, maps=maps, features=kept)
+
+    def with_exemplar(self, search_map, template, train):
+        """The projected search map (B,h,w,C) after head.transformer and head.decoder, which also see the exemplar.
+
+        template: (B,N,D) tokens of the first span; those of the class and of the foveal window are left out.
+        """
+        exemplar = self.bottleneck(template[:, : self.template_grid[0] * self.template_grid[1]])
+        found = search_map.reshape(search_map.shape[0], -1, search_map.shape[-1])
+        grids = (self.template_grid, self.search_grid)
+        if self.head.transformer.present:
+            found = self.transformer(exemplar, found, grids, train)
+        if self.head.decoder.layers:
+            found = self.decoder(exemplar, found, grids, train)
+        return found.reshape(search_map.shape)
 
     def features_of(self, encoded):
         features = super().features_of(encoded)
@@ -219,8 +234,10 @@ def _hierarchical(kind, **fields):
                 f"model.width {model.width} and model.patch_size {model.patch_size} must be the width and stride of the"
                 f" last stage of model.backbone, {stages.widths[-1]} and {stages.stride}"
             )
-        if any(model.foveal_grid) or model.head.transformer.present:
-            raise ValueError("model.backbone.kind swin and pvt need model.foveal_size 0 and no model.head.transformer")
+        if any(model.foveal_grid) or model.needs_template:
+            raise ValueError(
+                "model.backbone.kind swin and pvt need model.foveal_size 0 and no model.head.transformer or decoder"
+            )
         if stages.grids(model.search_size)[-1] != model.search_grid:
             raise ValueError(f"model.search_size {model.search_size} must be a multiple of model.patch_size")
         sizes = {"template_size": model.template_size, "search_size": model.search_size}

@@ -1,7 +1,6 @@
 """STARK's transformer between backbone and corner head (Yan et al., ICCV 2021, Sec. 3.1; numbers of its program).
 
-SimTrack does without it. With a decoder on top of its backbone it is SimTrack's Table 9; with encoder and decoder on a
-two-stream ViT it is the baseline STARK-SV of SimTrack's Table 4.
+SimTrack does without it. On a two-stream ViT it is the baseline STARK-SV of SimTrack's Table 4.
 """
 
 import dataclasses
@@ -50,6 +49,12 @@ def sine_positions(grid, width, temperature=10000.0):
     return np.concatenate(parts, axis=-1).reshape(-1, width).astype(np.float32)
 
 
+def check_heads(width, heads):
+    """Raises ValueError where so many channels do not divide into so many heads."""
+    if heads < 1 or width % heads:
+        raise ValueError(f"model.head: {width} channels are not divisible by its {heads} heads")
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate projections of queries, keys and values."""
 
@@ -72,6 +77,8 @@ class Attention(nn.Module):
 
 class Layer(nn.Module):
     """Encoder layer, or decoder layer where memory is given; LayerNorm after each residual sum, as in the program.
+
+    config: anything with heads, hidden and dropout.
 
     __call__ takes tokens (B,N,C) with their positions, which go to queries and keys only, and memory (B,M,C) with its
     positions or None.
@@ -112,8 +119,7 @@ class EncoderDecoder(nn.Module):
     @nn.compact
     def __call__(self, exemplar, search, grids, train=False):
         width = search.shape[-1]
-        if width % self.config.heads:
-            raise ValueError(f"model.head: {width} channels are not divisible by its {self.config.heads} heads")
+        check_heads(width, self.config.heads)
         positions = np.concatenate([sine_positions(grid, width) for grid in grids])
         positions = jnp.asarray(positions, self.dtype)
         memory = jnp.concatenate([exemplar, search], axis=1).astype(self.dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from trackers import progress
-from trackers.errors import InputError
+from trackers.errors import InputError, os_reason
 from trackers.io import numbers
 from trackers.training import sharding
 
@@ -304,6 +304,23 @@ class Writer:
         part = self._path.with_name(f"{self._path.name}.part")
         part.write_text("".join(line + "\n" for line in self._lines))
         part.replace(self._path)
+
+
+def read(workdir):
+    """What a run has logged, in the order of its steps: [{"step": int, name: number or text}, ...].
+
+    Lines that a kill tore are left out.
+
+    Args: workdir: path of the run (gs:// too).
+
+    Raises: InputError where it has no metrics.jsonl, or one that cannot be read.
+    """
+    path = epath.Path(workdir) / METRICS_FILE
+    try:
+        lines = path.read_bytes().decode(errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {os_reason(error)}; name the workdir of a run of train.py") from None
+    return [json.loads(line) for line in lines if math.isfinite(_step_of(line))]
 
 
 def _step_of(line):

@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the optimizer, in the units that papers use (epochs, global batches)."""
+"""The course of a run and its optimizer, in the units that papers use (epochs, global batches)."""
 
 import dataclasses
 import re
@@ -29,14 +29,16 @@ class Schedule:
     learning_rate: Callable
 
 
-def schedule(train, data):
-    """The Schedule of a config's sections `train` and `data`.
+def schedule(config):
+    """The Schedule of a whole config.
 
     Epochs and validations are counted in what data.name says the samples are: data.pairs_per_epoch and
     data.validation_pairs, clips_per_epoch, ...
 
-    Raises: UsageError for another name in train.schedule, or where data does not count in its own samples.
+    Raises: UsageError for another name in train.schedule, where data does not count in its own samples, and for
+      durations that do not fit together (check_durations).
     """
+    train, data = config.train, config.data
 
     def batches(key):
         if key not in data:
@@ -45,7 +47,64 @@ def schedule(train, data):
 
     epoch, validation = batches(f"{data.name}_per_epoch"), batches(f"validation_{data.name}")
     total = max(1, round(train.total_epochs * epoch))
-    return Schedule(epoch, total, validation, learning_rate(train, epoch, total))
+    rate = learning_rate(train, epoch, total)
+    check_durations(config, epoch, total)
+    return Schedule(epoch, total, validation, rate)
+
+
+def check_durations(config, epoch, total):
+    """Refuses durations that do not fit the run's own: what would begin after its end, or not be over by then.
+
+    Nothing is moved silently: whoever shortens a run says what becomes of its other durations. `--max_steps` cuts a run
+    short and is no duration.
+
+    Args: config: the whole config. epoch, total: steps in an epoch and in the whole run.
+
+    Raises: UsageError naming the keys and the remedy.
+    """
+    train, objective, epochs = config.train, config.objective, config.train.total_epochs
+    run = f"--config.train.total_epochs={epochs:g}"
+    drop, warmup = (round(value * epoch) for value in (train.drop_epoch, train.warmup_epochs))
+    drops = train.schedule == "step" and train.drop_factor != 1
+    if drops and drop >= total:
+        raise UsageError(
+            f"--config.train.drop_epoch={train.drop_epoch:g} is not before the end of the run, {run}: the rate would"
+            f" never drop; give an earlier one (the papers': {0.8 * epochs:g}), or --config.train.drop_factor=1 for a"
+            " rate that stays"
+        )
+    if warmup and warmup >= (drop if drops else total):
+        end = f"--config.train.drop_epoch={train.drop_epoch:g}" if drops else f"the end of the run, {run}"
+        raise UsageError(
+            f"--config.train.warmup_epochs={train.warmup_epochs:g} does not end before {end}: the rate would never be"
+            " the whole one; give fewer"
+        )
+    if train.ema_decay**total > 0.5:
+        raise UsageError(
+            f"--config.train.ema_decay={train.ema_decay:g} averages over more steps than the {total} of the run, {run}:"
+            f" half of the first weights would be left in it; give at most {max(0.0, 1 - 20 / total):.4g}, or a longer"
+            " run"
+        )
+    data = config.data
+    rises = data.synthetic.detail_steps if data.get("ratio", {}).get("synthetic") else 0
+    if rises > total:
+        raise UsageError(
+            f"--config.data.synthetic.detail_steps={rises} is more than the {total} steps of the run, {run}: its"
+            " pictures would never have their full detail; give fewer"
+        )
+    elimination = config.model.get("elimination")
+    if "ramp_epochs" in objective and elimination and elimination.layers and elimination.keep < 1:
+        ends = objective.start_epoch + objective.ramp_epochs
+        if ends > epochs:
+            raise UsageError(
+                f"--config.objective.start_epoch={objective.start_epoch} and ramp_epochs={objective.ramp_epochs} end in"
+                f" epoch {ends}, after the run, {run}: training would never keep as few tokens as tracking; give fewer"
+            )
+    # Nothing of the layers is left from epoch m - 1 on.
+    if objective.get("eliminated") and objective.elimination_epochs - 1 > epochs:
+        raise UsageError(
+            f"--config.objective.elimination_epochs={objective.elimination_epochs} is too long for the run, {run}: the"
+            " layers would not have faded at its end; give fewer, or a longer run"
+        )
 
 
 def learning_rate(train, epoch, total):

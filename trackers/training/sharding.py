@@ -49,9 +49,9 @@ RULES = (
     (r"attention/kv/bias$", P(None, "tensor", None)),
     (r"(attention/reduction|embed_\d+/conv)/kernel$", P(None, None, None, "fsdp")),
     (r"merge_\d+/reduction/kernel$", P(None, "fsdp")),
-    (r"transformer/\w+/fc1/kernel$", P("fsdp", "tensor")),
-    (r"transformer/\w+/fc1/bias$", P("tensor")),
-    (r"transformer/\w+/fc2/kernel$", P("tensor", "fsdp")),
+    (r"(transformer|decoder)/\w+/fc1/kernel$", P("fsdp", "tensor")),
+    (r"(transformer|decoder)/\w+/fc1/bias$", P("tensor")),
+    (r"(transformer|decoder)/\w+/fc2/kernel$", P("tensor", "fsdp")),
     (r"", P()),
 )
 _STACKED = re.compile(r"(^|/)blocks_\d+_\d+/")
