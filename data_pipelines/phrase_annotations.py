@@ -107,6 +107,29 @@ def ground_truth(video, phrase, convention="image"):
     return dataclasses.replace(tracks, frames=frames).select(np.array(keep, bool))
 
 
+def compare(source, published):
+    """How the numbers of videos and descriptions of a Source of Video differ from the published ones, in a line.
+
+    Args: published: {name of a release: {what is counted: its number}}, counted are "videos", "distinct descriptions"
+    (names of files, each counted once) and "descriptions of a video" (the same in two videos counts twice). Compared is
+    the release that differs in the fewest of them, the first of several.
+    """
+    names = [phrase.name for video in source for phrase in video.phrases]
+    found = {
+        "videos": len(source),
+        "distinct descriptions": len(set(names)),
+        "descriptions of a video": len(names),
+    }
+    differing = {
+        release: [f"{found[what]} {what} instead of {n}" for what, n in counted.items() if found[what] != n]
+        for release, counted in published.items()
+    }
+    release = min(differing, key=lambda release: len(differing[release]))
+    if differing[release]:
+        return f"{source.name}: differs from {release}: {', '.join(differing[release])}"
+    return f"{source.name}: as {release}: {', '.join(f'{found[what]} {what}' for what in published[release])}"
+
+
 def numbered(path):
     """{number in the name: file name} of the images in folder `path`, in order of the numbers."""
     files = {}
