@@ -1,7 +1,7 @@
 """iKUN (CVPR 2024): configs/ikun.py:VARIANT.
 
-cascade_attention      Paper: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on NeuralSORT's
-                       tracks. Batch 8 is the supplement's; 100 epochs, the rate and its schedule are the program's.
+cascade_attention      The program's page: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on
+                       NeuralSORT's tracks; the comments say which settings are the supplement's.
                        python train.py --config configs/ikun.py:cascade_attention --workdir DIR
                        --config.init.checkpoint=RN50.pt --config.data.refer_kitti=DIR
                        --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz
@@ -43,7 +43,7 @@ def cascade_attention():
     c.model.name = "ikun"
     # Knowledge unification module: none, cascade_attention, cross_correlation or text_first_modulation.
     c.model.fusion = "cascade_attention"
-    # Heads of its attentions (n in the paper).
+    # Heads of its attentions (supplement, as the next two).
     c.model.heads = 4
     # Taps k of cross correlation's kernel (Eq. 5) and of the convolution after it (Eq. 8).
     c.model.kernel_size = 1
@@ -63,15 +63,15 @@ def cascade_attention():
     c.model.standardize = False
     # In training encode local and global images, of one size, in one batch: for encoders from scratch too.
     c.model.joint_statistics = False
-    # Width of the features that are compared.
+    # Width of the features that are compared (program).
     c.model.width = 1024
-    # Channels of the visual map.
+    # Channels of the visual map (Cv in the supplement).
     c.model.visual_width = 2048
     # Blocks of the ResNet's stages.
     c.model.visual_depths = (3, 4, 6, 3)
-    # Width of CLIP's text features.
+    # Width of CLIP's text features (Ct in the supplement).
     c.model.text_width = 1024
-    # Text tokens that are kept (L).
+    # Text tokens that are kept (supplement: description length).
     c.model.truncation = 10
     # Pixels of a local image's side.
     c.model.local_size = 224
@@ -95,13 +95,14 @@ def cascade_attention():
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "referring"
-    # Exponent of the focal weight.
+    # Exponent of the focal weight (program).
     c.objective.gamma = 2.0
-    # Factor of the clips that the phrase means (rho); 0 = none.
+    # Factor of the clips that the phrase means (rho); 0 = none (program).
     c.objective.positive_weight = 0.0
     # Over the batch: sum (program) or mean.
     c.objective.reduction = "sum"
 
+    # The program's inference, as is the calibration below.
     c.tracking = ml_collections.ConfigDict()
     # Frames of a clip.
     c.tracking.window = 8
@@ -139,7 +140,7 @@ def cascade_attention():
     c.data.refer_dance = ""
     # CLIP's byte-pair vocabulary, bpe_simple_vocab_16e6.txt.gz; empty = the synthetic set's own.
     c.data.vocabulary = ""
-    # Frames of a training clip (T; 8 in the supplement).
+    # Frames of a training clip (T): the program's 2, the supplement has 8; the next four are the program's too.
     c.data.clip_frames = 2
     # Consecutive kept frames that they are drawn from.
     c.data.clip_window = 8
@@ -155,7 +156,7 @@ def cascade_attention():
     c.data.phrases_per_clip = 1
     # Token ids of a phrase.
     c.data.context_length = 77
-    # Clips that count as an epoch.
+    # Clips that count as an epoch: our choice, the program takes one of each object.
     c.data.clips_per_epoch = 2000
     # Clips of a validation.
     c.data.validation_clips = 512
@@ -186,6 +187,7 @@ def cascade_attention():
     # Frames that each video keeps in memory after they are drawn.
     c.data.synthetic_referring.cached_frames = 0
 
+    # Batch 8 is the supplement's; epochs, rate, decay and, below, the schedule are the program's.
     c.train.update({"batch_size": 8, "total_epochs": 100, "learning_rate": 1e-5, "weight_decay": 1e-5})
     # Paths of the parameters that stay as they are: the text transformer but for its tables (program).
     c.train.frozen = (r"^text/encoder/(block|norm)", r"^text/projection")
