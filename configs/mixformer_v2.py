@@ -29,7 +29,7 @@ def b():
     c.model.head.tokens = 4
     # MLPs: 1 for all edges, or 4 (supplement, Table 2a).
     c.model.head.mlps = 1
-    # Frames after which an online template is replaced (program, for LaSOT); 0 = never.
+    # Frames after which an online template is replaced; 0 = never.
     c.tracking.update_interval = 200
     # Intervals of the program's scripts.
     c.tracking.benchmarks = {

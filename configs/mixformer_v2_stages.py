@@ -100,7 +100,7 @@ def _fading(c, eliminated, epochs=40):
     c.objective.update({"eliminated": eliminated, "elimination_epochs": epochs})
     # The program freezes the layers that fade.
     c.train.frozen = (rf"encoder/block_({'|'.join(map(str, eliminated))})/",)
-    # m is in Table 2e, 40 the program's; five epochs without the layers, as the program's 45.
+    # The paper's m, and a few epochs without the layers.
     c.train.total_epochs = epochs + 5
 
 
@@ -196,7 +196,6 @@ def score_b(c):
     _score(c, "runs/mixformer_v2_depth8")
     # The program's stage has 96 bins, whatever its static model had; here it keeps the 72.
     c.model.head.bins = 72
-    # The program's schedule.
     c.train.update({"batch_size": 32, "total_epochs": 40, "drop_epoch": 20, "learning_rate": 1e-4})
 
 

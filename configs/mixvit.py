@@ -43,7 +43,6 @@ def b():
     c.tracking.benchmarks = ml_collections.ConfigDict()
 
     c.data = sections.pairs()
-    # Jitter of the program's experiment files.
     c.data.search_center_jitter = 4.5
     c.data.search_scale_jitter = 0.5
     # Which frames make a pair: causal, or trident (data_pipelines/sampling.py).
@@ -51,7 +50,6 @@ def b():
     # Share of the pairs whose search crop shows the target; below 1 for training a score.
     c.data.positive_probability = 1.0
 
-    # Epochs and drop of the program's experiment files; the rate is our choice (MixFormerV2's teacher file has 4e-4).
     c.train.update({"total_epochs": 500, "drop_epoch": 400, "learning_rate": 1e-4})
     return c
 

@@ -96,7 +96,7 @@ def b16():
     # PVT: how far each stage shrinks the grid of keys and values.
     c.model.backbone.reductions = ()
 
-    # The weights of the paper's appendix.
+    # The paper's weights (Sec. 4.1).
     c.objective = sections.corners_objective()
 
     c.tracking = sections.tracking()
@@ -104,11 +104,10 @@ def b16():
     c.tracking.template_box_step = 1.0
 
     c.data = sections.pairs()
-    # Jitter of the program's experiment file.
     c.data.search_center_jitter = 3.5
     c.data.search_scale_jitter = 0.5
 
-    # Batch, epochs, drop and rates of the paper's appendix. Box positions learn at the encoder's rate (program).
+    # Box positions learn at the encoder's rate.
     c.train.update({"batch_size": 256, "total_epochs": 500, "drop_epoch": 400, "learning_rate": 1e-4})
     return c
 
