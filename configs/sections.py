@@ -196,8 +196,8 @@ def tracking(*, search_factor=4.0, window=None):
 def pairs():
     """The data section of the trackers of one object: pairs of crops.
 
-    Sources, gap, jitter at 256 pixels, chances and pairs are those of GRM's and OSTrack's programs; of the papers only
-    SimTrack's appendix gives the 60,000 pairs. Threads, batches made ahead and max_bad_fraction are our choice.
+    Sources, gap, jitter at 256 pixels, chances and pairs are those of GRM's and OSTrack's programs; SimTrack's appendix
+    has the 60,000 pairs, too. Threads, batches made ahead and max_bad_fraction are our choice.
     """
     data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
