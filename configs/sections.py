@@ -146,10 +146,7 @@ def corners_objective():
 
 
 def center_objective():
-    """The objective section of trackers with a center head.
-
-    Its weights are those of GRM's and OSTrack's programs; GRM's paper does not give them.
-    """
+    """The objective section of trackers with a center head; weights of GRM's and OSTrack's programs."""
     objective = _of_boxes("center")
     # Weight of the focal loss of the score map.
     objective.focal_weight = 1.0
@@ -194,11 +191,8 @@ def tracking(*, search_factor=4.0, window=None):
 
 
 def pairs():
-    """The data section of the trackers of one object: pairs of crops.
-
-    Sources, gap, jitter at 256 pixels, chances and pairs are those of GRM's and OSTrack's programs; SimTrack's appendix
-    has the 60,000 pairs, too. Threads, batches made ahead and max_bad_fraction are our choice.
-    """
+    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's programs do
+    at 256 pixels."""
     data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
     data.name = "pairs"
@@ -236,11 +230,11 @@ def pairs():
     data.brightness = 0.2
     # Probability of a further flip of each crop by itself.
     data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch.
+    # Pairs that count as an epoch: the programs' and SimTrack's appendix's; gap, chances and the next are the programs'.
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
-    # Threads that decode and crop.
+    # Threads that decode and crop (this and the next two: our choice).
     data.threads = 8
     # Batches made ahead.
     data.prefetch_batches = 2

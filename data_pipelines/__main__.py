@@ -28,7 +28,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from data_pipelines import loader, phrase_plots, sheets, sources
+from data_pipelines import loader, phrase_annotations, phrase_plots, sheets, sources
 from trackers import errors, progress
 from trackers.io import outputs
 from trackers.training import ranges
@@ -119,8 +119,8 @@ def _check_source(kind, opener):
     )
     if first:
         print(f"problem: {first}")
-    elif source.compare:
-        print(source.compare(source))
+    elif source.published:
+        print(phrase_annotations.compare(source))
     return first is not None
 
 

@@ -107,12 +107,11 @@ def ground_truth(video, phrase, convention="image"):
     return dataclasses.replace(tracks, frames=frames).select(np.array(keep, bool))
 
 
-def compare(source, published):
-    """How the numbers of videos and descriptions of a Source of Video differ from the published ones, in a line.
+def compare(source):
+    """How the numbers of videos and descriptions of a Source of Video differ from source.published, in a line.
 
-    Args: published: {name of a release: {what is counted: its number}}, counted are "videos", "distinct descriptions"
-    (names of files, each counted once) and "descriptions of a video" (the same in two videos counts twice). Compared is
-    the release that differs in the fewest of them, the first of several.
+    Of its releases the one is compared that differs in the fewest numbers, the first of several. Counted are "videos",
+    "distinct descriptions" (file names, each once) and "descriptions of a video" (the same in two videos is two).
     """
     names = [phrase.name for video in source for phrase in video.phrases]
     found = {
@@ -122,12 +121,12 @@ def compare(source, published):
     }
     differing = {
         release: [f"{found[what]} {what} instead of {n}" for what, n in counted.items() if found[what] != n]
-        for release, counted in published.items()
+        for release, counted in source.published.items()
     }
     release = min(differing, key=lambda release: len(differing[release]))
     if differing[release]:
         return f"{source.name}: differs from {release}: {', '.join(differing[release])}"
-    return f"{source.name}: as {release}: {', '.join(f'{found[what]} {what}' for what in published[release])}"
+    return f"{source.name}: as {release}: {', '.join(f'{found[what]} {what}' for what in source.published[release])}"
 
 
 def numbered(path):

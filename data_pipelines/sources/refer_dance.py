@@ -13,8 +13,6 @@ training, though some may. Frames count from 1 everywhere; boxes are in pixels o
 is on a canvas of 1920 x 1080, whatever the images' size).
 """
 
-import functools
-
 from data_pipelines import annotations, phrase_annotations
 from data_pipelines.sources import Facts, Source
 from trackers import errors
@@ -44,8 +42,7 @@ def open(root, split="train"):
     names = sorted(child.name for child in folders if child.is_dir() and (child.name in test) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_dance: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
-    compare = functools.partial(phrase_annotations.compare, published=_PUBLISHED[split])
-    return Source("refer_dance", names, lambda index: _load(path, names[index]), compare=compare)
+    return Source("refer_dance", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])
 
 
 def _test_videos(path):

@@ -8,8 +8,6 @@ Images, label files and the frames in a phrase count from 0. The published gt.tx
 the image after it; `phrase_annotations.ground_truth` has both ways.
 """
 
-import functools
-
 from data_pipelines import annotations, phrase_annotations
 from data_pipelines.sources import Facts, Source
 from trackers import errors
@@ -41,8 +39,7 @@ def open(root, split="train"):
     names = sorted(child.name for child in folders if child.is_dir() and (child.name in _TEST) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
-    compare = functools.partial(phrase_annotations.compare, published=_PUBLISHED[split])
-    return Source("refer_kitti", names, lambda index: _load(path, names[index]), compare=compare)
+    return Source("refer_kitti", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])
 
 
 def _load(path, name):

@@ -104,9 +104,9 @@ def test_refer_dance_as_it_is_packed_itself(tmp_path):
 def filled(layout, root, split, published):
     """compare's line of a Source with as many videos and descriptions as `published`: {video: names}."""
     videos = {name: [phrase_annotations.Phrase(p, "", np.zeros((0, 2))) for p in of] for name, of in published.items()}
-    source = sources.open_source(layout, root, split)
     full = [phrase_annotations.Video(name, [], None, tuple(phrases)) for name, phrases in videos.items()]
-    return source.compare(sources.Source(layout, list(videos), full.__getitem__))
+    counted = sources.open_source(layout, root, split).published
+    return phrase_annotations.compare(sources.Source(layout, list(videos), full.__getitem__, published=counted))
 
 
 def test_published_numbers_are_compared_in_a_line(tmp_path):
