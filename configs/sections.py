@@ -230,7 +230,7 @@ def pairs():
     data.brightness = 0.2
     # Probability of a further flip of each crop by itself.
     data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch: the programs' and SimTrack's appendix's; gap, chances and the next are the programs'.
+    # Pairs that count as an epoch, of the programs and of SimTrack's appendix; gap and chances are the programs', too.
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
