@@ -1,14 +1,19 @@
 """iKUN (CVPR 2024): configs/ikun.py:VARIANT.
 
-cascade_attention      Paper: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on NeuralSORT's
-                       tracks; batch 8, 100 epochs.
+cascade_attention      The program's page: Refer-KITTI HOTA 44.56, DetA 32.05, AssA 62.48 with similarity calibration on
+                       NeuralSORT's tracks; the comments say which settings are the supplement's.
                        python train.py --config configs/ikun.py:cascade_attention --workdir DIR
                        --config.init.checkpoint=RN50.pt --config.data.refer_kitti=DIR
                        --config.data.vocabulary=bpe_simple_vocab_16e6.txt.gz
                        Result here: not yet run.
-cross_correlation      The second design of the knowledge unification module. Result here: not yet run.
-text_first_modulation  The third. Result here: not yet run.
+cross_correlation      The second design of the knowledge unification module, Eq. 5-8 of the supplement as programmed.
+                       Result here: not yet run.
+text_first_modulation  The third (Eq. 10-13); paper and program agree. Result here: not yet run.
 none                   The baseline: local and global map without words. Result here: not yet run.
+cascade_attention_eq2  The first design as Eq. 2 prints it, f_local * CrossAtt(f_local, f_txt, f_txt); the program, and
+                       so cascade_attention, has f_vis in place of f_local. Result here: not yet run.
+cross_correlation_eq7  The second with Eq. 7's f_drop = f_cross + Drop(f_cross); the program, and so cross_correlation,
+                       has f_vis + Drop(f_cross). Result here: not yet run.
 tiny                   Small encoders from scratch on the synthetic referring set; 49,152 clips, four phrases each:
                        seven to ten minutes on one busy CPU core.
                        python train.py --config configs/ikun.py:tiny --config.model.fusion=NAME --workdir DIR
@@ -38,31 +43,35 @@ def cascade_attention():
     c.model.name = "ikun"
     # Knowledge unification module: none, cascade_attention, cross_correlation or text_first_modulation.
     c.model.fusion = "cascade_attention"
-    # Heads of its attentions (n in the paper).
+    # Heads of its attentions (supplement, as the next two).
     c.model.heads = 4
-    # Taps of cross correlation (k).
+    # Taps k of cross correlation's kernel (Eq. 5) and of the convolution after it (Eq. 8).
     c.model.kernel_size = 1
     # Dropout of what the text adds or multiplies (p).
     c.model.dropout = 0.1
-    # Cascade attention multiplies its output with the fused (program) or the local tokens.
+    # Cascade attention multiplies its output with the fused (program) or the local tokens (Eq. 2).
     c.model.gate = "fused"
-    # Text-first modulation adds its output to the local (program) or the modulated tokens.
+    # What asks about the words there: vis, the fused tokens (program), or local, the local ones (Eq. 2 as printed).
+    c.model.query = "vis"
+    # Text-first modulation adds its output to the local (program, Eq. 13) or the modulated tokens.
     c.model.residual = "local"
+    # Cross correlation adds Drop(f_cross) to f_vis: vis (program), or to f_cross: cross (Eq. 7).
+    c.model.fusion_residual = "vis"
     # When sentence features have unit length: always, eval (program: raw in training) or never.
     c.model.normalize_text = "always"
     # Batch-normalize both features before they are compared: for encoders from scratch, not in paper or program.
     c.model.standardize = False
     # In training encode local and global images, of one size, in one batch: for encoders from scratch too.
     c.model.joint_statistics = False
-    # Width of the features that are compared.
+    # Width of the features that are compared (program).
     c.model.width = 1024
-    # Channels of the visual map.
+    # Channels of the visual map (Cv in the supplement).
     c.model.visual_width = 2048
     # Blocks of the ResNet's stages.
     c.model.visual_depths = (3, 4, 6, 3)
-    # Width of CLIP's text features.
+    # Width of CLIP's text features (Ct in the supplement).
     c.model.text_width = 1024
-    # Text tokens that are kept (L).
+    # Text tokens that are kept (supplement: description length).
     c.model.truncation = 10
     # Pixels of a local image's side.
     c.model.local_size = 224
@@ -86,13 +95,14 @@ def cascade_attention():
     c.objective = ml_collections.ConfigDict()
     # Module of trackers.objectives.
     c.objective.name = "referring"
-    # Exponent of the focal weight.
+    # Exponent of the focal weight (program).
     c.objective.gamma = 2.0
-    # Factor of the clips that the phrase means (rho); 0 = none.
+    # Factor of the clips that the phrase means (rho); 0 = none (program).
     c.objective.positive_weight = 0.0
     # Over the batch: sum (program) or mean.
     c.objective.reduction = "sum"
 
+    # The program's inference, as is the calibration below.
     c.tracking = ml_collections.ConfigDict()
     # Frames of a clip.
     c.tracking.window = 8
@@ -130,7 +140,7 @@ def cascade_attention():
     c.data.refer_dance = ""
     # CLIP's byte-pair vocabulary, bpe_simple_vocab_16e6.txt.gz; empty = the synthetic set's own.
     c.data.vocabulary = ""
-    # Frames of a training clip (T; 8 in the supplement).
+    # Frames of a training clip (T): the program's 2, the supplement has 8; the next four are the program's too.
     c.data.clip_frames = 2
     # Consecutive kept frames that they are drawn from.
     c.data.clip_window = 8
@@ -146,7 +156,7 @@ def cascade_attention():
     c.data.phrases_per_clip = 1
     # Token ids of a phrase.
     c.data.context_length = 77
-    # Clips that count as an epoch.
+    # Clips that count as an epoch: our choice, the program takes one of each object.
     c.data.clips_per_epoch = 2000
     # Clips of a validation.
     c.data.validation_clips = 512
@@ -177,6 +187,7 @@ def cascade_attention():
     # Frames that each video keeps in memory after they are drawn.
     c.data.synthetic_referring.cached_frames = 0
 
+    # Batch 8 is the supplement's; epochs, rate, decay and, below, the schedule are the program's.
     c.train.update({"batch_size": 8, "total_epochs": 100, "learning_rate": 1e-5, "weight_decay": 1e-5})
     # Paths of the parameters that stay as they are: the text transformer but for its tables (program).
     c.train.frozen = (r"^text/encoder/(block|norm)", r"^text/projection")
@@ -200,6 +211,15 @@ def text_first_modulation(c):
     c.model.fusion = "text_first_modulation"
 
 
+def cascade_attention_eq2(c):
+    c.model.update({"gate": "local", "query": "local"})
+
+
+def cross_correlation_eq7(c):
+    cross_correlation(c)
+    c.model.fusion_residual = "cross"
+
+
 def tiny(c):
     c.model.update({"width": 128, "visual_width": 128, "visual_depths": (1, 1), "text_width": 64, "truncation": 10})
     c.model.update({"local_size": 32, "global_size": 32, "scan_layers": False})
@@ -221,4 +241,7 @@ def tiny(c):
     c.train.validate_every_epochs = 2
 
 
-get_config = variants.chooser(cascade_attention, cross_correlation, text_first_modulation, none, tiny)
+get_config = variants.chooser(
+    cascade_attention, cross_correlation, text_first_modulation, none, cascade_attention_eq2, cross_correlation_eq7,
+    tiny,
+)  # fmt: skip

@@ -1,5 +1,5 @@
 """Neural Kalman filter (iKUN, CVPR 2024, main paper; our reading, its code was never released):
-configs/neural_kalman.py:VARIANT.
+configs/neural_kalman.py:VARIANT. All numbers are our choice.
 
 mot    trained on ground-truth tracks, e.g. MOT17/train or DanceTrack/train: VIDEO/gt/gt.txt.
        Aims at no figure of the paper. Hardware: one CPU is enough.

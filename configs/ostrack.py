@@ -17,12 +17,12 @@ from configs import sections, variants
 
 
 def b256_ce():
-    # Published schedule: that of sections.run, 300 epochs of 60,000 pairs.
+    # The program's schedule is that of sections.run, 300 epochs of 60,000 pairs.
     c = sections.run()
 
     c.model = sections.vit("ostrack", template_size=128, search_size=256)
     c.model.elimination = ml_collections.ConfigDict()
-    # 1-based layers in which search tokens leave; () = none.
+    # 1-based layers in which search tokens leave; () = none (this and the next two: the published program's choice).
     c.model.elimination.layers = (4, 7, 10)
     # Share of the search tokens present that stays each time.
     c.model.elimination.keep = 0.7
@@ -32,7 +32,7 @@ def b256_ce():
 
     c.objective = sections.center_objective()
     c.objective.name = "ostrack"
-    # The keep rate is 1 before this epoch,
+    # The keep rate is 1 before this epoch (this and the next: the program's experiment file),
     c.objective.start_epoch = 20
     # and falls along half a cosine to elimination.keep in so many epochs.
     c.objective.ramp_epochs = 80
@@ -48,6 +48,7 @@ def b256(c):
 
 def b384_ce(c):
     c.model.update({"template_size": 192, "search_size": 384})
+    # Factor and jitter of the program's experiment file.
     c.tracking.search_factor = 5.0
     c.data.update({"search_center_jitter": 4.5, "search_scale_jitter": 0.5})
 

@@ -1,5 +1,8 @@
 """Sections that the configs have in common, each field explained once; a config sets what is its own.
 
+Where a number is from: docs/papers.md says what the papers give. What they leave open is as in GRM's and OSTrack's
+programs, and what those do not have is our choice; comments say which.
+
 run() starts every config. vit(), center_head(), center_objective(), corners_objective(), tracking() and pairs() make
 the sections of a tracker of one object; small_run(), tiny_run() and demo_run() turn its config into one for a laptop.
 """
@@ -11,7 +14,11 @@ VIT_L = {"width": 1024, "depth": 24, "heads": 16, "remat": "dots"}
 
 
 def run():
-    """What every run has: a seed, first weights, how it is trained (section train), and the mesh."""
+    """What every run has: a seed, first weights, how it is trained (section train), and the mesh.
+
+    Section train is GRM's and OSTrack's: epochs, rates and the drop are in GRM's paper; batch, weight decay and
+    clipping are the programs'. The other fields, off or for watching a run, are our choice.
+    """
     c = ml_collections.ConfigDict()
     # The only seed: weights, data and noise all derive from it.
     c.seed = 0
@@ -25,7 +32,7 @@ def run():
     c.init.checkpoint = ""
 
     c.train = ml_collections.ConfigDict()
-    # Samples (pairs, clips, windows) in a step, over all devices.
+    # Samples (pairs, clips, windows) in a step, over all devices; 128 is the programs'.
     c.train.batch_size = 128
     # Epochs of the whole run; section data says how many samples make one.
     c.train.total_epochs = 300
@@ -35,9 +42,9 @@ def run():
     c.train.learning_rate = 4e-4
     # The encoder learns at this multiple of the rate, except for what the tracker adds to it (schedules.py).
     c.train.encoder_multiplier = 0.1
-    # AdamW's weight decay.
+    # AdamW's weight decay; SimTrack's appendix has the same.
     c.train.weight_decay = 1e-4
-    # Largest norm of the gradient of all parameters; 0 = unlimited.
+    # Largest norm of the gradient of all parameters (the programs'); 0 = unlimited.
     c.train.clip_norm = 0.1
     # step (x drop_factor at drop_epoch) or cosine, after warmup_epochs.
     c.train.schedule = "step"
@@ -107,7 +114,7 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.position_grid = (14, 14)
     # Random start of the attention: independent, or matched (keys equal to queries).
     model.attention_init = "independent"
-    # Drop-path rate of the last layer.
+    # Drop-path rate of the last layer; 0.1 is GRM's, OSTrack's and MixFormerV2's programs'.
     model.drop_path = drop_path
     # Stack equal layers with nn.scan: compile time does not grow with depth.
     model.scan_layers = True
@@ -123,7 +130,7 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
 def center_head():
     """The model's section head for trackers that score the center of the box."""
     head = ml_collections.ConfigDict()
-    # Channels of the head's first convolution.
+    # Channels of the head's first convolution; 256 is GRM's and OSTrack's programs'.
     head.channels = 256
     # Score that random weights give everywhere; 0.5 in GRM's program.
     head.score_prior = 0.5
@@ -131,12 +138,15 @@ def center_head():
 
 
 def corners_objective():
-    """The objective section of trackers that predict the corners of the box; weights of SimTrack and MixViT."""
+    """The objective section of trackers that predict the corners of the box.
+
+    Its weights are in SimTrack's appendix, and in MixViT's program.
+    """
     return _of_boxes("corners")
 
 
 def center_objective():
-    """The objective section of trackers with a center head; weights of GRM and OSTrack."""
+    """The objective section of trackers with a center head; weights of GRM's and OSTrack's programs."""
     objective = _of_boxes("center")
     # Weight of the focal loss of the score map.
     objective.focal_weight = 1.0
@@ -175,13 +185,14 @@ def tracking(*, search_factor=4.0, window=None):
         c.window = window
     # Share of the new width and height that the box takes in a frame; 1 = the program.
     c.size_update = 1.0
-    # The box keeps at least so many pixels inside the image.
+    # The box keeps at least so many pixels inside the image (10 in the programs).
     c.clip_margin = 10.0
     return c
 
 
 def pairs():
-    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's at 256 pixels."""
+    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's programs do
+    at 256 pixels."""
     data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
     data.name = "pairs"
@@ -219,11 +230,11 @@ def pairs():
     data.brightness = 0.2
     # Probability of a further flip of each crop by itself.
     data.crop_flip_probability = 0.0
-    # Pairs that count as an epoch.
+    # Pairs that count as an epoch, of the programs and of SimTrack's appendix; gap and chances are the programs', too.
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
-    # Threads that decode and crop.
+    # Threads that decode and crop (this and the next two: our choice).
     data.threads = 8
     # Batches made ahead.
     data.prefetch_batches = 2

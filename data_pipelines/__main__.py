@@ -10,7 +10,8 @@
                                        [--config configs/ikun.py:tiny]
 
 check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
-       training; the first problem with its file. Exit code 1 where there is one.
+       training; the first problem with its file. Exit code 1 where there is one. Of referring sets also how their
+       numbers of videos and descriptions differ from the published ones.
 sheet  a PNG of training examples as the network gets them: template above search crop, with their boxes; or, for words,
        the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
@@ -27,7 +28,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from data_pipelines import loader, phrase_plots, sheets, sources
+from data_pipelines import loader, phrase_annotations, phrase_plots, sheets, sources
 from trackers import errors, progress
 from trackers.io import outputs
 from trackers.training import ranges
@@ -118,6 +119,8 @@ def _check_source(kind, opener):
     )
     if first:
         print(f"problem: {first}")
+    elif source.published:
+        print(phrase_annotations.compare(source))
     return first is not None
 
 

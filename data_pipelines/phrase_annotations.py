@@ -107,6 +107,28 @@ def ground_truth(video, phrase, convention="image"):
     return dataclasses.replace(tracks, frames=frames).select(np.array(keep, bool))
 
 
+def compare(source):
+    """How the numbers of videos and descriptions of a Source of Video differ from source.published, in a line.
+
+    Of its releases the one is compared that differs in the fewest numbers, the first of several. Counted are "videos",
+    "distinct descriptions" (file names, each once) and "descriptions of a video" (the same in two videos is two).
+    """
+    names = [phrase.name for video in source for phrase in video.phrases]
+    found = {
+        "videos": len(source),
+        "distinct descriptions": len(set(names)),
+        "descriptions of a video": len(names),
+    }
+    differing = {
+        release: [f"{found[what]} {what} instead of {n}" for what, n in counted.items() if found[what] != n]
+        for release, counted in source.published.items()
+    }
+    release = min(differing, key=lambda release: len(differing[release]))
+    if differing[release]:
+        return f"{source.name}: differs from {release}: {', '.join(differing[release])}"
+    return f"{source.name}: as {release}: {', '.join(f'{found[what]} {what}' for what in source.published[release])}"
+
+
 def numbered(path):
     """{number in the name: file name} of the images in folder `path`, in order of the numbers."""
     files = {}

@@ -82,8 +82,12 @@ def stored(manifest, name):
 
 def random_variables(model, seed=0):
     """Variables of a model drawn without compiling its initialization; nothing is all zeros or ones."""
+    return random_values(jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0)), seed)
+
+
+def random_values(like, seed=0):
+    """The same for a tree of variables' shapes."""
     rng = np.random.default_rng(seed)
-    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
 
     def leaf(path, spec):
         name, value = path[-1].key, rng.standard_normal(spec.shape).astype(np.float32)

@@ -96,10 +96,11 @@ class Source(collections.abc.Sequence):
       load: index -> Sequence; raises InputError naming the file.
       is_video: False for image data sets, whose template and search image are the same.
       keep: whether parsed sequences are kept; False where parsing costs nothing.
+      published: {release: {what: number}}, what a paper counts in it (phrase_annotations.compare); None = nothing.
     """
 
-    def __init__(self, name: str, names: ListLike, load: Callable, is_video: bool = True, keep: bool = True):
-        self.name, self.names, self.is_video = name, names, is_video
+    def __init__(self, name: str, names: ListLike, load: Callable, is_video=True, keep=True, published=None):
+        self.name, self.names, self.is_video, self.published = name, names, is_video, published
         self._load, self._parsed = load, {} if keep else None
 
     def __len__(self):

@@ -8,8 +8,9 @@ or as Refer-Dance does, with the images also directly in the video's folder
     ROOT/DanceTrack/training/image_02/dancetrack0001/img1/00000001.jpg
     ROOT/DanceTrack/labels_with_ids/image_02/dancetrack0001/00000001.txt
 
-40 videos with 39 phrases train, 25 with 17 others test. Frames count from 1 everywhere; boxes are in pixels of the
-images (the published gt_template is on a canvas of 1920 x 1080, whatever the images' size).
+40 videos with 39 distinct descriptions train, 25 with 17 test. The set is open: a test description need not occur in
+training, though some may. Frames count from 1 everywhere; boxes are in pixels of the images (the published gt_template
+is on a canvas of 1920 x 1080, whatever the images' size).
 """
 
 from data_pipelines import annotations, phrase_annotations
@@ -18,6 +19,11 @@ from trackers import errors
 
 FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
+# What the paper counts (supplement).
+_PUBLISHED = {
+    "train": {"the published training split": {"videos": 40, "distinct descriptions": 39}},
+    "test": {"the published test split": {"videos": 25, "distinct descriptions": 17}},
+}
 # DanceTrack's validation videos, which are Refer-Dance's test videos, where there is no seqmap.txt.
 _TEST = tuple(
     f"dancetrack{number:04d}"
@@ -36,7 +42,7 @@ def open(root, split="train"):
     names = sorted(child.name for child in folders if child.is_dir() and (child.name in test) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_dance: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
-    return Source("refer_dance", names, lambda index: _load(path, names[index]))
+    return Source("refer_dance", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])
 
 
 def _test_videos(path):

@@ -16,6 +16,14 @@ FACTS = Facts(kind="clips", validation="test")
 SPLITS = ("train", "test")
 # The published test videos; 0019 is in version 2 only.
 _TEST = ("0005", "0011", "0013", "0019")
+# What the two versions hold; of the training descriptions no number is published.
+_PUBLISHED = {
+    "train": {"the training split of version 1": {"videos": 15}, "the training split of version 2": {"videos": 17}},
+    "test": {
+        "the test split of version 1": {"videos": 3, "descriptions of a video": 150},
+        "the test split of version 2": {"videos": 4, "descriptions of a video": 861},
+    },
+}
 _LAYOUT = (
     "Refer-KITTI's expression/VIDEO/PHRASE.json, KITTI/labels_with_ids/image_02/VIDEO/000000.txt and"
     " KITTI/training/image_02/VIDEO/000000.png"
@@ -23,7 +31,7 @@ _LAYOUT = (
 
 
 def open(root, split="train"):
-    """Refer-KITTI at `root` -> Source of Videos that have phrases: 15 to train on, 3 to test."""
+    """Refer-KITTI at `root` -> Source of Videos that have phrases: 15 to train on, 3 to test; version 2: 17 and 4."""
     if split not in SPLITS:
         raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_kitti", _LAYOUT)
@@ -31,7 +39,7 @@ def open(root, split="train"):
     names = sorted(child.name for child in folders if child.is_dir() and (child.name in _TEST) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
-    return Source("refer_kitti", names, lambda index: _load(path, names[index]))
+    return Source("refer_kitti", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])
 
 
 def _load(path, name):

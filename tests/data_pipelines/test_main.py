@@ -99,7 +99,10 @@ def test_sheet_of_a_data_set(tmp_path):
 def test_check_of_a_referring_set(tmp_path):
     done = run("check", "--source", f"refer_kitti:{layouts.refer_kitti(tmp_path)}", "--decode=all")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken\n"
+    assert done.stdout == (
+        "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken\n"
+        "refer_kitti: differs from the training split of version 1: 1 videos instead of 15\n"
+    )
     (tmp_path / "expression" / "0005" / "cars.json").write_text("{")
     done = run("check", "--source", f"refer_kitti:{tmp_path}", "--split=test")
     assert done.returncode == 1 and "cars.json:1: not JSON" in done.stdout

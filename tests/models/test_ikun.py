@@ -351,6 +351,8 @@ def test_the_program_trains_on_another_scale_of_text_than_it_uses():
     "fields, other",
     [
         ({"fusion": "cascade_attention"}, {"gate": "local"}),
+        ({"fusion": "cascade_attention"}, {"query": "local"}),
+        ({"fusion": "cross_correlation"}, {"fusion_residual": "cross"}),
         ({"fusion": "text_first_modulation"}, {"residual": "modulated"}),
         ({"fusion": "cascade_attention"}, {"truncation": 2}),
     ],
@@ -369,6 +371,7 @@ def test_options_of_the_paper_change_the_result_not_the_parameters(fields, other
 def test_cross_correlation_with_three_taps_sees_the_neighboring_cells():
     model, variables = tiny(fusion="cross_correlation", kernel_size=3)
     assert variables["params"]["knowledge"]["kernel"]["kernel"].shape == (12, 3, 32)
+    assert variables["params"]["knowledge"]["mix"]["kernel"].shape == (3, 32, 32)
     tokens = jax.random.normal(jax.random.key(0), (1, 1, 4, 2))
     kernel = jax.random.normal(jax.random.key(1), (1, 1, 3, 2))
     expected = [np.correlate(np.pad(tokens[0, 0, :, c], 1), kernel[0, 0, :, c], "valid") for c in range(2)]
@@ -401,7 +404,9 @@ def test_any_size_of_image_and_map():
     [
         ({"fusion": "attention"}, "model.fusion"),
         ({"gate": "all"}, "model.gate"),
+        ({"query": "fused"}, "model.query must be one of .'vis', 'local'., got 'fused'"),
         ({"residual": "all"}, "model.residual"),
+        ({"fusion_residual": "local"}, "model.fusion_residual must be one of .'vis', 'cross'., got 'local'"),
         ({"normalize_text": "sometimes"}, "model.normalize_text"),
         ({"heads": 5}, "model.heads"),
         ({"kernel_size": 2}, "model.kernel_size"),

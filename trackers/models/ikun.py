@@ -24,7 +24,7 @@ class Model(nn.Module):
     """iKUN. Fields are the config's `model` section.
 
     fusion: "none" (baseline), "cascade_attention", "cross_correlation" or "text_first_modulation"; heads, kernel_size,
-      dropout, gate, residual: of fusion.Fusion.
+      dropout, gate, query, residual, fusion_residual: of fusion.Fusion.
     width: D of the features that are compared. visual_width: C of the maps. visual_depths: blocks of the ResNet's
       stages.
     text_width: E of CLIP's text features. transformer: text.Transformer. truncation: L, the text tokens that are kept.
@@ -54,7 +54,9 @@ class Model(nn.Module):
     kernel_size: int = 1
     dropout: float = 0.1
     gate: str = "fused"
+    query: str = "vis"
     residual: str = "local"
+    fusion_residual: str = "vis"
     normalize_text: str = "always"
     standardize: bool = False
     joint_statistics: bool = False
@@ -92,7 +94,9 @@ class Model(nn.Module):
             kernel_size=self.kernel_size,
             dropout=self.dropout,
             gate=self.gate,
+            query=self.query,
             residual=self.residual,
+            fusion_residual=self.fusion_residual,
             dtype=dtype,
         )
         self.visual_head = nn.Dense(self.width)

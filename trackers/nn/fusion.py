@@ -16,15 +16,18 @@ from trackers.nn.heads import BatchNorm
 # "none" is the baseline without words; the others are the paper's three designs.
 KINDS = ("none", "cascade_attention", "cross_correlation", "text_first_modulation")
 GATES = ("fused", "local")
+QUERIES = ("vis", "local")
 RESIDUALS = ("local", "modulated")
+FUSION_RESIDUALS = ("vis", "cross")
 
 
 @flax.struct.dataclass
 class Related:
     """The part of the fusion that does not depend on the text.
 
-    local: (B,T,N,C) local tokens with positions. other: (B,T,N,C) the same after they attended to the global ones; for
-    text_first_modulation, which modulates before it attends, (B,T,M,C) global tokens with positions.
+    local: (B,T,N,C) f_local, local tokens with positions. other: (B,T,N,C) f_vis, the same after they attended to the
+    global ones (the paper's symbols); for text_first_modulation, which modulates before it attends, (B,T,M,C) f_global,
+    global tokens with positions.
     """
 
     local: jax.Array
@@ -62,12 +65,18 @@ class Fusion(nn.Module):
 
     kind: of KINDS. width: C. heads: both attentions'. local_grid, global_grid: (rows, columns), each with a learned
       scalar a cell that is added to all channels.
-    kernel_size: taps k of cross correlation along the row-major cells (zeros beyond the ends); 1 in paper and program.
+    kernel_size: cross correlation's k, odd; 1 in paper and program. Taps of the kernel that the text makes (Eq. 5) and
+      of the convolution after it (Eq. 8), both along the row-major cells with zeros beyond the ends. Text-first
+      modulation convolves a text of one position (Eq. 10), where further taps would meet zeros alone.
     dropout: rate at which what the text adds or multiplies is dropped, in training.
-    gate: cascade attention multiplies its output with the "fused" tokens (after the attention to the global map; the
-      program) or with the "local" ones.
-    residual: text-first modulation adds the attention's output to the "local" tokens as they are (the program) or to
-      the "modulated" ones that asked.
+    gate: cascade attention (Eq. 2) multiplies its output with the "fused" tokens f_vis (the program) or with the
+      "local" ones f_local (the paper).
+    query: what asks about the words in cascade attention (Eq. 2): f_vis, "vis" (the program), or f_local, "local" (the
+      equation as printed, which its prose contradicts).
+    residual: text-first modulation adds the attention's output to the "local" tokens as they are (program, Eq. 13) or
+      to the "modulated" ones that asked.
+    fusion_residual: what cross correlation adds Drop(f_cross) to (Eq. 7): f_vis, "vis" (the program), or f_cross
+      itself, "cross" (the paper).
     """
 
     kind: str
@@ -78,7 +87,9 @@ class Fusion(nn.Module):
     kernel_size: int = 1
     dropout: float = 0.1
     gate: str = "fused"
+    query: str = "vis"
     residual: str = "local"
+    fusion_residual: str = "vis"
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
@@ -96,7 +107,7 @@ class Fusion(nn.Module):
             self.kernel = nn.DenseGeneral((self.kernel_size, self.width), use_bias=False, dtype=self.dtype)
             self.kernel_norm = BatchNorm()
         if self.kind == "cross_correlation":
-            self.mix = nn.Conv(self.width, (1,), use_bias=False, dtype=self.dtype)
+            self.mix = nn.Conv(self.width, (self.kernel_size,), use_bias=False, dtype=self.dtype)
             self.mix_norm = BatchNorm()
 
     def __call__(self, local, global_, text, train=False):
@@ -128,11 +139,13 @@ class Fusion(nn.Module):
             words = self.words(text.tokens.astype(self.dtype))
             words = jnp.broadcast_to(words[:, None], (*local.shape[:2], *words.shape[1:]))
             gated = other if self.gate == "fused" else local
-            return gated * self._attend(self.visual_textual, other, words, words)
+            query = other if self.query == "vis" else local
+            return gated * self._attend(self.visual_textual, query, words, words)
         if self.kind == "cross_correlation":
             kernel = self._kernel_of(text.sentence, local.shape[1], train)
-            modulated = self.drop(correlate(other, kernel), deterministic=not train)
-            return self.mix_norm(self.mix(other + modulated), train)
+            cross = correlate(other, kernel)
+            kept = other if self.fusion_residual == "vis" else cross
+            return self.mix_norm(self.mix(kept + self.drop(cross, deterministic=not train)), train)
         # Once for each map, as the program does: in training the statistics move twice.
         query, key = (x * self._modulation(text.sentence, x, train) for x in (local, other))
         attended = self._attend(self.local_global, query, key, other)
@@ -169,7 +182,8 @@ class Fusion(nn.Module):
 
     def _check(self):
         for name, value, allowed in (
-            ("fusion", self.kind, KINDS), ("gate", self.gate, GATES), ("residual", self.residual, RESIDUALS)
+            ("fusion", self.kind, KINDS), ("gate", self.gate, GATES), ("query", self.query, QUERIES),
+            ("residual", self.residual, RESIDUALS), ("fusion_residual", self.fusion_residual, FUSION_RESIDUALS),
         ):  # fmt: skip
             if value not in allowed:
                 raise ValueError(f"model.{name} must be one of {allowed}, got {value!r}")

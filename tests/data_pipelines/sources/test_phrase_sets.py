@@ -101,6 +101,37 @@ def test_refer_dance_as_it_is_packed_itself(tmp_path):
     assert video.name == "dancetrack0001" and len(video.tracks) == 2 * layouts.LENGTH
 
 
+def filled(layout, root, split, published):
+    """compare's line of a Source with as many videos and descriptions as `published`: {video: names}."""
+    videos = {name: [phrase_annotations.Phrase(p, "", np.zeros((0, 2))) for p in of] for name, of in published.items()}
+    full = [phrase_annotations.Video(name, [], None, tuple(phrases)) for name, phrases in videos.items()]
+    counted = sources.open_source(layout, root, split).published
+    return phrase_annotations.compare(sources.Source(layout, list(videos), full.__getitem__, published=counted))
+
+
+def test_published_numbers_are_compared_in_a_line(tmp_path):
+    dance, kitti = layouts.refer_dance(tmp_path / "d"), layouts.refer_kitti(tmp_path / "k")
+    train = {str(video): [str(min(video, 38)), "38"] for video in range(40)}
+    assert filled("refer_dance", dance, "train", train) == (
+        "refer_dance: as the published training split: 40 videos, 39 distinct descriptions"
+    )
+    train["0"] = ["38"]
+    assert filled("refer_dance", dance, "train", train) == (
+        "refer_dance: differs from the published training split: 38 distinct descriptions instead of 39"
+    )
+    test = {str(video): [str(i) for i in range(17)] for video in range(24)}
+    assert filled("refer_dance", dance, "test", test) == (
+        "refer_dance: differs from the published test split: 24 videos instead of 25"
+    )
+    three, four = ({str(v): [str(i) for i in range(n)] for v, n in enumerate(of)} for of in ((50,) * 3, (200,) * 4))
+    assert filled("refer_kitti", kitti, "test", three) == (
+        "refer_kitti: as the test split of version 1: 3 videos, 150 descriptions of a video"
+    )
+    assert filled("refer_kitti", kitti, "test", four) == (
+        "refer_kitti: differs from the test split of version 2: 800 descriptions of a video instead of 861"
+    )
+
+
 def test_rows_that_do_not_count_are_left_out(tmp_path):
     file = tmp_path / "gt.txt"
     file.write_text("1,1,2,2,5,5,1,1,1\n1,2,2,2,5,5,0,1,1\n7,1,2,2,5,5,1,1,1\n2,1,2,2,0,5,1,1,1\n")
