@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_refused():
         ({"student_layers": (1, 3), "teacher_layers": (1,)}, "pair by pair"),
         ({"feature_weight": 0.2}, "needs objective.student_layers"),
         ({"eliminated": (4,)}, "objective.eliminated .4,.: layers count from 0 to 3"),
-        ({"elimination_epochs": 0}, "elimination_epochs must be at least 1"),
+        ({"elimination_epochs": -1}, "elimination_epochs must be at least 0"),
     ):
         with pytest.raises(InputError, match=message):
             objectives.build({"name": "distillation"} | fields, student, student)

@@ -25,6 +25,8 @@ class Start:
     source: the fields in which the checkpoint's model differs from `model`, e.g. {"depth": 12}.
     layers: 0-based layers of the checkpoint that become the model's, in order; () = as they are.
     fresh: regexes of the parameters that are drawn at random, whether the checkpoint has them or not.
+    variants: the configs of whose runs the checkpoint may be, as --config names them; () = of any. What does not say
+      its config (published files, the output of weights.save, runs of former versions) passes.
     """
 
     model: Mapping
@@ -32,12 +34,22 @@ class Start:
     source: Mapping | None = None
     layers: tuple = ()
     fresh: tuple = ()
+    variants: tuple = ()
 
-    def variables(self, key):
-        """The variables of the checkpoint, fitted to the model, on the default device. key: jax key, for what is drawn.
+    def variables(self, key, section="config.init"):
+        """The variables of the checkpoint, fitted to the model, on the default device.
 
-        Raises: InputError as weights.load; for parameters that neither the checkpoint has nor `fresh` names.
+        Args: key: jax key, for what is drawn. section: of the config, for messages.
+
+        Raises: InputError as weights.load; for a checkpoint of another variant; for parameters that neither the
+          checkpoint has nor `fresh` names.
         """
+        given = weights.variant(self.checkpoint) if self.variants else None
+        if given and given not in self.variants:
+            raise InputError(
+                f"{section}.checkpoint is expected to be of {' or '.join(self.variants)}, but {self.checkpoint} is of"
+                f" {given}: give the former's workdir (--{section}.variants='()' takes any)"
+            )
         if not (self.source or self.layers or self.fresh):
             return weights.load(self.checkpoint, self.model, rng=key)
         changes = trackers.to_plain(self.source) if self.source else {}
@@ -70,7 +82,7 @@ def teacher_variables(program, start, key):
     """
     if not start.checkpoint:
         raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
-    variables = jax.device_get(start.variables(key))
+    variables = jax.device_get(start.variables(key, "config.teacher"))
     places = sharding.places(program.teacher_variables)
     return jax.jit(lambda tree: tree, in_shardings=(places,), out_shardings=places)(variables)
 
