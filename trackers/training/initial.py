@@ -36,26 +36,38 @@ class Start:
     fresh: tuple = ()
     variants: tuple = ()
 
-    def variables(self, key, section="config.init"):
-        """The variables of the checkpoint, fitted to the model, on the default device.
+    def variables(self, key):
+        """The variables of the checkpoint, fitted to the model, on the default device. key: jax key, for what is drawn.
 
-        Args: key: jax key, for what is drawn. section: of the config, for messages.
-
-        Raises: InputError as weights.load; for a checkpoint of another variant; for parameters that neither the
-          checkpoint has nor `fresh` names.
+        Raises: InputError as weights.load; for parameters that neither the checkpoint has nor `fresh` names.
         """
-        given = weights.variant(self.checkpoint) if self.variants else None
-        if given and given not in self.variants:
-            raise InputError(
-                f"{section}.checkpoint is expected to be of {' or '.join(self.variants)}, but {self.checkpoint} is of"
-                f" {given}: give the former's workdir (--{section}.variants='()' takes any)"
-            )
         if not (self.source or self.layers or self.fresh):
             return weights.load(self.checkpoint, self.model, rng=key)
         changes = trackers.to_plain(self.source) if self.source else {}
         source = weights.load(self.checkpoint, trackers.merged(trackers.to_plain(self.model), changes), rng=key)
         drawn = jax.device_get(trackers.init(trackers.build(self.model), key))
         return fit(source, drawn, self.layers, self.fresh, self.checkpoint)
+
+
+def starts(config):
+    """What a run starts from, and what teaches it: {"init": Start, "teacher": Start (where there is one)}.
+
+    Args: config: the whole config.
+
+    Raises: InputError for a checkpoint of another variant than is expected, naming both; nothing has been written.
+    """
+    found = {"init": Start(config.model, **config.init)}
+    if "teacher" in config:
+        found["teacher"] = Start(**config.teacher)
+    for name, start in found.items():
+        given = weights.variant(start.checkpoint) if start.variants else None
+        if given and given not in start.variants:
+            expected = " or ".join(start.variants)
+            raise InputError(
+                f"config.{name}.checkpoint is expected to be of {expected}, but {start.checkpoint} is of {given}: give"
+                f" the former's workdir (--config.{name}.variants='()' takes any)"
+            )
+    return found
 
 
 def train_state(program, start, key):
@@ -82,7 +94,7 @@ def teacher_variables(program, start, key):
     """
     if not start.checkpoint:
         raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
-    variables = jax.device_get(start.variables(key, "config.teacher"))
+    variables = jax.device_get(start.variables(key))
     places = sharding.places(program.teacher_variables)
     return jax.jit(lambda tree: tree, in_shardings=(places,), out_shardings=places)(variables)
 
