@@ -195,9 +195,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     starts = initial.starts(config)
     program = assemble(config, mesh)
     source = dispatch.source(config, mesh, loader.on_device(config))
-    teacher_variables = {}
-    if "teacher" in config:
-        teacher_variables = initial.teacher_variables(program, starts["teacher"], jax.random.key(seed))
+    teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
     say(sharding.describe(program.target.params, mesh))
     chip, pair_flops = chips.published(jax.devices()[0]), 0.0

@@ -86,12 +86,14 @@ def train_state(program, start, key):
 
 
 def teacher_variables(program, start, key):
-    """The variables of a run's teacher, placed as program.teacher_variables is.
+    """The variables of a run's teacher, placed as program.teacher_variables is; {} where there is none.
 
-    Args: program: train.Program. start: Start of the teacher's model. key: jax key, for what is drawn.
+    Args: program: train.Program. start: Start of the teacher's model, or None. key: jax key, for what is drawn.
 
     Raises: InputError for a checkpoint that is not given, missing or of another model.
     """
+    if start is None:
+        return {}
     if not start.checkpoint:
         raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
     variables = jax.device_get(start.variables(key))
