@@ -192,11 +192,10 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     batch_size, seed = config.train.batch_size, config.seed
     mesh = sharding.make_mesh(config.mesh)
     rows = sharding.process_rows(mesh, batch_size)
+    starts = initial.starts(config)
     program = assemble(config, mesh)
     source = dispatch.source(config, mesh, loader.on_device(config))
-    teacher_variables = {}
-    if "teacher" in config:
-        teacher_variables = initial.teacher_variables(program, initial.Start(**config.teacher), jax.random.key(seed))
+    teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
     say(sharding.describe(program.target.params, mesh))
     chip, pair_flops = chips.published(jax.devices()[0]), 0.0
@@ -219,7 +218,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
         train_state = saved.restore(program.target, say)
         start = 0 if train_state is None else int(jax.device_get(train_state.step))
         if train_state is None:
-            train_state = initial.train_state(program, initial.Start(config.model, **config.init), init_key)
+            train_state = initial.train_state(program, starts["init"], init_key)
         say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
 
         late, waits, mean, latest = metrics.Late(), metrics.Waits(config.data), metrics.Mean(), {}

@@ -1,40 +1,80 @@
 """The stages of MixFormerV2's training, as changes of configs/mixformer_v2.py:b; docs/distillation.md has the commands.
 
 Each names its teacher and its first weights as workdirs under runs/, which --config.teacher.checkpoint and
---config.init.checkpoint override. Settings are those of the program's experiment files where there is one.
+--config.init.checkpoint override, and refuses runs of other variants. Tables are those of the supplement, LaSOT AUC
+unless said, all without score. Settings are those of the program's experiment files where there is one: 72 bins, batch
+256, rate 4e-4, 500 epochs with the drop after 400 (the paper: 500 epochs a step), CIoU 2, L1 5, edges 5, features 0.2.
 
-stage1         Dense to sparse, 12 layers, from MAE weights; teacher MixViT-B with the pyramid head. Paper, Table 2b.
-prune8         Deep to shallow, first half: layers 0, 3, 6, 9 of 12 fade within m = 40 epochs. Table 2c, 2e (m by
-               --config.objective.elimination_epochs=30 and --config.train.total_epochs=35).
-depth8         Its second half: the 8 layers that are left. MixFormerV2-B without score.
+t1_mlp4, t4_mlp4, t4_mlp1
+               Table 2a: 1 prediction token and 4 MLPs 67.1, 4 and 4 67.3, 4 and 1 67.5. Without distillation. Of the
+               rest the paper gives nothing; our choice: 12 layers from MAE weights, the crops of B, losses as MixViT.
+stage1         Dense to sparse, 12 layers, from MAE weights; teacher MixViT-B with the pyramid head. Table 2b, row 2:
+               68.9.
+prune8         Deep to shallow, first half: layers 0, 3, 6, 9 of 12 fade within m = 40 epochs, and are away for 5 more
+               (program). Tables 2b and 2e.
+prune8_m30, prune8_m50
+               The same with m = 30 and 50 for Table 2e; 35 and 55 epochs by our choice.
+depth8         Its second half: the 8 layers that are left. MixFormerV2-B without score. Table 2b, row 3, and Table 2e,
+               m = 40: 68.5. Table 2e, m = 30 and m = 50 (--config.init.checkpoint=runs/mixformer_v2_prune8_m30): 68.3
+               and 68.5.
+tea_fir4, tea_skip4
+               Table 2d, LaSOT, LaSOT_ext, UAV123: 4 layers that start as layers 0, 1, 2, 3 of the teacher MixViT-B (its
+               first four) 62.9, 45.2, 65.7, or as its layers 2, 5, 8, 11 (its 3rd, 6th, 9th, 12th) 64.4, 46.1, 66.6.
+               Nothing fades. Our choice, as the paper does not say: losses, bins, crops and epochs of stage 1.
+pmdp_prune4, pmdp_depth4
+               Table 2d, PMDP 64.8, 47.1, 67.5: the network starts as all of MixViT-B, the layers other than 2, 5, 8, 11
+               fade within m = 40 epochs (our choice, as in Table 2e); then the 4 layers that are left. With
+               --config.objective.elimination_epochs=0 it is tea_skip4.
+s_stage1       The first step of S, dense to sparse: 12 layers, from MAE weights; teacher MixViT with the plain corner
+               head, whose distributions are interpolated (objectives/distillation.py, our choice). Table 2c, row 2:
+               67.7. On the whole route of S the paper gives no crop sizes: 112 and 224 pixels with a factor of 4.5, as
+               in the program's 224-b-12-kd_logits.yaml.
+s_prune8, s_depth8
+               The second step, 8 layers, as prune8 and depth8; the teacher is s_stage1 from here on (our choice).
+               Table 2c, row 3: 66.6.
 prune4, depth4
-               The same from 8 to 4 layers (0, 2, 4, 6 fade): the layers 2, 5, 8, 11 of stage 1 remain.
-prune12to4     The direct route from 12 to 4 layers that Table 2c compares with.
-tea_fir4       4 layers that start as the teacher's first four, nothing fades (Table 2d).
-tea_skip4      4 layers that start as the teacher's layers 2, 5, 8, 11 (Table 2d).
-s_mlp1         MLPs of ratio 4 cut to 1 and crops of 112 and 224 pixels: MixFormerV2-S without score. The hidden units
-               that remain are chosen by trackers/training/initial.py.
-score_b        The score head of B, everything else frozen; pairs with and without the target.
+               The third step, from 8 to 4 layers: 0, 2, 4, 6 of the 8 fade (our choice), so that the layers 2, 5, 8, 11
+               of s_stage1 remain. Table 2c, row 4: 61.0.
+s_mlp1         The last step, MLPs of ratio 4 cut to 1: MixFormerV2-S without score. Table 2c, row 5: 59.4. The hidden
+               units that remain are chosen by trackers/training/initial.py (our choice).
+score_b        The score head of B, everything else frozen; pairs with and without the target. 40 epochs, drop after 20,
+               rate 1e-4, batch 32 (program, which has 32 a GPU).
 score_s        The same of S.
-tiny_stage1, tiny_alone, tiny_prune, tiny_depth2, tiny_fir2, tiny_score
-               The same on procedural video (alone: without the teacher's terms), for tests and
-               experiments/distillation.py; what they reached: docs/distillation.md.
+tiny_stage1, tiny_alone, tiny_prune, tiny_depth2, tiny_fir2, tiny_mlp1, tiny_score
+               Ours, the same on procedural video (alone: without the teacher's terms; fir2: two layers that start as
+               the first two of tiny_stage1), for tests and experiments/distillation.py; what they reached:
+               docs/distillation.md.
 Result here: not yet run, but for the tiny ones.
 """
 
-from configs import mixvit, sections
+from configs import mixvit
 
-# What of MixFormerV2-S differs from B.
-S = {"depth": 4, "mlp_ratio": 1.0, "template_size": 112, "search_size": 224}
-# Crops of the networks that S is made from, and what of theirs it cannot take over: sine-cosine tables of another size.
-_LARGE = {"template_size": 128, "search_size": 288}
-_TABLES = ("encoder/position_",)
+# Crops of MixFormerV2-S, and what else of it differs from B.
+_SMALL_CROPS = {"template_size": 112, "search_size": 224}
+_SMALL = {"depth": 4, "mlp_ratio": 1.0, **_SMALL_CROPS}
 _ELIMINATED_OF_12 = (0, 3, 6, 9)
 _REMAINING_OF_12 = (1, 2, 4, 5, 7, 8, 10, 11)
 _ELIMINATED_OF_8 = (0, 2, 4, 6)
 _REMAINING_OF_8 = (1, 3, 5, 7)
 # Layers of the 12 whose tokens are imitated; 8 or 4 layers imitate the same.
 _IMITATED = (2, 5, 8, 11)
+_MAE = "mae_pretrain_vit_base.pth"
+
+
+def small(c):
+    """MixFormerV2-S: sizes, and how it tracks."""
+    c.model.update(_SMALL)
+    c.tracking.search_factor = 4.5
+    # Intervals and factors of the program's scripts.
+    c.tracking.benchmarks.lasot.search_factor = 4.4
+    c.tracking.benchmarks.got10k.update({"update_interval": 15, "search_factor": 4.55})
+    c.tracking.benchmarks.trackingnet.search_factor = 4.55
+
+
+def _of(*names, family="mixformer_v2"):
+    """The run that a stage starts from or is taught by: the first of these variants; it may be any of them."""
+    workdir = names[0] if names[0].startswith("tiny") else f"{family}_{names[0]}"
+    return {"checkpoint": f"runs/{workdir}", "variants": tuple(f"configs/{family}.py:{name}" for name in names)}
 
 
 def _teaching(model, **changes):
@@ -44,12 +84,16 @@ def _teaching(model, **changes):
     return teacher
 
 
-def _distilled(c, teacher, checkpoint, feature_weight=0.0, student_layers=(), teacher_layers=()):
-    """The objective and the teacher (its model section, its weights) of a distillation."""
+def _without_score(c):
     c.model.score_head = False
     # Without a score no template can be chosen.
     c.tracking.update_interval = 0
     c.tracking.benchmarks = {}
+
+
+def _distilled(c, teacher, run, feature_weight=0.0, student_layers=(), teacher_layers=()):
+    """The objective and the teacher (its model section, its run) of a distillation."""
+    _without_score(c)
     c.objective = {
         # Module of trackers.objectives.
         "name": "distillation",
@@ -74,15 +118,17 @@ def _distilled(c, teacher, checkpoint, feature_weight=0.0, student_layers=(), te
         # The teacher's model section.
         "model": teacher,
         # Its workdir or published checkpoint.
-        "checkpoint": checkpoint,
+        "checkpoint": run["checkpoint"],
         # Fields in which the checkpoint's model differs.
         "source": {},
         # Patterns of the parameters that are not taken from the checkpoint.
         "fresh": (),
+        # Configs of whose runs it may be; () = any.
+        "variants": run["variants"],
     }
 
 
-def _start(c, checkpoint, source=None, layers=(), fresh=()):
+def _start(c, checkpoint, variants=(), source=None, layers=(), fresh=()):
     """The first weights of a stage (trackers/training/initial.py)."""
     c.init = {
         # Workdir or published file.
@@ -93,7 +139,16 @@ def _start(c, checkpoint, source=None, layers=(), fresh=()):
         "layers": layers,
         # Patterns of the parameters that are drawn anew.
         "fresh": fresh,
+        # Configs of whose runs it may be; () = any.
+        "variants": variants,
     }
+
+
+def _start_as_teacher(c, run, layers=()):
+    """The first weights are those of the teacher's encoder, all layers or some."""
+    teacher = c.teacher.model
+    source = {"name": teacher.name, "depth": teacher.depth, "head": teacher.head.to_dict()}
+    _start(c, **run, source=source, layers=layers, fresh=("/prediction_", "params/head/"))
 
 
 def _fading(c, eliminated, epochs=40):
@@ -110,74 +165,140 @@ def _published(c):
     c.train.update({"batch_size": 256, "learning_rate": 4e-4})
 
 
-def stage1(c):
+def _small_crops(c):
+    c.model.update(_SMALL_CROPS)
+    c.tracking.search_factor = 4.5
+
+
+def _table_2a(c, tokens, mlps):
     _published(c)
+    _without_score(c)
     c.model.depth = 12
-    _distilled(c, _teaching(mixvit.b().model), "runs/mixvit_b")
-    _start(c, "mae_pretrain_vit_base.pth")
+    c.model.head.update({"tokens": tokens, "mlps": mlps})
+    _start(c, _MAE)
 
 
-def _shallow(c, depth, student_layers):
-    """A stage after stage 1, with the stage-1 network as teacher.
+def t1_mlp4(c):
+    _table_2a(c, 1, 4)
+
+
+def t4_mlp4(c):
+    _table_2a(c, 4, 4)
+
+
+def t4_mlp1(c):
+    _table_2a(c, 4, 1)
+
+
+def _taught_by_mixvit(c, depth, variant):
+    """A student whose teacher is MixViT; its tokens are not imitated, as it has no prediction tokens."""
+    _published(c)
+    c.model.depth = depth
+    _distilled(c, _teaching(mixvit.get_config(variant).model), _of(variant, family="mixvit"))
+
+
+def stage1(c):
+    _taught_by_mixvit(c, 12, "b")
+    _start(c, _MAE)
+
+
+def tea_fir4(c):
+    _taught_by_mixvit(c, 4, "b")
+    _start_as_teacher(c, _of("b", family="mixvit"), (0, 1, 2, 3))
+
+
+def tea_skip4(c):
+    _taught_by_mixvit(c, 4, "b")
+    _start_as_teacher(c, _of("b", family="mixvit"), _IMITATED)
+
+
+def pmdp_prune4(c):
+    _taught_by_mixvit(c, 12, "b")
+    _start_as_teacher(c, _of("b", family="mixvit"))
+    _fading(c, tuple(layer for layer in range(12) if layer not in _IMITATED))
+
+
+def pmdp_depth4(c):
+    _taught_by_mixvit(c, 4, "b")
+    _start(c, **_of("pmdp_prune4"), source={"depth": 12}, layers=_IMITATED)
+
+
+def _shallow(c, depth, student_layers, teacher="stage1"):
+    """A stage after the first, whose network of 12 layers teaches.
 
     The program's script names the pruned checkpoint as teacher of depth8, whose frozen layers would then be active
-    again at rate 1; here the stage-1 network teaches throughout.
+    again at rate 1; here the first stage's network teaches throughout.
     """
     _published(c)
     c.model.update({"depth": depth, "score_head": False})
-    _distilled(c, _teaching(c.model, depth=12), "runs/mixformer_v2_stage1", 0.2, student_layers, _IMITATED)
+    of_teacher = _teaching(c.model, depth=12, mlp_ratio=4.0)
+    _distilled(c, of_teacher, _of(teacher), 0.2, student_layers, _IMITATED)
 
 
 def prune8(c):
     _shallow(c, 12, _IMITATED)
-    _start(c, "runs/mixformer_v2_stage1")
+    _start(c, **_of("stage1"))
     _fading(c, _ELIMINATED_OF_12)
+
+
+def prune8_m30(c):
+    prune8(c)
+    _fading(c, _ELIMINATED_OF_12, 30)
+
+
+def prune8_m50(c):
+    prune8(c)
+    _fading(c, _ELIMINATED_OF_12, 50)
 
 
 def depth8(c):
     _shallow(c, 8, (1, 3, 5, 7))
-    _start(c, "runs/mixformer_v2_prune8", {"depth": 12}, _REMAINING_OF_12)
+    _start(c, **_of("prune8", "prune8_m30", "prune8_m50"), source={"depth": 12}, layers=_REMAINING_OF_12)
+
+
+def s_stage1(c):
+    _small_crops(c)
+    _taught_by_mixvit(c, 12, "b_corner")
+    _start(c, _MAE)
+
+
+def _step_of_s(c, depth, student_layers):
+    _small_crops(c)
+    _shallow(c, depth, student_layers, "s_stage1")
+
+
+def s_prune8(c):
+    _step_of_s(c, 12, _IMITATED)
+    _start(c, **_of("s_stage1"))
+    _fading(c, _ELIMINATED_OF_12)
+
+
+def s_depth8(c):
+    _step_of_s(c, 8, (1, 3, 5, 7))
+    _start(c, **_of("s_prune8"), source={"depth": 12}, layers=_REMAINING_OF_12)
 
 
 def prune4(c):
-    _shallow(c, 8, (1, 3, 5, 7))
-    _start(c, "runs/mixformer_v2_depth8")
+    _step_of_s(c, 8, (1, 3, 5, 7))
+    _start(c, **_of("s_depth8"))
     _fading(c, _ELIMINATED_OF_8)
 
 
 def depth4(c):
-    _shallow(c, 4, (0, 1, 2, 3))
-    _start(c, "runs/mixformer_v2_prune4", {"depth": 8}, _REMAINING_OF_8)
-
-
-def prune12to4(c):
-    _shallow(c, 12, _IMITATED)
-    _start(c, "runs/mixformer_v2_stage1")
-    _fading(c, tuple(layer for layer in range(12) if layer not in _IMITATED))
-
-
-def tea_fir4(c):
-    _shallow(c, 4, (0, 1, 2, 3))
-    _start(c, "runs/mixformer_v2_stage1", {"depth": 12}, (0, 1, 2, 3))
-
-
-def tea_skip4(c):
-    _shallow(c, 4, (0, 1, 2, 3))
-    _start(c, "runs/mixformer_v2_stage1", {"depth": 12}, _IMITATED)
+    _step_of_s(c, 4, (0, 1, 2, 3))
+    _start(c, **_of("prune4"), source={"depth": 8}, layers=_REMAINING_OF_8)
 
 
 def s_mlp1(c):
-    c.model.update(S)
-    _shallow(c, 4, (0, 1, 2, 3))
-    c.teacher.model.mlp_ratio = 4.0
-    c.teacher.update({"source": _LARGE, "fresh": _TABLES})
-    _start(c, "runs/mixformer_v2_depth4", {"mlp_ratio": 4.0, **_LARGE}, fresh=_TABLES)
+    c.model.mlp_ratio = 1.0
+    _step_of_s(c, 4, (0, 1, 2, 3))
+    _start(c, **_of("depth4"), source={"mlp_ratio": 4.0})
 
 
-def _score(c, checkpoint):
+def _score(c, run):
     """The score head alone."""
     c.model.score_head = True
-    _start(c, checkpoint, {"score_head": False}, fresh=(r"(^|/)score/",))
+    _start(c, **run, source={"score_head": False}, fresh=(r"(^|/)score/",))
     c.objective = {
         # Module of trackers.objectives.
         "name": "confidence",
@@ -192,55 +313,34 @@ def _score(c, checkpoint):
     c.data.positive_probability = 0.5
 
 
-def score_b(c):
-    _score(c, "runs/mixformer_v2_depth8")
+def _published_score(c, run):
+    _score(c, run)
     # The program's stage has 96 bins, whatever its static model had; here it keeps the 72.
     c.model.head.bins = 72
     c.train.update({"batch_size": 32, "total_epochs": 40, "drop_epoch": 20, "learning_rate": 1e-4})
 
 
+def score_b(c):
+    _published_score(c, _of("depth8"))
+
+
 def score_s(c):
-    score_b(c)
-    c.model.update(S)
-    c.init.checkpoint = "runs/mixformer_v2_s_mlp1"
-
-
-# Of student and teacher of the tiny stages.
-_TINY = {
-    "width": 48, "depth": 4, "heads": 3, "mlp_ratio": 2.0, "patch_size": 8, "template_size": 16, "search_size": 32,
-    "templates": 1, "dtype": "float32", "drop_path": 0.0, "scan_layers": False, "attention_init": "matched",
-}  # fmt: skip
+    small(c)
+    _published_score(c, _of("s_mlp1"))
 
 
 def _tiny(c, depth):
-    """A network that learns on procedural video within minutes on a CPU; MixViT of these sizes teaches it.
-
-    Prediction tokens have to find out where to look before anything they read tells them so: 16 search tokens of which
-    the target fills a few, few distractors, and a rate at which Adam does not first shut out the pictures.
-    """
-    sections.small_run(c)
-    c.model.update({**_TINY, "depth": depth, "score_head": False})
+    mixvit.procedural_run(c)
+    c.model.update({"depth": depth, "score_head": False})
     c.model.head.bins = 16
-    c.tracking.update({"template_factor": 1.5, "search_factor": 2.5})
-    c.data.synthetic.update({"detail": 0.2, "change": 0.4, "background_scale": 1.5, "backgrounds": 48, "families": 48})
-    c.data.synthetic.update({"distractors": 1, "distractor_probability": 0.9, "distractor_reach": 0.9})
-    c.data.synthetic.update({"look_alike_probability": 0.1, "occlusion_probability": 0.05})
-    c.data.synthetic.update({"region_probability": 0.0, "border_probability": 0.1})
-    c.data.update({"search_center_jitter": 1.5, "search_scale_jitter": 0.25})
-    c.data.update({"pairs_per_epoch": 1600, "validation_pairs": 512})
-    c.train.update({"batch_size": 32, "total_epochs": 40, "drop_epoch": 32, "learning_rate": 4e-4})
-    c.train.update({"clip_norm": 1.0, "warmup_epochs": 2.0})
-    c.train.update({"checkpoint_every_steps": 1000, "keep_checkpoints": 1, "validate_every_epochs": 20})
 
 
 def tiny_stage1(c):
     _tiny(c, 4)
-    teacher = _teaching(mixvit.b().model, **_TINY)
-    teacher.head.channels = 32
-    _distilled(c, teacher, "runs/tiny_teacher")
+    teacher = _of("tiny_teacher", family="mixvit")
+    _distilled(c, _teaching(mixvit.get_config("tiny_teacher").model), teacher)
     # The teacher's encoder is the pretraining: there are no MAE weights of this size.
-    of_teacher = {"name": "mixvit", "head": teacher.head.to_dict()}
-    _start(c, "runs/tiny_teacher", of_teacher, fresh=("/prediction_", "params/head/"))
+    _start_as_teacher(c, teacher)
 
 
 def tiny_alone(c):
@@ -250,29 +350,36 @@ def tiny_alone(c):
 
 def _tiny_shallow(c, depth, student_layers):
     _tiny(c, depth)
-    _distilled(c, _teaching(c.model, depth=4), "runs/tiny_stage1", 0.2, student_layers, (1, 3))
+    teacher = _teaching(c.model, depth=4)
+    _distilled(c, teacher, _of("tiny_stage1"), 0.2, student_layers, (1, 3))
     c.train.update({"total_epochs": 20, "drop_epoch": 16})
 
 
 def tiny_prune(c):
     _tiny_shallow(c, 4, (1, 3))
-    _start(c, "runs/tiny_stage1")
+    _start(c, **_of("tiny_stage1"))
     _fading(c, (0, 2), 16)
 
 
 def tiny_depth2(c):
     _tiny_shallow(c, 2, (0, 1))
-    _start(c, "runs/tiny_prune", {"depth": 4}, (1, 3))
+    _start(c, **_of("tiny_prune"), source={"depth": 4}, layers=(1, 3))
 
 
 def tiny_fir2(c):
     _tiny_shallow(c, 2, (0, 1))
-    _start(c, "runs/tiny_stage1", {"depth": 4}, (0, 1))
+    _start(c, **_of("tiny_stage1"), source={"depth": 4}, layers=(0, 1))
+
+
+def tiny_mlp1(c):
+    tiny_depth2(c)
+    c.model.mlp_ratio = 1.0
+    _start(c, **_of("tiny_depth2"), source={"mlp_ratio": 2.0})
 
 
 def tiny_score(c):
     _tiny(c, 2)
-    _score(c, "runs/tiny_depth2")
+    _score(c, _of("tiny_depth2"))
     # One online template beside the first; the weights are the same.
     c.model.templates = 2
     c.tracking.update_interval = 10
@@ -280,6 +387,10 @@ def tiny_score(c):
 
 
 STAGES = (
-    stage1, prune8, depth8, prune4, depth4, prune12to4, tea_fir4, tea_skip4, s_mlp1, score_b, score_s,
-    tiny_stage1, tiny_alone, tiny_prune, tiny_depth2, tiny_fir2, tiny_score,
+    t1_mlp4, t4_mlp4, t4_mlp1,
+    stage1, prune8, prune8_m30, prune8_m50, depth8,
+    tea_fir4, tea_skip4, pmdp_prune4, pmdp_depth4,
+    s_stage1, s_prune8, s_depth8, prune4, depth4, s_mlp1,
+    score_b, score_s,
+    tiny_stage1, tiny_alone, tiny_prune, tiny_depth2, tiny_fir2, tiny_mlp1, tiny_score,
 )  # fmt: skip

@@ -26,6 +26,8 @@ def chooser(base, *changes, **named_changes):
         if variant not in names:
             raise ValueError(f"{file} has no variant {variant!r}: choose one of {', '.join(names)}")
         config = base()
+        # What --config named: kept with a run, so that a later stage knows what it is given (training/initial.py).
+        config.variant = f"{file}:{variant}"
         if variant in change_of:
             change_of[variant](config)
         return config.lock()

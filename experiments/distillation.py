@@ -4,7 +4,7 @@
 
 Per seed: a MixViT teacher; a four-layer student alone and one taught by it (stage 1), from the same first weights, on
 the same pairs, for as many steps; then two layers left of the taught one, by fading the others (half of the steps) and
-going on, beside two layers that start as its first two (Tea-fir), again for as many steps. All runs of a seed have the
+going on, beside two layers that start as its first two, again for as many steps. All runs of a seed have the
 same validation pairs; "wrong template" is the IoU when every search crop is shown with its neighbor's template. A run
 in DIR that was stopped goes on where it stood, and what is finished is not trained again.
 """
@@ -28,7 +28,7 @@ _ROWS = (
     ("teacher (MixViT)", "teacher"),
     ("student alone", "alone"),
     ("student, stage 1", "stage1"),
-    ("2 layers, Tea-fir", "fir2"),
+    ("2 layers, its first", "fir2"),
     ("2 layers, pruned", "depth2"),
 )
 
@@ -47,7 +47,7 @@ def _one(folder, seed):
         return short_runs.run(folder / name, config, seed, steps)
 
     teacher, taught, pruned = (folder / name for name in ("teacher", "stage1", "prune"))
-    results = {"teacher": run("teacher", _teacher(), FLAGS.teacher_steps)}
+    results = {"teacher": run("teacher", mixvit.get_config("tiny_teacher"), FLAGS.teacher_steps)}
     for name in ("alone", "stage1"):
         results[name] = run(name, _stage(name, teacher, teacher), FLAGS.steps)
     results["fir2"] = run("fir2", _stage("fir2", taught, taught), FLAGS.prune_steps)
@@ -55,17 +55,6 @@ def _one(folder, seed):
     run("prune", _stage("prune", taught, taught), fading)
     results["depth2"] = run("depth2", _stage("depth2", taught, pruned), FLAGS.prune_steps - fading)
     return results
-
-
-def _teacher():
-    """MixViT as the student's stage describes it, trained as the student is."""
-    student, config = mixformer_v2.get_config("tiny_stage1"), mixvit.get_config("tiny")
-    with config.unlocked():
-        config.model = student.teacher.model
-        config.data, config.tracking, config.train = student.data, student.tracking, student.train
-        # Convolutions over the search tokens bear more than prediction tokens do.
-        config.train.learning_rate = 1.5e-3
-    return config
 
 
 def _stage(name, teacher, init):

@@ -22,7 +22,11 @@ def build(config):
     Raises: InputError for an unknown name, field or value.
     """
     fields = to_plain(config)
-    name = fields.pop("name", None)
+    return _make(_model(fields.pop("name", None)), fields, "model")
+
+
+def _model(name):
+    """The class that a model's name means."""
     try:
         module = importlib.import_module(f"trackers.models.{name}")
     except ModuleNotFoundError as error:
@@ -31,7 +35,12 @@ def build(config):
         raise errors.InputError(f"model.name {name!r} is not a tracker of trackers.models") from None
     if not hasattr(module, "Model"):
         raise errors.InputError(f"model.name {name!r} is not a tracker of trackers.models")
-    return _make(module.Model, fields, "model")
+    return module.Model
+
+
+def _fields(cls):
+    """{name: field} of what a config may give a module."""
+    return {f.name: f for f in dataclasses.fields(cls) if f.name not in ("parent", "name")}
 
 
 def to_plain(config):
@@ -42,10 +51,12 @@ def to_plain(config):
 def merged(base, changes):
     """A plain dict with the values of another one: nested dicts are merged key by key, all else is replaced.
 
-    Where `changes` has a "name" it is another model's, and its nested dicts are taken whole.
+    Where `changes` has a "name" it is another model's: its nested dicts are taken whole, and of `base` only what that
+    model has.
     """
     if "name" in changes:
-        return {**base, **changes}
+        known = _fields(_model(changes["name"]))
+        return {**{key: value for key, value in base.items() if key in known}, **changes}
     nested = {
         key: merged(base[key], value)
         for key, value in changes.items()
@@ -55,7 +66,7 @@ def merged(base, changes):
 
 
 def _make(cls, fields, path):
-    known = {f.name: f for f in dataclasses.fields(cls) if f.name not in ("parent", "name")}
+    known = _fields(cls)
     unknown = sorted(set(fields) - set(known))
     if unknown:
         raise errors.InputError(f"{path}.{unknown[0]} is not a field of {path}: it has {', '.join(sorted(known))}")

@@ -100,6 +100,20 @@ def _newest(path, prefer_ema):
     raise InputError(f"no checkpoint in {path} can be read: give a workdir of train.py or a published file")
 
 
+def variant(path):
+    """The config, as --config named it, of the run that a checkpoint is of; None where nothing says so.
+
+    path: a workdir of train.py, its checkpoints folder, or one checkpoint in it.
+    """
+    path = epath.Path(path).resolve()
+    names = [path.name, path.parent.name]
+    workdir = path.parents[names.index(FOLDER)] if FOLDER in names else path
+    try:
+        return json.loads((workdir / CONFIG_FILE).read_text()).get("variant")
+    except (OSError, ValueError, AttributeError):  # no folder of a run: whoever reads the weights says so
+        return None
+
+
 def save(path, variables, config_model):
     """Writes variables as DIR/weights.safetensors, one array a layer, beside the model section as DIR/config.json.
 

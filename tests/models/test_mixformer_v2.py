@@ -229,6 +229,20 @@ def test_table_2a_prediction_designs(tokens, mlps, matrices):
     assert all(prediction.maps[edge].shape == (2, 16) for edge in EDGES)
 
 
+def test_the_order_of_the_score_head_changes_the_score_alone():
+    """Same weights, same box; without a score head the order says nothing."""
+    model, variables = network()
+    other = trackers.build(SMALL | {"score_order": "mean_then_mlp"})
+    jax.tree.map(np.testing.assert_array_equal, trackers.init(other, jax.random.key(0)), variables)
+    templates, search = inputs()
+    one, two = (apply(m, features=True)(variables, templates, search) for m in (model, other))
+    np.testing.assert_array_equal(one.box, two.box)
+    assert np.abs(one.maps["score_logits"] - two.maps["score_logits"]).min() > 1e-6
+    unscored = trackers.build(SMALL | {"score_order": "mean_then_mlp", "score_head": False})
+    shapes = jax.eval_shape(lambda: trackers.init(unscored, jax.random.key(0)))
+    assert "score" not in shapes["params"]
+
+
 def test_position_tables_are_kept_but_not_trained():
     _, variables = network()
     assert set(variables["batch_stats"]["encoder"]) == {"position_template", "position_search"}
@@ -253,6 +267,7 @@ def test_any_patch_and_rectangular_sizes():
     [
         ({"head": {"tokens": 1}}, "model.head.tokens"),
         ({"head": {"bins": 1}}, "model.head.bins"),
+        ({"score_order": "mean"}, "model.score_order"),
         ({"templates": 0}, "model.templates"),
         ({"position": "none"}, "model.position"),
         ({"heads": 7}, "model.heads"),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trackers.nn.distribution import EDGES, DistributionHead, ScoreHead, decode_edges
+from trackers.nn.distribution import EDGES, SCORE_ORDERS, DistributionHead, ScoreHead, decode_edges
 from trackers.training import flops
 
 
@@ -38,12 +38,26 @@ def test_one_shared_mlp_treats_all_edges_alike_and_four_do_not():
     np.testing.assert_allclose(single, run(variables, jnp.repeat(tokens[:, :1], 4, axis=1)), atol=1e-6)
 
 
-def test_the_score_is_the_mean_of_the_tokens_scores_not_the_score_of_their_mean():
-    tokens = jax.random.normal(jax.random.key(0), (3, 4, 8))
-    head = ScoreHead()
+@pytest.mark.parametrize("order", SCORE_ORDERS)
+def test_the_score_in_both_orders(order):
+    """Linear, ReLU, linear, and the mean over the four tokens before it (supplement) or after it (program)."""
+    tokens = np.random.default_rng(0).standard_normal((3, 4, 8)).astype(np.float32)
+    head = ScoreHead(order=order)
     variables = jax.jit(head.init)(jax.random.key(1), tokens)
-    run = jax.jit(head.apply)
-    each = jnp.stack([run(variables, tokens[:, i : i + 1]) for i in range(4)])
-    logit = run(variables, tokens)
-    np.testing.assert_allclose(logit, each.mean(axis=0), atol=1e-6)
-    assert np.abs(logit - run(variables, tokens.mean(axis=1, keepdims=True))).max() > 1e-3
+    fc1, fc2 = (jax.tree.map(np.float64, variables["params"][name]) for name in ("fc1", "fc2"))
+
+    def mlp(x):
+        return (np.maximum(x @ fc1["kernel"] + fc1["bias"], 0) @ fc2["kernel"] + fc2["bias"])[..., 0]
+
+    orders = {"mlp_then_mean": mlp(tokens).mean(axis=-1), "mean_then_mlp": mlp(tokens.mean(axis=1))}
+    np.testing.assert_allclose(jax.jit(head.apply)(variables, tokens), orders[order], atol=1e-6)
+    assert np.abs(orders["mlp_then_mean"] - orders["mean_then_mlp"]).max() > 1e-3
+
+
+def test_the_orders_of_the_score_have_the_same_parameters_and_agree_where_all_tokens_are_equal():
+    tokens = jnp.repeat(jax.random.normal(jax.random.key(0), (3, 1, 8)), 4, axis=1)
+    heads = [ScoreHead(order=order) for order in SCORE_ORDERS]
+    one, two = (jax.jit(head.init)(jax.random.key(1), tokens) for head in heads)
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    scores = [jax.jit(head.apply)(one, tokens) for head in heads]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)

@@ -1,5 +1,6 @@
 """Multiply-adds that the papers print, beside what the programs do."""
 
+import collections
 import types
 
 import jax
@@ -65,9 +66,17 @@ def test_what_is_counted_before_the_head_is_backbone_projection_and_transformer(
     assert count == pytest.approx(vit + projected + encoder + decoder + 196 * 256, rel=2e-3)
 
 
+# Of MixFormerV2's supplement, the load of a pyramid corner head, all with kernel 3: channels in and out, side of the
+# map, how often.
+PRINTED = [
+    (768, 384, 18, 1), (384, 192, 18, 2), (192, 96, 36, 2), (384, 96, 18, 1), (96, 48, 72, 1), (48, 1, 72, 1),
+    (192, 96, 18, 1), (96, 48, 18, 3), (96, 48, 36, 2), (48, 1, 36, 1),
+]  # fmt: skip
+
+
 def test_pyramid_corner_head():
-    """The sum in MixFormerV2's supplement is 4,387,156,992 (its text says 3,902,587,776); the program's convolutions,
-    whose weights are published, make 4,543,579,008. Of a branch: side of the map, kernel, channels in and out."""
+    """The printed terms add up to 4,493,532,672, the printed result is 3,902,587,776; the program's convolutions, whose
+    weights are published, make 4,543,579,008. Of a branch: side of the map, kernel, channels in and out."""
     convolutions = [
         (18, 3, 768, 384), (18, 3, 384, 192),  # low
         (18, 3, 768, 192), (36, 3, 192, 96),  # adjust1, middle
@@ -82,3 +91,13 @@ def test_pyramid_corner_head():
     count = flops.multiply_adds(logits, variables, features)
     assert count == 2 * sum(side**2 * kernel**2 * into * out for side, kernel, into, out in convolutions)
     assert count == 4_543_579_008
+    printed = [(side, 3, into, out) for into, out, side, often in PRINTED for _ in range(often)]
+    assert 2 * sum(side**2 * kernel**2 * into * out for side, kernel, into, out in printed) == 4_493_532_672
+    # Terms of the one that the other does not have, as docs/distillation.md lists them.
+    ours, theirs = collections.Counter(convolutions), collections.Counter(printed)
+    assert set(ours - theirs) == {(18, 3, 768, 192), (18, 3, 768, 96), (72, 1, 48, 1), (18, 3, 48, 1)}
+    left = {
+        (18, 3, 384, 192): 1, (36, 3, 192, 96): 1, (18, 3, 384, 96): 1, (72, 3, 48, 1): 1, (18, 3, 96, 48): 2,
+        (36, 3, 96, 48): 1,
+    }  # fmt: skip
+    assert theirs - ours == left

@@ -1,4 +1,4 @@
-"""Whole runs of train.py with a teacher, with frozen layers, and of the score stage."""
+"""Whole runs of train.py with a teacher, with frozen layers, of the score stage, and of one stage after the other."""
 
 import contextlib
 import io
@@ -11,10 +11,12 @@ from ml_collections import ConfigDict
 
 import trackers
 import train
+from configs import mixformer_v2, mixformer_v2_stages, mixvit
 from tests.training import support
 from trackers import weights
 from trackers.errors import InputError
 from trackers.nn import stacking
+from trackers.training import checkpoints, initial
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 
@@ -107,3 +109,85 @@ def test_a_teacher_that_is_not_given_is_named(config, tmp_path):
         lost.teacher.model.head.bins = 8
     with pytest.raises(InputError, match="another model or size.*head/shared/fc2"):
         train.train(lost, str(tmp_path))
+
+
+STAGES = [stage.__name__ for stage in mixformer_v2_stages.STAGES]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_refuses_the_runs_of_other_variants_by_name(stage, tmp_path):
+    """Before anything is computed or written: the same workdir takes the right one afterwards."""
+    config = mixformer_v2.get_config(stage)
+    wrong = {"b": mixformer_v2.get_config("b"), "l": mixvit.get_config("l")}
+    for name, other in wrong.items():
+        checkpoints.claim_workdir(tmp_path / name, other)
+    for section in ("init", "teacher"):
+        if section not in config or not config[section].variants:
+            continue
+        given = config[section].checkpoint
+        for name, other in wrong.items():
+            for path in (tmp_path / name, tmp_path / name / "checkpoints" / "3"):
+                config[section].checkpoint = str(path)
+                with pytest.raises(InputError) as caught:
+                    train.train(config, str(tmp_path / "run"))
+                assert str(caught.value) == (
+                    f"config.{section}.checkpoint is expected to be of {' or '.join(config[section].variants)}, but"
+                    f" {path} is of {other.variant}: give the former's workdir (--config.{section}.variants='()' takes"
+                    " any)"
+                )
+        config[section].checkpoint = given
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_does_not_say_its_variant_is_taken(tmp_path):
+    """Weights that were saved or published, and the runs of other programs; so is any run where none is expected."""
+    config = mixformer_v2.get_config("tiny_prune")
+    run = mixvit.get_config("tiny")
+    checkpoints.claim_workdir(tmp_path / "run", run)
+    weights.save(tmp_path / "saved", {"params": {"a": np.zeros(1)}}, run.model)
+    (tmp_path / "published.pth").write_bytes(b"")
+    for taken in ("saved", "published.pth", "nowhere"):
+        config.init.checkpoint = config.teacher.checkpoint = str(tmp_path / taken)
+        assert set(initial.starts(config)) == {"init", "teacher"}
+    config.init.checkpoint = config.teacher.checkpoint = str(tmp_path / "run")
+    config.init.variants = config.teacher.variants = ()
+    assert initial.starts(config)["init"].checkpoint == str(tmp_path / "run")
+
+
+def _shortened(config):
+    """A variant of some config, for a few steps of eight pairs; layers are stacked, as that compiles faster."""
+    with config.unlocked():
+        config.model.scan_layers = True
+        config.data.update({"pairs_per_epoch": 8, "validation_pairs": 8})
+        config.train.update({"batch_size": 8, "total_epochs": 2, "drop_epoch": 2, "validate_every_epochs": 0})
+    return config
+
+
+# Of the tiny stages: the variant that is trained, what it starts from, and what teaches it.
+ROUTE = (
+    ("tiny_stage1", "tiny_teacher", "tiny_teacher"),
+    ("tiny_prune", "tiny_stage1", "tiny_stage1"),
+    ("tiny_depth2", "tiny_prune", "tiny_stage1"),
+    ("tiny_mlp1", "tiny_depth2", "tiny_stage1"),
+    ("tiny_score", "tiny_depth2", None),
+)
+
+
+@pytest.mark.slow
+def test_the_route_from_the_teacher_to_the_score(tmp_path):
+    """Each stage takes what those before it left; the teacher has the plain corner head, of fewer cells than bins."""
+    config = _shortened(mixvit.get_config("tiny_teacher"))
+    config.model.head.kind = "corner"
+    _run(config, tmp_path / "tiny_teacher")
+    for stage, first, teacher in ROUTE:
+        config = _shortened(mixformer_v2.get_config(stage))
+        if stage == "tiny_stage1":
+            config.teacher.model.head.kind = config.init.source.head.kind = "corner"
+        for section, variant in {"init": first, "teacher": teacher}.items():
+            if variant:
+                config[section].checkpoint = str(tmp_path / variant)
+        lines = _run(config, tmp_path / stage)
+        assert all(np.isfinite(line["loss"]) for line in lines if "loss" in line), stage
+    wide, narrow = (_leaves(tmp_path / name, mixformer_v2.get_config(name)) for name in ("tiny_depth2", "tiny_mlp1"))
+    hidden = [leaves["params/encoder/block_0/mlp/fc1/bias"].shape for leaves in (wide, narrow)]
+    assert hidden == [(96,), (48,)]

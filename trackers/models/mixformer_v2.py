@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn.distribution import DistributionHead, ScoreHead, decode_edges
+from trackers.nn.distribution import SCORE_ORDERS, DistributionHead, ScoreHead, decode_edges
 from trackers.nn.heads import scored
 from trackers.nn.mixed_attention import MixedTracker
 
@@ -41,11 +41,19 @@ class Model(MixedTracker):
     """MixFormerV2. Fields are the config's `model` section; MixedTracker, Head and ScoreHead say what they mean.
 
     score_head: with the head that says whether the target is in the crop; without it Prediction.score is None.
+    score_order: whether it takes the mean of the prediction tokens last ("mlp_then_mean", the program and the published
+      weights) or first ("mean_then_mlp", the supplement).
     """
 
     depth: int = 8
     head: Head = Head()
     score_head: bool = True
+    score_order: str = SCORE_ORDERS[0]
+
+    def __post_init__(self):
+        if self.score_order not in SCORE_ORDERS:
+            raise ValueError(f"model.score_order must be one of {SCORE_ORDERS}, got {self.score_order!r}")
+        super().__post_init__()
 
     def setup(self):
         super().setup()
@@ -55,7 +63,7 @@ class Model(MixedTracker):
         self.prediction_positions = self.param("prediction_positions", nn.initializers.zeros_init(), table)
         self.box_module = DistributionHead(self.head.bins, self.head.mlps, dtype, name="head")
         if self.score_head:
-            self.score_module = ScoreHead(dtype, name="score")
+            self.score_module = ScoreHead(dtype, self.score_order, name="score")
 
     @property
     def n_prediction_tokens(self):

@@ -10,6 +10,8 @@ from trackers.ops import boxes
 EDGES = ("left", "right", "top", "bottom")
 # The order of a box: left, top, right, bottom.
 BOX_EDGES = EDGES[::2] + EDGES[1::2]
+# Orders in which ScoreHead takes the mean of the tokens and the MLP.
+SCORE_ORDERS = ("mlp_then_mean", "mean_then_mlp")
 
 
 class EdgeMlp(nn.Module):
@@ -77,16 +79,21 @@ def decode_edges(logits):
 
 
 class ScoreHead(nn.Module):
-    """Linear, ReLU, linear to one number for each prediction token, then their mean: (B,T,D) -> (B,) logit, float32.
+    """An MLP (linear to the tokens' own width, ReLU, linear to one number) and a mean over the prediction tokens:
+    (B,T,D) -> (B,) logit, float32.
 
-    The supplement takes the mean of the tokens first, s = MLP(mean(tokens)); the program takes the mean of the MLP's
-    results. The weights have the same shapes, but the ReLU makes the numbers differ: published weights need this order.
+    order: one of SCORE_ORDERS. "mlp_then_mean", the program: the MLP scores each token, then the mean is taken.
+      "mean_then_mlp", the supplement: s = MLP(mean(token_T, token_L, token_B, token_R)). The parameters are the same,
+      the ReLU makes the numbers differ: published weights need the program's order.
     """
 
     dtype: jnp.dtype = jnp.float32
+    order: str = SCORE_ORDERS[0]
 
     @nn.compact
     def __call__(self, tokens):
+        if self.order == "mean_then_mlp":
+            tokens = jnp.mean(tokens.astype(jnp.float32), axis=-2, keepdims=True).astype(self.dtype)
         x = nn.relu(nn.Dense(tokens.shape[-1], dtype=self.dtype, name="fc1")(tokens))
         x = nn.Dense(1, dtype=self.dtype, name="fc2")(x)
         return jnp.mean(x[..., 0].astype(jnp.float32), axis=-1)

@@ -1,11 +1,12 @@
 """MixFormerV2's distillations (Cui et al., NeurIPS 2023, Sec. 3.3 and 3.4): a student learns from a trained teacher.
 
 Dense to sparse: the teacher's corner maps are summed to distributions of the four edges, which the student's prediction
-tokens imitate. Deep to shallow: the teacher has such distributions itself, and the tokens after chosen layers are
-imitated too, while the student's superfluous layers fade out.
+tokens imitate (interpolated where the student has other bins). Deep to shallow: the teacher has such distributions
+itself, and the tokens after chosen layers are imitated too, while the student's superfluous layers fade out.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ class Objective(base.Objective):
     teacher: the module of config.teacher.model; its variables are given with each batch.
     student_layers, teacher_layers: 0-based layers whose tokens are compared, pair by pair.
     eliminated: 0-based layers of the student whose residual branches fade by elimination_rate over
-      `elimination_epochs` (the paper's m).
+      `elimination_epochs` (the paper's m; 0: they are gone from the start).
     """
 
     teacher: nn.Module | None = None
@@ -50,8 +51,8 @@ class Objective(base.Objective):
             )
         if self.feature_weight and not self.student_layers:
             raise InputError("objective.feature_weight needs objective.student_layers and teacher_layers")
-        if self.elimination_epochs < 1:
-            raise InputError(f"objective.elimination_epochs must be at least 1, got {self.elimination_epochs}")
+        if self.elimination_epochs < 0:
+            raise InputError(f"objective.elimination_epochs must be at least 0, got {self.elimination_epochs}")
         for name, layers, depth in (
             ("student_layers", self.student_layers, self.model.depth),
             ("eliminated", self.eliminated, self.model.depth),
@@ -110,10 +111,10 @@ class Objective(base.Objective):
 def elimination_rate(epoch, epochs):
     """r = (1 + cos(pi min(epoch + 1, m) / m)) / 2 (Eq. 8 as programmed): exactly 0 from epoch m - 1 on.
 
-    Args: epoch: () int, counted from 1; epochs: m, at least 1. Returns: () float32.
+    Args: epoch: () int, counted from 1; epochs: m, at least 0 (always 0). Returns: () float32.
     """
     reached = jnp.minimum(jnp.asarray(epoch) + 1, epochs)
-    rate = 0.5 * (1.0 + jnp.cos(jnp.pi * reached.astype(jnp.float32) / epochs))
+    rate = 0.5 * (1.0 + jnp.cos(jnp.pi * reached.astype(jnp.float32) / max(1, epochs)))
     return jnp.where(reached == epochs, 0.0, rate)
 
 
@@ -133,27 +134,56 @@ def corner_marginals(top_left, bottom_right):
 
 
 def edge_distributions(maps):
-    """{edge: (B,bins) probabilities} of a teacher's maps, be they edges or corners."""
+    """{edge: (B,cells) probabilities} of a teacher's maps, be they edges or corners."""
     if "corner_top_left" in maps:
         return corner_marginals(maps["corner_top_left"], maps["corner_bottom_right"])
     return {edge: maps[edge] for edge in BOX_EDGES}
 
 
+def resampled(probabilities, bins):
+    """A distribution of an edge on another number of bins, by linear interpolation.
+
+    Cell i of n stands for the coordinate i / n of the crop, in corner maps and in a student's bins alike. The
+    probabilities are interpolated linearly on the coarsest grid that has all cells and all bins (their least common
+    multiple), as a density that falls to 0 one cell beyond the first and the last cell. Each value then goes to the two
+    bins around its coordinate, in inverse proportion to the distances; what lies beyond the first or last bin goes to
+    that bin. Both steps keep the mass, and the expected coordinate but for two things: the first and the last cell move
+    inward by at most 1 / (6 n) of the crop, and with fewer bins than cells what lies beyond the last bin moves onto it.
+    (Our choice: the paper does not say how the plain corner head, whose maps are coarse, teaches S.)
+
+    Args: probabilities: (...,cells) float32. bins: at least 1.
+
+    Returns: (...,bins) float32, linear in `probabilities`; `probabilities` itself where cells == bins.
+    """
+    cells = probabilities.shape[-1]
+    if cells == bins:
+        return probabilities
+    return jnp.matmul(probabilities, _interpolation(cells, bins), precision=jax.lax.Precision.HIGHEST)
+
+
+def _interpolation(cells, bins):
+    """(cells,bins) float32: where the probability of each cell goes; each row sums to 1. See `resampled`."""
+    fine = math.lcm(cells, bins)
+    offsets = np.arange(1 - fine // cells, fine // cells)
+    hat = (1 - np.abs(offsets) * cells / fine) * cells / fine
+    # In bins, of every point of the fine grid that a cell reaches.
+    points = (np.arange(cells)[:, None] * (fine // cells) + offsets) / (fine // bins)
+    points = np.clip(points, 0, bins - 1)
+    shares = np.maximum(0, 1 - np.abs(points[..., None] - np.arange(bins)))
+    return np.einsum("o,cob->cb", hat, shares).astype(np.float32)
+
+
 def edge_divergence(logits, targets):
     """KL(target || softmax(logits)) summed over bins, averaged over samples and the four edges (Eq. 5).
 
-    Args: logits, targets: {edge: (B,bins)}; targets are probabilities. Returns: () float32.
+    Args: logits, targets: {edge: (B,bins)}; targets are probabilities, of other bins too (`resampled`).
 
-    Raises: InputError where student and teacher have different bins: no interpolation is made.
+    Returns: () float32.
     """
     divergences = []
     for edge in BOX_EDGES:
-        target, logit = targets[edge].astype(jnp.float32), logits[edge].astype(jnp.float32)
-        if target.shape != logit.shape:
-            raise InputError(
-                f"the student has {logit.shape[-1]} bins an edge, the teacher {target.shape[-1]}: give model.head.bins"
-                " the cells of a side of the teacher's map (its search_size / 4 for a pyramid head)"
-            )
+        logit = logits[edge].astype(jnp.float32)
+        target = resampled(targets[edge].astype(jnp.float32), logit.shape[-1])
         divergence = xlogy(target, target) - target * jax.nn.log_softmax(logit)
         divergences.append(jnp.mean(jnp.sum(divergence, axis=-1)))
     return sum(divergences) / len(BOX_EDGES)

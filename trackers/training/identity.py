@@ -1,8 +1,8 @@
 """What makes a run the run it is: the settings that may not change between two starts in one workdir.
 
-Every setting counts, but for those listed here, which change neither a step's numbers nor their order: how often
-something is logged, kept or validated, what devices and kernels compute it and in which parts, how batches are read
-ahead, and how trackers use the weights afterwards. What a source is read from counts where the source is drawn from.
+Every setting counts, but for those listed here, which change neither a step's numbers nor their order: names of
+variants, how often something is logged, kept or validated, what devices and kernels compute it and in which parts, how
+batches are read ahead, and how trackers use the weights afterwards. What a source is read from counts where it is used.
 train.total_epochs counts where the rate depends on it, so with every schedule but "step". A setting that the run's
 config.json does not have came with a later version of the program, and does not count.
 """
@@ -17,7 +17,17 @@ from trackers.errors import InputError
 from trackers.training.state import named_leaves
 
 HARMLESS = (
-    *("accumulate", "profile", "mesh.*", "tracking.*", "model.remat", "model.kernels"),
+    *(
+        "variant",
+        "init.variants",
+        "teacher.variants",
+        "accumulate",
+        "profile",
+        "mesh.*",
+        "tracking.*",
+        "model.remat",
+        "model.kernels",
+    ),
     *("data.threads", "data.prefetch_batches", "data.validation_pairs", "data.max_bad_fraction"),
     *("train.log_every_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.validate_every_epochs"),
     *("train.steps_per_dispatch", "train.debug_batch_hash"),

@@ -25,6 +25,8 @@ class Start:
     source: the fields in which the checkpoint's model differs from `model`, e.g. {"depth": 12}.
     layers: 0-based layers of the checkpoint that become the model's, in order; () = as they are.
     fresh: regexes of the parameters that are drawn at random, whether the checkpoint has them or not.
+    variants: the configs of whose runs the checkpoint may be, as --config names them; () = of any. What does not say
+      its config (published files, the output of weights.save, runs of former versions) passes.
     """
 
     model: Mapping
@@ -32,6 +34,7 @@ class Start:
     source: Mapping | None = None
     layers: tuple = ()
     fresh: tuple = ()
+    variants: tuple = ()
 
     def variables(self, key):
         """The variables of the checkpoint, fitted to the model, on the default device. key: jax key, for what is drawn.
@@ -44,6 +47,27 @@ class Start:
         source = weights.load(self.checkpoint, trackers.merged(trackers.to_plain(self.model), changes), rng=key)
         drawn = jax.device_get(trackers.init(trackers.build(self.model), key))
         return fit(source, drawn, self.layers, self.fresh, self.checkpoint)
+
+
+def starts(config):
+    """What a run starts from, and what teaches it: {"init": Start, "teacher": Start (where there is one)}.
+
+    Args: config: the whole config.
+
+    Raises: InputError for a checkpoint of another variant than is expected, naming both; nothing has been written.
+    """
+    found = {"init": Start(config.model, **config.init)}
+    if "teacher" in config:
+        found["teacher"] = Start(**config.teacher)
+    for name, start in found.items():
+        given = weights.variant(start.checkpoint) if start.variants else None
+        if given and given not in start.variants:
+            expected = " or ".join(start.variants)
+            raise InputError(
+                f"config.{name}.checkpoint is expected to be of {expected}, but {start.checkpoint} is of {given}: give"
+                f" the former's workdir (--config.{name}.variants='()' takes any)"
+            )
+    return found
 
 
 def train_state(program, start, key):
@@ -62,12 +86,14 @@ def train_state(program, start, key):
 
 
 def teacher_variables(program, start, key):
-    """The variables of a run's teacher, placed as program.teacher_variables is.
+    """The variables of a run's teacher, placed as program.teacher_variables is; {} where there is none.
 
-    Args: program: train.Program. start: Start of the teacher's model. key: jax key, for what is drawn.
+    Args: program: train.Program. start: Start of the teacher's model, or None. key: jax key, for what is drawn.
 
     Raises: InputError for a checkpoint that is not given, missing or of another model.
     """
+    if start is None:
+        return {}
     if not start.checkpoint:
         raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
     variables = jax.device_get(start.variables(key))
