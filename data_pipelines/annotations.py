@@ -7,6 +7,7 @@ import array
 import collections.abc
 import itertools
 import re
+import sys
 
 import numpy as np
 from etils import epath
@@ -139,7 +140,18 @@ def image_names(path):
     return images
 
 
-def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None):
+def video(
+    name,
+    images,
+    boxes_file,
+    hidden=None,
+    first_box_only=False,
+    *,
+    read=read_boxes,
+    span=None,
+    surplus=False,
+    lacking=False,
+):
     """One annotated video as a Sequence.
 
     Args:
@@ -148,38 +160,109 @@ def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None
       boxes_file: its box file.
       hidden: function of the number of frames -> (T,) bool, True where the data set flags the target as not visible.
       first_box_only: whether a file with only the first frame's box is accepted.
-      span: (first, last) 1-based frame numbers that the box file covers, where that is not all of them.
+      read: what parses the box file, path -> (T, 4) boxes.
+      span: (first, last) of the numbers in the names of the images that the boxes are of, where the folder may have
+        others, too.
+      surplus, lacking: whether the data set is known to have images without a box, or boxes without an image, here:
+        they are left out, which a line on stderr says.
 
     Raises: InputError where there are no frames or as many boxes as frames are not found; MissingFrames where it is
       frames that are too few.
     """
+    names = frame_names(name, images)
+    boxes = read(boxes_file)
+    withheld = first_box_only and len(boxes) == 1
+    if span is not None:
+        names = _within(names, len(boxes), *span)
+    if len(boxes) == len(names) or withheld:
+        return sequence(name, images, names, boxes, None if withheld else hidden)
+    if names and (surplus if len(names) > len(boxes) else lacking):
+        return _left_over(name, images, names, boxes, hidden, boxes_file)
+    within = f" numbered {span[0]} to {span[1]}" if span else ""
+    message = (
+        f"sequence {name}: {len(names)} frames{within} in {images} but {len(boxes)} boxes in {boxes_file}; expected one"
+        " box for each frame (unpack both again, or take the sequence out)"
+    )
+    if len(names) > len(boxes):
+        raise errors.InputError(message)
+    names = _with_missing(names, len(boxes)) if names else None
+    raise MissingFrames(message, names and sequence(name, images, names, boxes, hidden))
+
+
+def frame_names(name, images):
+    """image_names of the folder of sequence `name`'s frames. Raises: MissingFrames where there is none."""
     names = image_names(images)
     if not names:
         raise MissingFrames(
             f"sequence {name}: no frames in {images}; expected images such as {images}/00000001.jpg"
             " (finish unpacking it, or take the sequence out)"
         )
-    boxes = read_boxes(boxes_file)
-    if span is not None and len(boxes) == span[1] - span[0] + 1:
-        names = names[span[0] - 1 : span[1]]
-    withheld = first_box_only and len(boxes) == 1
-    if len(boxes) != len(names) and not withheld:
-        message = (
-            f"sequence {name}: {len(names)} frames in {images} but {len(boxes)} boxes in {boxes_file}; expected one box"
-            " for each frame (unpack both again, or take the sequence out)"
-        )
-        if len(names) > len(boxes):
-            raise errors.InputError(message)
-        names = _with_missing(names, len(boxes))
-        raise MissingFrames(message, names and _sequence(name, images, names, boxes, hidden))
-    return _sequence(name, images, names, boxes, None if withheld else hidden)
+    return names
 
 
-def _sequence(name, images, names, boxes, hidden):
-    visible = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+def sequence(name, images, names, boxes, hidden=None):
+    """The Sequence of T frames: `names` in folder `images`, (T, 4) boxes, visible where they have an area and `hidden`,
+    as of `video`, doesn't say otherwise."""
+    visible = has_area(boxes)
     if hidden is not None:
-        visible &= ~hidden(len(names))
+        visible &= ~hidden(len(boxes))
     return Sequence(name, Frames(images, names), boxes, visible)
+
+
+def has_area(boxes):
+    """(T,) bool of (T, 4) boxes: finite, width and height above 0."""
+    return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+
+
+def from_zero(read):
+    """The reader `read` of boxes that count pixels from 1, for pixels that count from 0; absent ones stay as they are.
+
+    As LoRAT's program reads LaSOT and VastTrack; pytracking and its descendants leave the boxes as published.
+    """
+
+    def shifted(path):
+        boxes = read(path)
+        # A NaN compares as False.
+        boxes[(boxes[:, 2:] > 0).all(axis=1), :2] -= 1
+        return boxes
+
+    return shifted
+
+
+def say_once(line):
+    """Says a line on stderr, once in a run: sequences are parsed for training and again for validation."""
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr)
+
+
+_told = set()
+
+
+def number_in(name):
+    """The last number in a file's name, None where it has none."""
+    digits = re.findall("[0-9]+", name.rpartition(".")[0])
+    return int(digits[-1]) if digits else None
+
+
+def _within(names, count, first, last):
+    """The names with numbers from first to last; all of them where they are `count` and those within are fewer."""
+    within = [name for name in names if first <= (number_in(name) or 0) <= last]
+    return names if len(within) < count == len(names) else within
+
+
+def _left_over(name, images, names, boxes, hidden, boxes_file):
+    """The sequence of the frames that have both an image and a box."""
+    count = len(boxes)
+    if len(names) > count:
+        say_once(f"sequence {name}: {len(names) - count} of {len(names)} images in {images} have no box: left out")
+        return sequence(name, images, names[:count], boxes, hidden)
+    say_once(f"sequence {name}: {count - len(names)} of {count} boxes in {boxes_file} have no image: left out")
+    known = set(names)
+    # Where the numbers in the names don't tell which are missing it is the last.
+    expected = _with_missing(names, count) or names
+    keep = np.array([place < len(expected) and expected[place] in known for place in range(count)])
+    return sequence(name, images, names, boxes[keep], hidden and (lambda _: hidden(count)[keep]))
 
 
 def _with_missing(names, count):
