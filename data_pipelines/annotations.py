@@ -214,19 +214,19 @@ def has_area(boxes):
     return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
 
 
-def from_zero(read):
-    """The reader `read` of boxes that count pixels from 1, for pixels that count from 0; absent ones stay as they are.
+def box_reader(origin):
+    """What reads a file of boxes that count pixels from 1: as published, or with origin "zero" counted from 0.
 
-    As LoRAT's program reads LaSOT and VastTrack; pytracking and its descendants leave the boxes as published.
+    The second is how LoRAT's program reads LaSOT and VastTrack; pytracking and its descendants do the first. Boxes
+    without area, which mark absent targets, stay as they are.
     """
 
-    def shifted(path):
-        boxes = read(path)
-        # A NaN compares as False.
-        boxes[(boxes[:, 2:] > 0).all(axis=1), :2] -= 1
+    def from_zero(path):
+        boxes = read_boxes(path)
+        boxes[has_area(boxes), :2] -= 1
         return boxes
 
-    return shifted
+    return from_zero if origin == "zero" else read_boxes
 
 
 def say_once(line):

@@ -68,7 +68,7 @@ LAYOUTS = {
 # Benchmarks that are also taken as plain folders of frames.
 _ALSO_FRAMES = ("uav", "nfs", "avist")
 # What stands between a folder and an option after it.
-_OPTION = re.compile(r",(?=[a-z_]+=)")
+_OPTION = re.compile(r",(?=[a-z_0-9]+=)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +197,12 @@ def on_disk(kind=None):
     return [name for name, fact in facts.items() if fact.kind == (kind or fact.kind) and not fact.procedural]
 
 
+def tree(name):
+    """The layout of a source on disk as its module's docstring draws it, without indentation."""
+    lines = importlib.import_module(f"{__name__}.{name}").__doc__.split("\n")
+    return "\n".join(line.removeprefix("    ") for line in lines if line.startswith("    "))
+
+
 def shares(config, kind):
     """{name: share} of the sources that samples of the data kind `kind` are drawn from, in the order of MODULES.
 
@@ -211,6 +217,7 @@ def shares(config, kind):
     for name in used:
         if find(name).FACTS.kind != kind:
             known = [other for other in MODULES if find(other).FACTS.kind == kind]
+            known.sort(key=lambda other: find(other).FACTS.procedural)
             raise errors.InputError(
                 f"config.data.ratio.{name}: no source of {kind}; {', '.join(known)} mix with each other only"
             )

@@ -1,9 +1,11 @@
 """AVisT (Noman et al., BMVC 2022): 120 sequences in adverse visibility, all to test.
 
-ROOT/sequences/SEQUENCE/img_00001.jpg
-ROOT/anno/SEQUENCE.txt                                              x y w h a line
-ROOT/full_occlusion/SEQUENCE_full_occlusion.txt                     0 or 1 for each frame
-ROOT/out_of_view/SEQUENCE_out_of_view.txt
+    ROOT/sequences/SEQUENCE/img_00001.jpg
+    ROOT/anno/SEQUENCE.txt                              x y w h a line
+    ROOT/full_occlusion/SEQUENCE_full_occlusion.txt     0 or 1 for each frame, separated by commas
+    ROOT/out_of_view/SEQUENCE_out_of_view.txt           the same
+
+Boxes stay as published.
 """
 
 from data_pipelines import annotations, trees

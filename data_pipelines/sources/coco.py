@@ -1,7 +1,9 @@
 """COCO 2017 (Lin et al., ECCV 2014): every object is a one-image sequence.
 
-ROOT/annotations/instances_{train2017,val2017}.json
-ROOT/{train2017,val2017}/000000000009.jpg           or under ROOT/images/
+    ROOT/annotations/instances_{train2017,val2017}.json
+    ROOT/{train2017,val2017}/000000000009.jpg           or under ROOT/images/
+
+Boxes are x, y, w, h in pixels from 0.
 """
 
 import numpy as np

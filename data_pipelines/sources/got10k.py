@@ -45,9 +45,7 @@ def open(root, split="train", exclude="none", list=None):
         names = _chosen(names, list)
     if exclude == "vot":
         names = [name for name in names if name not in published.GOT10K_FORBIDDEN]
-        trees.some(
-            "got10k", names, f"sequences that VOT allows among those {'of ' + list if list else ''}", path, _LAYOUT
-        )
+        trees.some("got10k", names, "sequences that VOT allows", list or path, _LAYOUT)
     return Source("got10k", names, lambda index: _load(path / names[index], split == "test"))
 
 

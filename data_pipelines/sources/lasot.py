@@ -59,7 +59,7 @@ def find(path):
 
 def load(path, origin="published"):
     """The Sequence of a folder."""
-    read = annotations.from_zero(annotations.read_boxes) if origin == "zero" else annotations.read_boxes
+    read = annotations.box_reader(origin)
     return annotations.video(
         path.name,
         path / "img",

@@ -39,7 +39,7 @@ def open(root, split="train", origin="published", tiger1="1"):
 
 def _load(name, path, boxes_file, origin):
     known = published.OTB.get(path.name)
-    read = annotations.from_zero(annotations.read_boxes) if origin == "zero" else annotations.read_boxes
+    read = annotations.box_reader(origin)
     span, surplus = known and (known.first, known.last), path.name in _SURPLUS
     return annotations.video(name, frames.images(path), boxes_file, read=read, span=span, surplus=surplus)
 

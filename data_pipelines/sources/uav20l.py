@@ -1,7 +1,9 @@
 """UAV20L (Mueller et al., ECCV 2016), the long sequences in UAV123's download:
 
-ROOT/data_seq/UAV123/FOLDER/000001.jpg
-ROOT/anno/UAV20L/SEQUENCE.txt                       x,y,w,h a line, NaN where the target is absent
+    ROOT/data_seq/UAV123/FOLDER/000001.jpg
+    ROOT/anno/UAV20L/SEQUENCE.txt                       x,y,w,h a line, NaN where the target is absent
+
+A sequence is the whole of the folder of its name.
 """
 
 from data_pipelines import published

@@ -42,7 +42,7 @@ def _split(listing, split, folders, named):
 
 
 def _load(folder, origin):
-    read = annotations.from_zero(annotations.read_boxes) if origin == "zero" else annotations.read_boxes
+    read = annotations.box_reader(origin)
     images = folder / "imgs" if (folder / "imgs").is_dir() else folder / "img"
     boxes = next((folder / name for name in _BOXES if (folder / name).exists()), folder / _BOXES[0])
     return annotations.video(folder.name, images, boxes, read=read)
