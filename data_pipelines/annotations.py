@@ -67,14 +67,15 @@ def read_boxes(path):
 def read_flags(path, count):
     """(count,) integers, one a line or all on one line separated by commas."""
     expected = f"{count} whole numbers, one for each frame"
-    text = read_text(path, expected)
-    try:
-        flags = np.array([numbers.whole(value) for value in numbers.cells(text)], np.int64)
-    except ValueError as error:
-        raise errors.InputError(f"{path}: {error}: expected {expected}") from None
+    flags = []
+    for number, line in enumerate(read_text(path, expected).split("\n"), 1):
+        try:
+            flags += [numbers.whole(value) for value in numbers.cells(line)]
+        except ValueError as error:
+            raise errors.InputError(f"{path}: line {number}: {error}: expected {expected}") from None
     if len(flags) != count:
         raise errors.InputError(f"{path} has {len(flags)} entries: expected {expected}")
-    return flags
+    return np.array(flags, np.int64)
 
 
 class Frames(collections.abc.Sequence):
@@ -256,13 +257,24 @@ def _left_over(name, images, names, boxes, hidden, boxes_file):
     count = len(boxes)
     if len(names) > count:
         say_once(f"sequence {name}: {len(names) - count} of {len(names)} images in {images} have no box: left out")
-        return sequence(name, images, names[:count], boxes, hidden)
+        return sequence(name, images, names[:count], boxes, hidden and (lambda _: _flags(hidden, count, len(names))))
     say_once(f"sequence {name}: {count - len(names)} of {count} boxes in {boxes_file} have no image: left out")
     known = set(names)
     # Where the numbers in the names don't tell which are missing it is the last.
     expected = _with_missing(names, count) or names
     keep = np.array([place < len(expected) and expected[place] in known for place in range(count)])
     return sequence(name, images, names, boxes[keep], hidden and (lambda _: hidden(count)[keep]))
+
+
+def _flags(hidden, count, most):
+    """hidden(count), also where the flags are those of all `most` images."""
+    try:
+        return hidden(count)
+    except errors.InputError as error:
+        try:
+            return hidden(most)[:count]
+        except errors.InputError:
+            raise error from None
 
 
 def _with_missing(names, count):

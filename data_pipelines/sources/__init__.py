@@ -62,6 +62,7 @@ LAYOUTS = {
     "vasttrack": "vasttrack",
     "trek150": "trek150",
     "vot": "vot",
+    "vots": "vot",
     "frames": "frames",
     "videos": "videos",
 }

@@ -39,6 +39,9 @@ def _load(name, images, annotated, frames):
     file = annotated / f"{name}.txt"
     if frames is None:
         return annotations.video(name, images / name, file)
+    count, whole = len(annotations.read_boxes(file)), frames.last - frames.first + 1
+    if count != whole:
+        annotations.say_once(f"sequence {name}: {count} boxes in {file}, {whole} were published: unpack it again")
     # The images that follow are of the folder's next sequence.
-    last = min(frames.last, frames.first + len(annotations.read_boxes(file)) - 1)
+    last = min(frames.last, frames.first + count - 1)
     return annotations.video(name, images / frames.folder, file, span=(frames.first, last))

@@ -216,5 +216,6 @@ BENCHMARKS = {
     "vasttrack": vasttrack,
     "trek150": trek150,
     "vot": vot,
+    "vots": vot,
     "videos": videos,
 }

@@ -35,8 +35,10 @@ def test_lasot_leaves_surplus_images_out_and_takes_protocol_two(tmp_path, capsys
     assert _hidden(monkey) == [1, 2] and _hidden(found["tiger-6"]) == [1, 2]
     np.testing.assert_array_equal(monkey.boxes[[0, 3]], BOXES[[0, 3]])
     assert list(_open("lasot", root, "train")) == ["tiger-5"]
-    # Said once in a run.
-    _open("lasot", root)
+    # Said once in a run. Flags of all images do as well as flags of all boxes.
+    for name, frame in (("full_occlusion", 1), ("out_of_view", 2)):
+        layouts.write_flags(root / "monkey" / "monkey-17" / f"{name}.txt", [t in (frame, 5) for t in range(6)], ",")
+    assert _hidden(_open("lasot", root)["monkey-17"]) == [1, 2]
     assert capsys.readouterr().err.count("monkey-17") == 0
 
 
@@ -102,13 +104,14 @@ def test_tnl2k_sequence_without_any_image_is_left_out_where_that_is_known(tmp_pa
     assert "tnl2k: Fight_video_6-Done has no images" in capsys.readouterr().err
 
 
-def test_uav123_takes_the_range_of_each_sequence(tmp_path):
+def test_uav123_takes_the_range_of_each_sequence(tmp_path, capsys):
     root = benchmark_layouts.uav123(tmp_path)
     found = _open("uav123", root)
     assert list(found) == ["bike1", "bird1_2"]
     bird = found["bird1_2"]
     assert [p.name for p in bird.frames] == [f"{n:06d}.jpg" for n in range(775, 775 + T)]
     assert np.isnan(bird.boxes[2]).all() and _hidden(bird) == [2]
+    assert "sequence bird1_2: 4 boxes in " in (said := capsys.readouterr().err) and "703 were published" in said
     (long,) = _open("uav20l", root).values()
     assert long.name == "bike1" and len(long) == T
     (root / "data_seq" / "UAV123" / "bird1" / "000778.jpg").unlink()
