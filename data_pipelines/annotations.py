@@ -5,6 +5,8 @@ Every failure is an InputError that names the file (and line) and says what was 
 
 import array
 import collections.abc
+import contextlib
+import contextvars
 import itertools
 import re
 import sys
@@ -38,7 +40,39 @@ def folder(root, what, expected):
 
 def read_text(path, expected):
     """Text of `path`; `expected` says what the file holds."""
+    _watch(path)
     return plain_text.read_text(path, expected)
+
+
+def exists(path):
+    """Whether there is a file or folder, where what is read depends on it."""
+    _watch(path)
+    return path.exists()
+
+
+class Watched:
+    """What a `watching` block has seen: files, those read or looked for; said, whether a line was said."""
+
+    def __init__(self):
+        self.files, self.said = [], False
+
+
+_watched = contextvars.ContextVar("watched", default=None)
+
+
+@contextlib.contextmanager
+def watching():
+    """Context in which the files that this thread reads here are noted: the Watched."""
+    token = _watched.set(Watched())
+    try:
+        yield _watched.get()
+    finally:
+        _watched.reset(token)
+
+
+def _watch(path):
+    if (watched := _watched.get()) is not None:
+        watched.files.append(str(path))
 
 
 def read_list(path, expected):
@@ -84,6 +118,19 @@ class Frames(collections.abc.Sequence):
     def __init__(self, parent, names):
         self._parent, self._names = parent, _Numbered.of(names) or list(names)
 
+    @property
+    def rule(self):
+        """(folder as text, its names as JSON holds them: a list, or the five values that _Numbered makes them from)."""
+        names = self._names
+        return str(self._parent), vars(names) if isinstance(names, _Numbered) else names
+
+    @classmethod
+    def of_rule(cls, parent, names):
+        """The Frames that `rule` tells of."""
+        frames = cls(parent, ())
+        frames._names = _Numbered(**names) if isinstance(names, dict) else names
+        return frames
+
     def __len__(self):
         return len(self._names)
 
@@ -97,7 +144,7 @@ class _Numbered(collections.abc.Sequence):
     """The names prefix + number + suffix, numbers consecutive."""
 
     def __init__(self, prefix, first, width, suffix, count):
-        self._prefix, self._first, self._width, self._suffix, self._count = prefix, first, width, suffix, count
+        self.prefix, self.first, self.width, self.suffix, self.count = prefix, first, width, suffix, count
 
     @classmethod
     def of(cls, names):
@@ -110,16 +157,16 @@ class _Numbered(collections.abc.Sequence):
         return rule if list(rule) == list(names) else None
 
     def __len__(self):
-        return self._count
+        return self.count
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
+            return [self[i] for i in range(*index.indices(self.count))]
         if index < 0:
-            index += self._count
-        if not 0 <= index < self._count:
+            index += self.count
+        if not 0 <= index < self.count:
             raise IndexError(index)
-        return f"{self._prefix}{self._first + index:0{self._width}d}{self._suffix}"
+        return f"{self.prefix}{self.first + index:0{self.width}d}{self.suffix}"
 
 
 def image_names(path):
@@ -127,6 +174,7 @@ def image_names(path):
 
     Raises: InputError for two images whose names differ in the ending only: 1.jpg and 1.png.
     """
+    _watch(path)
     if not path.is_dir():
         return []
     names = [child.name for child in path.iterdir()]
@@ -232,6 +280,8 @@ def box_reader(origin):
 
 def say_once(line):
     """Says a line on stderr, once in a run: sequences are parsed for training and again for validation."""
+    if (watched := _watched.get()) is not None:
+        watched.said = True
     if line not in _told:
         _told.add(line)
         print(line, file=sys.stderr)

@@ -146,22 +146,25 @@ class Source(collections.abc.Sequence):
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} sequences, no number {index}")
         if self._parsed is None:
-            return self._read(index)
+            return self.read(index)
         if index not in self._parsed:
-            self._parsed[index] = self._read(index)
+            self._parsed[index] = self.read(index)
         return self._parsed[index]
 
-    def _read(self, index):
+    def read(self, index):
+        """Sequence number `index`, parsed anew and not kept."""
         try:
             return self._load(index)
         except OSError as error:
             raise errors.InputError(f"{self.name}: sequence {self.names[index]} cannot be read ({error})") from None
 
 
-def open_source(name, root, split="train"):
+def open_source(name, root, split="train", indexed=False):
     """Opens split `split` of the data set in layout `name` (a module of this package) -> Source.
 
-    Args: root: its folder, with options after it where wanted: "/data/LaSOT,origin=zero".
+    Args:
+      root: its folder, with options after it where wanted: "/data/LaSOT,origin=zero".
+      indexed: whether what was parsed once is kept for other runs (data_pipelines/index.py).
 
     Raises: InputError where the folder, its layout or the split is not there, UsageError for an option that is none.
     """
@@ -176,9 +179,14 @@ def open_source(name, root, split="train"):
                 f"{name}: {option}={value} is no option of it; {', '.join(listed) or 'it has none'}"
             )
     try:
-        return module.open(folder, split, **options)
+        source = module.open(folder, split, **options)
     except OSError as error:
         raise errors.InputError(f"{name}: {folder} cannot be read ({error})") from None
+    if not indexed or module.FACTS.kind != "pairs":
+        return source
+    from data_pipelines import index
+
+    return index.indexed(source, name, str(root), split)
 
 
 def find(name):
@@ -248,7 +256,7 @@ def open_from(config, name, split="train"):
         )
     if split == "validation" and published == "train":
         print(f"{name}: no validation split, so its validation pairs come from training videos", file=sys.stderr)
-    return open_source(name, path, published)
+    return open_source(name, path, published, indexed=True)
 
 
 def say_unused(config, kind):
@@ -280,7 +288,7 @@ def open_sequences(spec):
     layout = LAYOUTS[benchmark]
     if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(path):
         layout = "frames"
-    return benchmark, list(open_source(layout, path, "test"))
+    return benchmark, list(open_source(layout, path, "test", indexed=True))
 
 
 def chosen(sequences, names):

@@ -69,9 +69,9 @@ def _chosen(names, file):
 def _load(path, first_box_only):
     def hidden(count):
         flags = np.zeros(count, bool)
-        if (path / "absence.label").exists():
+        if annotations.exists(path / "absence.label"):
             flags |= annotations.read_flags(path / "absence.label", count) != 0
-        if (path / "cover.label").exists():
+        if annotations.exists(path / "cover.label"):
             flags |= annotations.read_flags(path / "cover.label", count) == 0
         return flags
 

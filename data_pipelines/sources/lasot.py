@@ -73,7 +73,7 @@ def load(path, origin="published"):
 
 def hidden(path, count):
     """(count,) bool of one sequence folder, True where the target is fully occluded or out of view."""
-    if (path / "absent.txt").exists() and not (path / "full_occlusion.txt").exists():
+    if annotations.exists(path / "absent.txt") and not annotations.exists(path / "full_occlusion.txt"):
         return annotations.read_flags(path / "absent.txt", count) != 0
     occluded = annotations.read_flags(path / "full_occlusion.txt", count) != 0
     return occluded | (annotations.read_flags(path / "out_of_view.txt", count) != 0)

@@ -41,7 +41,7 @@ def open(root, split="train"):
 
 def _load(path, folder):
     name, flags = folder.name, path / "annos" / "absent" / f"{folder.name}.txt"
-    hidden = (lambda count: annotations.read_flags(flags, count) != 0) if flags.exists() else None
+    hidden = (lambda count: annotations.read_flags(flags, count) != 0) if annotations.exists(flags) else None
     lacking = name in _LACKING
     video = annotations.video(name, folder / "imgs", folder / "groundtruth.txt", hidden, lacking=lacking)
     return _mended(video, _DAMAGED[name]) if name in _DAMAGED else video

@@ -68,7 +68,7 @@ def _load(folder, file, box):
 
 def _images(folder):
     file = folder / "sequence"
-    if file.exists():
+    if annotations.exists(file):
         lines = annotations.read_text(file, "lines key=value").split("\n")
         known = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
         channels = [known[_COLOR]] if _COLOR in known else [v for k, v in known.items() if k.startswith("channels.")]
