@@ -72,9 +72,9 @@ def _load(name, folder, track):
     images = folder / "img1"
     files = _images(images)
     first, last = int(track.frames[0]), int(track.frames[-1])
-    missing = [number for number in range(first, last + 1) if number not in files]
-    if missing:
-        raise MissingFrames(f"sequence {name}: no image with the number {missing[0]} in {images}; unpack it again")
+    missing = next((number for number in range(first, last + 1) if number not in files), None)
+    if missing is not None:
+        raise MissingFrames(f"sequence {name}: no image with the number {missing} in {images}; unpack it again")
     boxes = np.zeros((last - first + 1, 4))
     boxes[track.frames - first] = track.boxes
     return annotations.sequence(name, images, [files[number] for number in range(first, last + 1)], boxes)

@@ -174,10 +174,8 @@ def open_source(name, root, split="train", indexed=False):
     for option, value in options.items():
         known = module.FACTS.options
         if option not in known or (known[option] and value not in known[option]):
-            listed = [f"{key}={'|'.join(values or ('FILE',))}" for key, values in known.items()]
-            raise errors.UsageError(
-                f"{name}: {option}={value} is no option of it; {', '.join(listed) or 'it has none'}"
-            )
+            listed = ", ".join(f"{key}={'|'.join(values or ('FILE',))}" for key, values in known.items())
+            raise errors.UsageError(f"{name}: {option}={value} is no option of it; it has {listed or 'none'}")
     try:
         source = module.open(folder, split, **options)
     except OSError as error:
@@ -286,7 +284,7 @@ def open_sequences(spec):
     if not separator or benchmark not in LAYOUTS or not path:
         raise errors.UsageError(f"benchmark {spec!r}: write NAME:PATH with NAME one of {', '.join(sorted(LAYOUTS))}")
     layout = LAYOUTS[benchmark]
-    if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(path):
+    if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(_OPTION.split(path)[0]):
         layout = "frames"
     return benchmark, list(open_source(layout, path, "test", indexed=True))
 

@@ -9,6 +9,8 @@ xmin ymin xmax ymax frame lost occluded generated label": corners, and beside 30
 what follows frame 263 of the published pingpong_2; here it counts.)
 """
 
+import re
+
 import numpy as np
 
 from data_pipelines import annotations, published, trees
@@ -85,7 +87,7 @@ def read_vatic(path):
     rows = []
     for number, line in enumerate(annotations.read_text(path, expected).rstrip().split("\n"), 1):
         try:
-            row = [numbers.number(cell) for cell in line.split()[:_COLUMNS]]
+            row = [numbers.number(cell) for cell in re.split("[ \t]+", line.strip(" \t"))[:_COLUMNS]]
         except ValueError:
             row = []
         if len(row) != _COLUMNS or max(map(abs, row[1:5])) > numbers.LARGEST_PIXEL:

@@ -25,6 +25,8 @@ SPLITS = ("train", "test")
 _SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 _LAYOUT = "NAME.mp4 and NAME.csv, which has x,y,w,h for each frame, or lines frame,x,y,w,h below those names"
 _COLUMNS = ("x", "y", "w", "h")
+# Frames of a video whose file doesn't say how many it has, at most.
+_MOST_FRAMES = 10**6
 
 
 def open(root, split="train"):
@@ -102,14 +104,14 @@ def read_csv(path, length):
     Args: path: the file. length: frames of its video, 0 where unknown.
 
     Returns: ((T, 4) float64 boxes x, y, w, h, zeros in frames without a line; whether each line is a frame's). With a
-      column `frame` T is `length`, or the last frame's number where that is more.
+      column `frame` T is `length`, or the last frame's number where that is unknown.
     Raises: InputError naming file and line.
     """
     lines = annotations.read_text(path, _LAYOUT).rstrip().split("\n")
     heads = [cell.strip().strip('"').lower() for cell in lines[0].split(",")]
     named = set(_COLUMNS) <= set(heads)
     columns = heads if named else list(_COLUMNS)
-    rows = {}
+    rows, most = {}, length if length and "frame" in columns else _MOST_FRAMES
     for number, line in enumerate(lines[named:], 1 + named):
         try:
             cells = [numbers.number(cell, missing=True) for cell in numbers.cells(line)]
@@ -119,8 +121,10 @@ def read_csv(path, length):
             wrong = max(map(abs, box)) > numbers.LARGEST_PIXEL or not 1 <= frame == row.get("frame", frame)
         except (ValueError, KeyError):
             wrong = True
-        if wrong or frame in rows or frame > numbers.LARGEST_PIXEL:
-            raise errors.InputError(f"{path}:{number}: {line.strip()[:60]!r}: expected {','.join(columns)}")
+        if wrong or frame in rows or frame > most:
+            raise errors.InputError(
+                f"{path}:{number}: {line.strip()[:60]!r}: expected {','.join(columns)}, a frame once and up to {most}"
+            )
         rows[frame] = box
     if not rows:
         raise errors.InputError(f"{path} has no boxes: expected {_LAYOUT}")

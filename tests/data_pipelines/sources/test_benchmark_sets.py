@@ -47,9 +47,9 @@ def test_lasot_counts_from_zero_where_that_is_asked_for(tmp_path):
     shifted = _open("lasot", f"{root},origin=zero")["monkey-17"].boxes
     np.testing.assert_array_equal(shifted[[0, 3]], BOXES[[0, 3]] - [1, 1, 0, 0])
     np.testing.assert_array_equal(shifted[2], [0, 0, 0, 0])  # absent stays absent
-    with pytest.raises(UsageError, match="lasot: origin=one is no option of it; it has origin=published|zero"):
+    with pytest.raises(UsageError, match=r"lasot: origin=one is no option of it; it has origin=published\|zero$"):
         _open("lasot", f"{root},origin=one")
-    with pytest.raises(UsageError, match="coco: origin=zero is no option of it; it has none"):
+    with pytest.raises(UsageError, match="coco: origin=zero is no option of it; it has none$"):
         sources.open_source("coco", f"{root},origin=zero")
 
 
@@ -349,6 +349,8 @@ def test_old_names_of_benchmarks_take_plain_folders_too(tmp_path):
     root = layouts.frames(tmp_path, length=2)
     for name in ("uav", "nfs", "avist", "otb", "frames"):
         assert [s.name for s in sources.open_sequences(f"{name}:{root}")[1]] == ["first", "second"]
+    (sequence,) = sources.open_sequences(f"nfs:{benchmark_layouts.nfs(tmp_path / 'nfs')},fps=240")[1]
+    assert sequence.frames[0].parent.parent.name == "240"
 
 
 def test_every_set_can_be_trained_on_in_one_mixture(tmp_path, capsys):
