@@ -8,6 +8,8 @@ one x,y,w,h a line, separated by comma, semicolon, tab or space, in pixels, kept
 targets (groundtruth_rect.1.txt, .2.txt) become NAME.1, NAME.2.
 """
 
+from etils import epath
+
 from data_pipelines import annotations, trees
 from data_pipelines.sources import Facts, Source
 
@@ -28,8 +30,8 @@ def open(root, split="train"):
 
 def holds_sequences(root):
     """Whether `root` is a folder of sequence folders in this layout."""
-    path = annotations.folder(root, "frames", _LAYOUT)
-    return bool(targets_in(path))
+    path = epath.Path(root)
+    return path.is_dir() and bool(targets_in(path))
 
 
 def targets_in(path):

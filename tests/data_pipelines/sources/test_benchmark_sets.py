@@ -314,7 +314,7 @@ def test_another_layout_is_one_line_with_the_expected_one(tmp_path, name):
     module = sources.LAYOUTS.get(name, name)
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError) as caught:
-            sources.open_source(module, root)
+            sources.open_sequences(f"{name}:{root}") if name in sources.LAYOUTS else sources.open_source(module, root)
         message = str(caught.value)
         assert message.startswith(f"{module}: ") and str(root) in message and "; expected " in message
         assert "\n" not in message
