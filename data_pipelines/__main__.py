@@ -124,8 +124,9 @@ def _check_source(name, opener, split):
         f"{source.name}: {len(source)} {parts}, {frames} frames, {usable} {kind.usable_noun(source)} usable for"
         f" training, {broken} broken" + (f" ({images} images)" if images else "")
     )
-    if split in facts.sizes:
-        print(f"{split} split: {len(source)} {parts} here, {facts.sizes[split]} published")
+    if facts.sizes:
+        published = ", ".join(f"{part} {size}" for part, size in facts.sizes.items())
+        print(f"{split} split: {len(source)} {parts} here; published: {published}")
     print(layout)
     if first:
         print(f"problem: {first}")

@@ -15,7 +15,7 @@ from data_pipelines import annotations, phrase_annotations, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 
-FACTS = Facts(kind="clips", validation="test", sizes={"train": "15 (v1), 17 (v2)", "test": "3 (v1), 4 (v2)"})
+FACTS = Facts(kind="clips", validation="test", sizes={"train": "15 (v1) or 17 (v2)", "test": "3 (v1) or 4 (v2)"})
 SPLITS = ("train", "test")
 # The published test videos; 0019 is in version 2 only.
 _TEST = ("0005", "0011", "0013", "0019")

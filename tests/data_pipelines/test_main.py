@@ -24,13 +24,13 @@ def test_check_shows_the_published_sizes_and_the_first_bad_line(tmp_path):
     done = run("check", "--source", f"otb:{benchmark_layouts.otb(tmp_path / 'otb')}", "--split=test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "otb: 7 sequences, " in done.stdout and ", 0 broken\n" in done.stdout
-    assert "test split: 7 sequences here, 100 published\n" in done.stdout
+    assert "test split: 7 sequences here; published: test 100\n" in done.stdout
     assert textwrap.indent(sources.tree("otb"), "    ") in done.stdout
     truth = benchmark_layouts.lasot(tmp_path / "lasot") / "tiger" / "tiger-6" / "groundtruth.txt"
     truth.write_text("1,2,3,4\n1,2,3,4,x\n")
     done = run("check", "--source", f"lasot:{tmp_path / 'lasot'},origin=zero", "--split=test")
     assert done.returncode == 1 and "lasot: 2 sequences, " in done.stdout and ", 1 broken\n" in done.stdout
-    assert "test split: 2 sequences here, 280 published\n" in done.stdout
+    assert "test split: 2 sequences here; published: train 1120, test 280\n" in done.stdout
     assert f"problem: {truth}:2: '1" in done.stdout
 
 
@@ -121,7 +121,7 @@ def test_check_of_a_referring_set(tmp_path):
     done = run("check", "--source", f"refer_kitti:{layouts.refer_kitti(tmp_path)}", "--decode=all")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken\n")
-    assert "train split: 1 sequences here, 15 (v1), 17 (v2) published\n" in done.stdout
+    assert "train split: 1 sequences here; published: train 15 (v1) or 17 (v2), test 3 (v1) or 4 (v2)\n" in done.stdout
     (tmp_path / "expression" / "0005" / "cars.json").write_text("{")
     done = run("check", "--source", f"refer_kitti:{tmp_path}", "--split=test")
     assert done.returncode == 1 and "cars.json:1: not JSON" in done.stdout
