@@ -33,7 +33,9 @@ from trackers.tracking import single_object
 FLAGS = flags.FLAGS
 weights.define_flags()
 flags.DEFINE_string(
-    "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
+    "benchmark",
+    None,
+    f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH its folder and options (docs/data.md).",
 )
 flags.DEFINE_string("out", None, "Folder for boxes, scores and plots.")
 flags.DEFINE_list(

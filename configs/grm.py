@@ -62,7 +62,7 @@ def b256():
 
     c.tracking = sections.tracking(window=1.0)
     # Settings by benchmark: the program's division thresholds.
-    thresholds = {"lasot": 0.4, "avist": 0.4, "uav": 0.55, "nfs": 0.6}
+    thresholds = {"lasot": 0.4, "avist": 0.4, "uav": 0.55, "uav123": 0.55, "nfs": 0.6}
     c.tracking.benchmarks = {name: {"model": {"division": {"threshold": t}}} for name, t in thresholds.items()}
 
     c.data = sections.pairs()

@@ -9,6 +9,9 @@ the sections of a tracker of one object; small_run(), tiny_run() and demo_run() 
 
 import ml_collections
 
+# Data sets that the published programs don't train on.
+_OTHER_SETS = ("lasot_ext", "tnl2k", "uav123", "uav20l", "nfs", "otb", "avist", "vasttrack", "trek150", "vot", "videos")
+_OTHER_SETS += ("mot17", "dancetrack")
 # Sizes of ViT-L beside vit()'s ViT-B, for model.update.
 VIT_L = {"width": 1024, "depth": 24, "heads": 16, "remat": "dots"}
 
@@ -200,7 +203,10 @@ def pairs():
     data.ratio = ml_collections.ConfigDict(
         {"lasot": 1.0, "got10k": 1.0, "trackingnet": 1.0, "coco": 1.0, "frames": 0.0, "shards": 0.0, "synthetic": 0.0}
     )
-    # Folder of LaSOT in its published layout.
+    # Folders of the other data sets, each in its published layout (data_pipelines/sources/NAME.py), unused at first.
+    for name in _OTHER_SETS:
+        data[name], data.ratio[name] = "", 0.0
+    # Folder of LaSOT in its published layout; options may follow: /data/lasot,origin=zero (sources/lasot.py).
     data.lasot = ""
     # Folder of GOT-10k in its published layout.
     data.got10k = ""

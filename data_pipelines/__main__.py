@@ -10,8 +10,9 @@
                                        [--config configs/ikun.py:tiny]
 
 check  parses every sequence of the sources and decodes frames: how many sequences, frames, and of these usable for
-       training; the first problem with its file. Exit code 1 where there is one. Of referring sets also how their
-       numbers of videos and descriptions differ from the published ones.
+       training, beside how many were published; the layout that is expected; the first problem with its file. Of
+       referring sets also how their videos and descriptions differ from the published ones. Exit code 1 where there is
+       a problem.
 sheet  a PNG of training examples as the network gets them: template above search crop, with their boxes; or, for words,
        the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
@@ -24,6 +25,7 @@ referring  procedural people with phrases, in Refer-Dance's layout, with a vocab
 import dataclasses
 import functools
 import sys
+import textwrap
 
 from absl import flags
 from ml_collections import config_flags
@@ -69,6 +71,7 @@ def check():
     if FLAGS.source:
         layout, root = _split_source(sources.on_disk())
         opening = {layout: functools.partial(sources.open_source, layout, root, FLAGS.split)}
+        split = FLAGS.split
     else:
         if FLAGS.split not in loader.SPLITS:
             raise errors.UsageError(f"--split={FLAGS.split}: with --config it is {' or '.join(loader.SPLITS)}")
@@ -77,27 +80,32 @@ def check():
         if not used:
             print("nothing to check: no data set has a share in config.data.ratio")
         opening = {name: functools.partial(sources.open_from, FLAGS.config, name, FLAGS.split) for name in used}
-    problems = [_check_source(loader.kind(sources.find(name).FACTS.kind), opener) for name, opener in opening.items()]
-    return int(any(problems))
+        split = None
+    return int(any([_check_source(name, opener, split) for name, opener in opening.items()]))
 
 
 def _split_source(layouts):
     """(layout, folder) of --source."""
     layout, _, root = (FLAGS.source or "").partition(":")
+    layout = sources.LAYOUTS.get(layout, layout)
     if layout not in layouts or not root:
         raise errors.UsageError(f"--source={FLAGS.source}: write LAYOUT:FOLDER, LAYOUT one of {', '.join(layouts)}")
     return layout, root
 
 
-def _check_source(kind, opener):
+def _check_source(name, opener, split):
     """Reports on one source; whether there was a problem.
 
-    Args: kind: module of the data kind that draws from it. opener: () -> Source.
+    Args: name: its layout. opener: () -> Source. split: as published; None: what --split stands for in the layout.
     """
+    facts = sources.find(name).FACTS
+    if split is None:
+        split = facts.validation if FLAGS.split == "validation" else "train"
+    kind, layout = loader.kind(facts.kind), f"expected layout:\n{textwrap.indent(sources.tree(name), '    ')}"
     try:
         source = opener()
     except errors.InputError as error:
-        print(f"problem: {error}")
+        print(f"problem: {error}\n{layout}")
         return True
     frames = usable = broken = images = 0
     first, decoded = None, {}
@@ -117,6 +125,10 @@ def _check_source(kind, opener):
         f"{source.name}: {len(source)} {parts}, {frames} frames, {usable} {kind.usable_noun(source)} usable for"
         f" training, {broken} broken" + (f" ({images} images)" if images else "")
     )
+    if facts.sizes:
+        published = ", ".join(f"{part} {size}" for part, size in facts.sizes.items())
+        print(f"{split} split: {len(source)} {parts} here; published: {published}")
+    print(layout)
     if first:
         print(f"problem: {first}")
     elif source.published:

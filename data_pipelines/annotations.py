@@ -5,8 +5,11 @@ Every failure is an InputError that names the file (and line) and says what was 
 
 import array
 import collections.abc
+import contextlib
+import contextvars
 import itertools
 import re
+import sys
 
 import numpy as np
 from etils import epath
@@ -37,7 +40,39 @@ def folder(root, what, expected):
 
 def read_text(path, expected):
     """Text of `path`; `expected` says what the file holds."""
+    _watch(path)
     return plain_text.read_text(path, expected)
+
+
+def exists(path):
+    """Whether there is a file or folder, where what is read depends on it."""
+    _watch(path)
+    return path.exists()
+
+
+class Watched:
+    """What a `watching` block has seen: files, those read or looked for; said, whether a line was said."""
+
+    def __init__(self):
+        self.files, self.said = [], False
+
+
+_watched = contextvars.ContextVar("watched", default=None)
+
+
+@contextlib.contextmanager
+def watching():
+    """Context in which the files that this thread reads here are noted: the Watched."""
+    token = _watched.set(Watched())
+    try:
+        yield _watched.get()
+    finally:
+        _watched.reset(token)
+
+
+def _watch(path):
+    if (watched := _watched.get()) is not None:
+        watched.files.append(str(path))
 
 
 def read_list(path, expected):
@@ -66,14 +101,15 @@ def read_boxes(path):
 def read_flags(path, count):
     """(count,) integers, one a line or all on one line separated by commas."""
     expected = f"{count} whole numbers, one for each frame"
-    text = read_text(path, expected)
-    try:
-        flags = np.array([numbers.whole(value) for value in numbers.cells(text)], np.int64)
-    except ValueError as error:
-        raise errors.InputError(f"{path}: {error}: expected {expected}") from None
+    flags = []
+    for number, line in enumerate(read_text(path, expected).split("\n"), 1):
+        try:
+            flags += [numbers.whole(value) for value in numbers.cells(line)]
+        except ValueError as error:
+            raise errors.InputError(f"{path}: line {number}: {error}: expected {expected}") from None
     if len(flags) != count:
         raise errors.InputError(f"{path} has {len(flags)} entries: expected {expected}")
-    return flags
+    return np.array(flags, np.int64)
 
 
 class Frames(collections.abc.Sequence):
@@ -81,6 +117,19 @@ class Frames(collections.abc.Sequence):
 
     def __init__(self, parent, names):
         self._parent, self._names = parent, _Numbered.of(names) or list(names)
+
+    @property
+    def rule(self):
+        """(folder as text, its names as JSON holds them: a list, or the five values that _Numbered makes them from)."""
+        names = self._names
+        return str(self._parent), vars(names) if isinstance(names, _Numbered) else names
+
+    @classmethod
+    def of_rule(cls, parent, names):
+        """The Frames that `rule` tells of."""
+        frames = cls(parent, ())
+        frames._names = _Numbered(**names) if isinstance(names, dict) else names
+        return frames
 
     def __len__(self):
         return len(self._names)
@@ -95,7 +144,7 @@ class _Numbered(collections.abc.Sequence):
     """The names prefix + number + suffix, numbers consecutive."""
 
     def __init__(self, prefix, first, width, suffix, count):
-        self._prefix, self._first, self._width, self._suffix, self._count = prefix, first, width, suffix, count
+        self.prefix, self.first, self.width, self.suffix, self.count = prefix, first, width, suffix, count
 
     @classmethod
     def of(cls, names):
@@ -108,16 +157,16 @@ class _Numbered(collections.abc.Sequence):
         return rule if list(rule) == list(names) else None
 
     def __len__(self):
-        return self._count
+        return self.count
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
+            return [self[i] for i in range(*index.indices(self.count))]
         if index < 0:
-            index += self._count
-        if not 0 <= index < self._count:
+            index += self.count
+        if not 0 <= index < self.count:
             raise IndexError(index)
-        return f"{self._prefix}{self._first + index:0{self._width}d}{self._suffix}"
+        return f"{self.prefix}{self.first + index:0{self.width}d}{self.suffix}"
 
 
 def image_names(path):
@@ -125,6 +174,7 @@ def image_names(path):
 
     Raises: InputError for two images whose names differ in the ending only: 1.jpg and 1.png.
     """
+    _watch(path)
     if not path.is_dir():
         return []
     names = [child.name for child in path.iterdir()]
@@ -139,7 +189,18 @@ def image_names(path):
     return images
 
 
-def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None):
+def video(
+    name,
+    images,
+    boxes_file,
+    hidden=None,
+    first_box_only=False,
+    *,
+    read=read_boxes,
+    span=None,
+    surplus=False,
+    lacking=False,
+):
     """One annotated video as a Sequence.
 
     Args:
@@ -148,38 +209,122 @@ def video(name, images, boxes_file, hidden=None, first_box_only=False, span=None
       boxes_file: its box file.
       hidden: function of the number of frames -> (T,) bool, True where the data set flags the target as not visible.
       first_box_only: whether a file with only the first frame's box is accepted.
-      span: (first, last) 1-based frame numbers that the box file covers, where that is not all of them.
+      read: what parses the box file, path -> (T, 4) boxes.
+      span: (first, last) of the numbers in the names of the images that the boxes are of, where the folder may have
+        others, too.
+      surplus, lacking: whether the data set is known to have images without a box, or boxes without an image, here:
+        they are left out, which a line on stderr says.
 
     Raises: InputError where there are no frames or as many boxes as frames are not found; MissingFrames where it is
       frames that are too few.
     """
+    names = frame_names(name, images)
+    boxes = read(boxes_file)
+    withheld = first_box_only and len(boxes) == 1
+    if span is not None:
+        names = _within(names, len(boxes), *span)
+    if len(boxes) == len(names) or withheld:
+        return sequence(name, images, names, boxes, None if withheld else hidden)
+    if names and (surplus if len(names) > len(boxes) else lacking):
+        return _left_over(name, images, names, boxes, hidden, boxes_file)
+    within = f" numbered {span[0]} to {span[1]}" if span else ""
+    message = (
+        f"sequence {name}: {len(names)} frames{within} in {images} but {len(boxes)} boxes in {boxes_file}; expected one"
+        " box for each frame (unpack both again, or take the sequence out)"
+    )
+    if len(names) > len(boxes):
+        raise errors.InputError(message)
+    names = _with_missing(names, len(boxes)) if names else None
+    raise MissingFrames(message, names and sequence(name, images, names, boxes, hidden))
+
+
+def frame_names(name, images):
+    """image_names of the folder of sequence `name`'s frames. Raises: MissingFrames where there is none."""
     names = image_names(images)
     if not names:
         raise MissingFrames(
             f"sequence {name}: no frames in {images}; expected images such as {images}/00000001.jpg"
             " (finish unpacking it, or take the sequence out)"
         )
-    boxes = read_boxes(boxes_file)
-    if span is not None and len(boxes) == span[1] - span[0] + 1:
-        names = names[span[0] - 1 : span[1]]
-    withheld = first_box_only and len(boxes) == 1
-    if len(boxes) != len(names) and not withheld:
-        message = (
-            f"sequence {name}: {len(names)} frames in {images} but {len(boxes)} boxes in {boxes_file}; expected one box"
-            " for each frame (unpack both again, or take the sequence out)"
-        )
-        if len(names) > len(boxes):
-            raise errors.InputError(message)
-        names = _with_missing(names, len(boxes))
-        raise MissingFrames(message, names and _sequence(name, images, names, boxes, hidden))
-    return _sequence(name, images, names, boxes, None if withheld else hidden)
+    return names
 
 
-def _sequence(name, images, names, boxes, hidden):
-    visible = np.isfinite(boxes).all(axis=1) & (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+def sequence(name, images, names, boxes, hidden=None):
+    """The Sequence of T frames: `names` in folder `images`, (T, 4) boxes, visible where they have an area and `hidden`,
+    as of `video`, doesn't say otherwise."""
+    visible = has_area(boxes)
     if hidden is not None:
-        visible &= ~hidden(len(names))
+        visible &= ~hidden(len(boxes))
     return Sequence(name, Frames(images, names), boxes, visible)
+
+
+def has_area(boxes):
+    """(T,) bool of (T, 4) boxes: finite, width and height above 0."""
+    return np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+
+
+def box_reader(origin):
+    """What reads a file of boxes that count pixels from 1: as published, or with origin "zero" counted from 0.
+
+    The second is how LoRAT's program reads LaSOT and VastTrack; pytracking and its descendants do the first. Boxes
+    without area, which mark absent targets, stay as they are.
+    """
+
+    def from_zero(path):
+        boxes = read_boxes(path)
+        boxes[has_area(boxes), :2] -= 1
+        return boxes
+
+    return from_zero if origin == "zero" else read_boxes
+
+
+def say_once(line):
+    """Says a line on stderr, once in a run: sequences are parsed for training and again for validation."""
+    if (watched := _watched.get()) is not None:
+        watched.said = True
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr)
+
+
+_told = set()
+
+
+def number_in(name):
+    """The last number in a file's name, None where it has none."""
+    digits = re.findall("[0-9]+", name.rpartition(".")[0])
+    return int(digits[-1]) if digits else None
+
+
+def _within(names, count, first, last):
+    """The names with numbers from first to last; all of them where they are `count` and those within are fewer."""
+    within = [name for name in names if first <= (number_in(name) or 0) <= last]
+    return names if len(within) < count == len(names) else within
+
+
+def _left_over(name, images, names, boxes, hidden, boxes_file):
+    """The sequence of the frames that have both an image and a box."""
+    count = len(boxes)
+    if len(names) > count:
+        say_once(f"sequence {name}: {len(names) - count} of {len(names)} images in {images} have no box: left out")
+        return sequence(name, images, names[:count], boxes, hidden and (lambda _: _flags(hidden, count, len(names))))
+    say_once(f"sequence {name}: {count - len(names)} of {count} boxes in {boxes_file} have no image: left out")
+    known = set(names)
+    # Where the numbers in the names don't tell which are missing it is the last.
+    expected = _with_missing(names, count) or names
+    keep = np.array([place < len(expected) and expected[place] in known for place in range(count)])
+    return sequence(name, images, names, boxes[keep], hidden and (lambda _: hidden(count)[keep]))
+
+
+def _flags(hidden, count, most):
+    """hidden(count), also where the flags are those of all `most` images."""
+    try:
+        return hidden(count)
+    except errors.InputError as error:
+        try:
+            return hidden(most)[:count]
+        except errors.InputError:
+            raise error from None
 
 
 def _with_missing(names, count):

@@ -115,6 +115,7 @@ def batches(config, start_step, rows, seed, split):
     """
     clip_config = ClipConfig.from_config(config)
     shares = sources.shares(config, "clips")
+    sources.say_unused(config, "clips")
     groups = []
     for name in shares:
         source = sources.open_from(config, name, split)

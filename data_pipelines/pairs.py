@@ -94,6 +94,7 @@ def batches(config, start_step, rows, seed, split):
     Raises: InputError (also later, while iterating) naming what is wrong on disk or in the config.
     """
     shares = sources.shares(config, "pairs")
+    sources.say_unused(config, "pairs")
     procedural = {name: share for name, share in shares.items() if sources.find(name).FACTS.procedural}
     files = {name: share for name, share in shares.items() if name not in procedural}
     origin = functools.partial(_origin, [*procedural.values(), sum(files.values())], seed, split)

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 import refer
-from data_pipelines import annotations, phrase_annotations, sources, text
+from data_pipelines import annotations, phrase_annotations, regions, sources, text
+from data_pipelines.sources import nfs, videos
 from tests.convert import torch_files
-from tests.data_pipelines import layouts
+from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
 from trackers.evaluation import phrase_results, records
 from trackers.io import image_files, mot_files, plain_text, video_files
@@ -291,11 +292,52 @@ def _video(folder):
     return file, lambda: [frame.shape for frame in video_files.Video(file)]
 
 
+def _regions(folder):
+    file = folder / "groundtruth.txt"
+    file.write_text("1,2,30,40\n20,10,30,20,20,30,10,20\nm10,8,4,3,1,2,2,2,5\n0\nnan,nan,nan,nan\n5.5,6\n")
+    return file, lambda: regions.read(file)
+
+
+def _wrong_regions(boxes, data):
+    if not np.isfinite(boxes).all() or (np.abs(boxes) > 2 * LARGEST).any():
+        return "a box that no image has"
+    return _check(len(boxes) == len(_decoded(data).rstrip().split("\n")), "another number of boxes than of lines")
+
+
+def _vatic(folder):
+    file = folder / "airboard_1.txt"
+    file.write_text("".join(f'0 {10 + t} 8 {24 + t} 20 {t} {int(t == 2)} 0 1 "ball"\n' for t in range(_FRAMES)))
+    return file, lambda: nfs.read_vatic(file)[0]
+
+
+def _csv(folder):
+    file = folder / "walk.csv"
+    file.write_text("frame,x,y,w,h\n" + "".join(f"{t},{10 + t},8,14,12.5\n" for t in range(1, _FRAMES) if t != 3))
+    return file, lambda: videos.read_csv(file, _FRAMES)[0]
+
+
+def _wrong_size(boxes, data):
+    return _check(not (np.abs(boxes) > 2 * LARGEST).any(), "a box that no image has")
+
+
+def _mot_truth(folder):
+    file = benchmark_layouts.mot17(folder) / "train" / "MOT17-02-FRCNN" / "gt" / "gt.txt"
+
+    def read():
+        return [(s.name, len(s), s.boxes, s.visible) for s in sources.open_source("mot17", folder)]
+
+    return file, read
+
+
 READERS = {
     "box file": Reader(_boxes, wrong=_wrong_boxes),
     "flag file": Reader(_flags, wrong=_wrong_flags),
     "list of sequences": Reader(_names, named="train"),
     "MOT file": Reader(_tracks, wrong=_wrong_tracks),
+    "VOT regions": Reader(_regions, wrong=_wrong_regions),
+    "NfS boxes": Reader(_vatic, wrong=_wrong_size),
+    "CSV of a video": Reader(_csv, wrong=_wrong_size),
+    "MOT17 truth": Reader(_mot_truth, named="MOT17-02"),
     "label folder": Reader(_labels, wrong=_wrong_labels),
     "phrase JSON": Reader(_phrase, wrong=_wrong_phrase),
     "COCO JSON": Reader(_coco, wrong=_wrong_coco),

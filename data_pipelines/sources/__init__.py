@@ -1,14 +1,17 @@
 """What training samples are drawn from: one module for each layout of a data set on disk, its path is its name.
 
-Every module offers `open(root, split="train") -> Source` and states FACTS. Nothing is read but the list of sequences
-until a sequence is asked for; then its annotations are parsed once and kept (about 32 bytes a frame). Procedural
-sources live in data_pipelines/procedural and need no folder; MODULES finds both.
+Every module offers `open(root, split="train", **options) -> Source` and states FACTS; its docstring draws the layout.
+Nothing is read but the list of sequences until a sequence is asked for; then its annotations are parsed once and kept
+(about 32 bytes a frame). Procedural sources live in data_pipelines/procedural and need no folder; MODULES finds both.
+
+A folder is given as text, options after it: /data/LaSOT,origin=zero.
 """
 
 import collections.abc
 import dataclasses
 import importlib
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence as ListLike
@@ -29,18 +32,44 @@ MODULES = {
     "refer_kitti": "data_pipelines.sources.refer_kitti",
     "refer_dance": "data_pipelines.sources.refer_dance",
     "synthetic_referring": "data_pipelines.procedural.people",
+    "lasot_ext": "data_pipelines.sources.lasot_ext",
+    "tnl2k": "data_pipelines.sources.tnl2k",
+    "uav123": "data_pipelines.sources.uav123",
+    "uav20l": "data_pipelines.sources.uav20l",
+    "nfs": "data_pipelines.sources.nfs",
+    "otb": "data_pipelines.sources.otb",
+    "avist": "data_pipelines.sources.avist",
+    "vasttrack": "data_pipelines.sources.vasttrack",
+    "trek150": "data_pipelines.sources.trek150",
+    "vot": "data_pipelines.sources.vot",
+    "videos": "data_pipelines.sources.videos",
+    "mot17": "data_pipelines.sources.mot17",
+    "dancetrack": "data_pipelines.sources.dancetrack",
 }
 # Benchmark name in a specification -> the module that knows the layout.
 LAYOUTS = {
     "got10k": "got10k",
     "lasot": "lasot",
+    "lasot_ext": "lasot_ext",
     "trackingnet": "trackingnet",
-    "otb": "frames",
-    "uav": "frames",
-    "nfs": "frames",
-    "avist": "frames",
+    "tnl2k": "tnl2k",
+    "otb": "otb",
+    "uav": "uav123",
+    "uav123": "uav123",
+    "uav20l": "uav20l",
+    "nfs": "nfs",
+    "avist": "avist",
+    "vasttrack": "vasttrack",
+    "trek150": "trek150",
+    "vot": "vot",
+    "vots": "vot",
     "frames": "frames",
+    "videos": "videos",
 }
+# Benchmarks that are also taken as plain folders of frames.
+_ALSO_FRAMES = ("uav", "nfs", "avist")
+# What stands between a folder and an option after it.
+_OPTION = re.compile(r",(?=[a-z_0-9]+=)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +108,16 @@ class Facts:
       procedural: whether it is made on the spot, without a folder. Instead of `open` such a module then has, for pairs,
         `batches` and `on_device` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
       vocabulary: byte-pair vocabulary of its phrases where it has its own.
+      options: {name: values} of the keywords of `open`, the default first; None where a value is a file of one's own.
+      sizes: {split: number of sequences as published}.
     """
 
     kind: str = "pairs"
     validation: str = "train"
     procedural: bool = False
     vocabulary: pathlib.Path | None = None
+    options: dict = dataclasses.field(default_factory=dict)
+    sizes: dict = dataclasses.field(default_factory=dict)
 
 
 class Source(collections.abc.Sequence):
@@ -114,27 +147,45 @@ class Source(collections.abc.Sequence):
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} sequences, no number {index}")
         if self._parsed is None:
-            return self._read(index)
+            return self.read(index)
         if index not in self._parsed:
-            self._parsed[index] = self._read(index)
+            self._parsed[index] = self.read(index)
         return self._parsed[index]
 
-    def _read(self, index):
+    def read(self, index):
+        """Sequence number `index`, parsed anew and not kept."""
         try:
             return self._load(index)
         except OSError as error:
             raise errors.InputError(f"{self.name}: sequence {self.names[index]} cannot be read ({error})") from None
 
 
-def open_source(name, root, split="train"):
-    """Opens split `split` of the data set in layout `name` (a module of this package) at `root` -> Source.
+def open_source(name, root, split="train", indexed=False):
+    """Opens split `split` of the data set in layout `name` (a module of this package) -> Source.
 
-    Raises: InputError where the folder, its layout or the split is not there.
+    Args:
+      root: its folder, with options after it where wanted: "/data/LaSOT,origin=zero".
+      indexed: whether what was parsed once is kept for other runs (data_pipelines/index.py).
+
+    Raises: InputError where the folder, its layout or the split is not there, UsageError for an option that is none.
     """
+    module = importlib.import_module(f"{__name__}.{name}")
+    folder, *given = _OPTION.split(str(root))
+    options = dict(option.split("=", 1) for option in given)
+    for option, value in options.items():
+        known = module.FACTS.options
+        if option not in known or (known[option] and value not in known[option]):
+            listed = ", ".join(f"{key}={'|'.join(values or ('FILE',))}" for key, values in known.items())
+            raise errors.UsageError(f"{name}: {option}={value} is no option of it; it has {listed or 'none'}")
     try:
-        return importlib.import_module(f"{__name__}.{name}").open(root, split)
+        source = module.open(folder, split, **options)
     except OSError as error:
-        raise errors.InputError(f"{name}: {root} cannot be read ({error})") from None
+        raise errors.InputError(f"{name}: {folder} cannot be read ({error})") from None
+    if not indexed or module.FACTS.kind != "pairs":
+        return source
+    from data_pipelines import index
+
+    return index.indexed(source, name, str(root), split)
 
 
 def find(name):
@@ -154,6 +205,12 @@ def on_disk(kind=None):
     return [name for name, fact in facts.items() if fact.kind == (kind or fact.kind) and not fact.procedural]
 
 
+def tree(name):
+    """The layout of a source on disk as its module's docstring draws it, without indentation."""
+    lines = importlib.import_module(f"{__name__}.{name}").__doc__.split("\n")
+    return "\n".join(line.removeprefix("    ") for line in lines if line.startswith("    "))
+
+
 def shares(config, kind):
     """{name: share} of the sources that samples of the data kind `kind` are drawn from, in the order of MODULES.
 
@@ -168,6 +225,7 @@ def shares(config, kind):
     for name in used:
         if find(name).FACTS.kind != kind:
             known = [other for other in MODULES if find(other).FACTS.kind == kind]
+            known.sort(key=lambda other: find(other).FACTS.procedural)
             raise errors.InputError(
                 f"config.data.ratio.{name}: no source of {kind}; {', '.join(known)} mix with each other only"
             )
@@ -197,16 +255,28 @@ def open_from(config, name, split="train"):
         )
     if split == "validation" and published == "train":
         print(f"{name}: no validation split, so its validation pairs come from training videos", file=sys.stderr)
-    return module.open(path, published)
+    return open_source(name, path, published, indexed=True)
+
+
+def say_unused(config, kind):
+    """Says on stderr, in a line each, which data sets have a folder in the config but no share of the samples."""
+    from data_pipelines import annotations
+
+    for name in on_disk(kind):
+        if config.data.get(name) and not config.data.ratio.get(name, 0):
+            annotations.say_once(
+                f"{name}: nothing is drawn from {config.data[name]}, as config.data.ratio.{name} is 0:"
+                f" give --config.data.ratio.{name}=1 to train on it"
+            )
 
 
 def open_sequences(spec):
     """The sequences of a benchmark for tracking and scoring.
 
     Args:
-      spec: "BENCHMARK:PATH"; got10k and trackingnet: the split's folder (".../test", ".../val", ".../TEST") or the
-        root, then its test split; lasot: the root, its test split where testing_set.txt is there, else everything;
-        otb, uav, nfs, avist, frames: a folder of sequence folders.
+      spec: "BENCHMARK:PATH", BENCHMARK a key of LAYOUTS, PATH its folder as its module draws it, with options after it
+        where wanted; opened is its test split. got10k and trackingnet also take a split's folder (".../test",
+        ".../val", ".../TEST"); uav, nfs and avist plain folders of frames, too.
 
     Returns: (benchmark name, list of Sequence).
     Raises: UsageError for an unknown benchmark, InputError for anything wrong on disk.
@@ -214,7 +284,10 @@ def open_sequences(spec):
     benchmark, separator, path = spec.partition(":")
     if not separator or benchmark not in LAYOUTS or not path:
         raise errors.UsageError(f"benchmark {spec!r}: write NAME:PATH with NAME one of {', '.join(sorted(LAYOUTS))}")
-    return benchmark, list(open_source(LAYOUTS[benchmark], path, "test"))
+    layout = LAYOUTS[benchmark]
+    if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(_OPTION.split(path)[0]):
+        layout = "frames"
+    return benchmark, list(open_source(layout, path, "test", indexed=True))
 
 
 def chosen(sequences, names):

@@ -1,12 +1,14 @@
 """COCO 2017 (Lin et al., ECCV 2014): every object is a one-image sequence.
 
-ROOT/annotations/instances_{train2017,val2017}.json
-ROOT/{train2017,val2017}/000000000009.jpg          (or under ROOT/images/)
+    ROOT/annotations/instances_{train2017,val2017}.json
+    ROOT/{train2017,val2017}/000000000009.jpg           or under ROOT/images/
+
+Boxes are x, y, w, h in pixels from 0.
 """
 
 import numpy as np
 
-from data_pipelines import annotations
+from data_pipelines import trees
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers import errors
 from trackers.io import limits, numbers, plain_text
@@ -23,9 +25,7 @@ def open(root, split="train"):
     Objects: not crowds, box width and height above 0, ordered by annotation id. The annotation file is parsed at
     once (training split: some 860,000 objects, about 20 seconds); images are not looked for until they are read.
     """
-    if split not in SPLITS:
-        raise errors.InputError(f"coco has no split {split!r}: use one of {', '.join(SPLITS)}")
-    path = annotations.folder(root, "coco", _LAYOUT)
+    path = trees.root(root, "coco", split, SPLITS, _LAYOUT)
     folder = SPLITS[split]
     images = next((p for p in (path / folder, path / "images" / folder) if p.is_dir()), None)
     if images is None:

@@ -1,72 +1,79 @@
 """LaSOT (Fan et al., CVPR 2019) as published:
 
     ROOT/CATEGORY/SEQUENCE/{img/00000001.jpg, groundtruth.txt, full_occlusion.txt, out_of_view.txt}
-    ROOT/{training_set.txt, testing_set.txt}
+    ROOT/{training_set.txt, testing_set.txt}            not in every download
 
-The two lists (names, one a line; from the data set's own download) make protocol II: 1,120 sequences to train on, 280
-to test. Sequence folders directly under ROOT are found too, and a toolkit's absent.txt (one 0/1 a line) in place of the
-two flag files.
+The lists (names, one a line) make the splits; without them protocol II does: 1,120 sequences train, 280 test. Sequence
+folders directly under ROOT are found too, and a toolkit's absent.txt (one 0/1 a line) in place of the two flag files.
+Images beyond the boxes, as monkey-17 has, are left out as in the official evaluation.
+
+Boxes count pixels from 1. They stay as published, as in pytracking and its descendants; origin=zero takes 1 from x and
+y, as LoRAT does.
 """
 
-import sys
-
-from data_pipelines import annotations
+from data_pipelines import annotations, published, trees
 from data_pipelines.sources import Facts, Source
-from trackers import errors
 
-FACTS = Facts()
+FACTS = Facts(options={"origin": ("published", "zero")}, sizes={"train": 1120, "test": 280})
 SPLITS = {"train": "training_set.txt", "test": "testing_set.txt"}
+_PROTOCOL = {"train": published.LASOT_TRAIN, "test": published.LASOT_TEST}
 _LAYOUT = "LaSOT's CATEGORY/SEQUENCE/{img/00000001.jpg,groundtruth.txt,full_occlusion.txt,out_of_view.txt}"
+# Sequences that have an image less than boxes in some downloads.
+_LACKING = ("airplane-14", "airplane-15", "bus-4", "paddle-1", "paddle-10")
 
 
-def open(root, split="train"):
+def open(root, split="train", origin="published"):
     """LaSOT at `root` (the folder of the categories) -> Source.
 
-    Visible frames: neither fully occluded nor out of view, with an area. Where the split's list is not at the root the
-    source is every sequence found, and a line on stderr says so.
+    Visible frames: neither fully occluded nor out of view, with an area. A line on stderr says where the split is not
+    that of a list at the root.
     """
-    if split not in SPLITS:
-        raise errors.InputError(f"lasot has no split {split!r}: use one of {', '.join(SPLITS)}")
-    path = annotations.folder(root, "lasot", _LAYOUT)
-    folders = _find(path)
+    path = trees.root(root, "lasot", split, SPLITS, _LAYOUT)
+    folders = find(path)
+    trees.some("lasot", folders, "sequences", path, _LAYOUT)
+    names = _split(path, split, folders)
+    return Source("lasot", names, lambda index: load(folders[names[index]], origin))
+
+
+def _split(path, split, folders):
     listing = path / SPLITS[split]
     if listing.exists():
-        names = annotations.read_list(listing, "the names of the split's sequences, one a line")
-        missing = [name for name in names if name not in folders]
-        if missing:
-            raise errors.InputError(
-                f"lasot: {len(missing)} of the {len(names)} sequences in {listing} are not under {path}, the first is"
-                f" {missing[0]}; expected {_LAYOUT} (unpack it, or shorten the list)"
-            )
-    else:
-        names = sorted(folders, key=annotations.natural_key)
-        if names:
-            print(f"lasot: no {listing}, so the {split} split is all {len(names)} sequences", file=sys.stderr)
-    if not names:
-        raise errors.InputError(f"lasot: no sequences in {path}; expected {_LAYOUT}")
-    return Source("lasot", names, lambda index: _load(folders[names[index]]))
+        names = trees.listed("lasot", listing, folders, _LAYOUT)
+        return trees.some("lasot", names, f"{split} sequences", listing, "names, one a line")
+    names = list(folders)
+    if set(names) <= _PROTOCOL["train"] | _PROTOCOL["test"]:
+        names = [name for name in names if name in _PROTOCOL[split]]
+        trees.some("lasot", names, f"{split} sequences of protocol II (name others in {listing.name})", path, _LAYOUT)
+        annotations.say_once(
+            f"lasot: no {listing}, so the {split} split is protocol II's, of which {len(names)} are there"
+        )
+        return names
+    annotations.say_once(f"lasot: no {listing}, so the {split} split is all {len(names)} sequences")
+    return names
 
 
-def _find(path):
+def find(path):
     """{sequence name: folder} of the folders holding a groundtruth.txt, under categories or directly."""
-    folders = {}
-    for child in path.iterdir():
-        if not child.is_dir():
-            continue
-        if (child / "groundtruth.txt").exists():
-            folders[child.name] = child
-        else:
-            folders |= {p.name: p for p in child.iterdir() if (p / "groundtruth.txt").exists()}
-    return folders
+    return trees.folders_with(path, ("groundtruth.txt",), 2)
 
 
-def _load(path):
-    return annotations.video(path.name, path / "img", path / "groundtruth.txt", lambda count: hidden(path, count))
+def load(path, origin="published"):
+    """The Sequence of a folder."""
+    read = annotations.box_reader(origin)
+    return annotations.video(
+        path.name,
+        path / "img",
+        path / "groundtruth.txt",
+        lambda count: hidden(path, count),
+        read=read,
+        surplus=True,
+        lacking=path.name in _LACKING,
+    )
 
 
 def hidden(path, count):
     """(count,) bool of one sequence folder, True where the target is fully occluded or out of view."""
-    if (path / "absent.txt").exists() and not (path / "full_occlusion.txt").exists():
+    if annotations.exists(path / "absent.txt") and not annotations.exists(path / "full_occlusion.txt"):
         return annotations.read_flags(path / "absent.txt", count) != 0
     occluded = annotations.read_flags(path / "full_occlusion.txt", count) != 0
     return occluded | (annotations.read_flags(path / "out_of_view.txt", count) != 0)

@@ -4,11 +4,14 @@
     ROOT/KITTI/labels_with_ids/image_02/0005/000000.txt       boxes of a frame: class id x y w h, in fractions
     ROOT/KITTI/training/image_02/0005/000000.png              KITTI's tracking images, left color camera
 
+Version 1 has 15 videos to train on and 3 to test, version 2 17 and 4, with phrases by a language model (a raw_sentence
+in each file) and corrected labels_with_ids of its own: a folder with files of both is refused.
+
 Images, label files and the frames in a phrase count from 0. The published gt.txt files pair a phrase with the boxes of
 the image after it; `phrase_annotations.ground_truth` has both ways.
 """
 
-from data_pipelines import annotations, phrase_annotations
+from data_pipelines import annotations, phrase_annotations, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 
@@ -31,15 +34,33 @@ _LAYOUT = (
 
 
 def open(root, split="train"):
-    """Refer-KITTI at `root` -> Source of Videos that have phrases: 15 to train on, 3 to test; version 2: 17 and 4."""
-    if split not in SPLITS:
-        raise errors.InputError(f"refer_kitti has no split {split!r}: use one of {', '.join(SPLITS)}")
-    path = annotations.folder(root, "refer_kitti", _LAYOUT)
-    folders = annotations.folder(path / "expression", "refer_kitti", _LAYOUT).iterdir()
-    names = sorted(child.name for child in folders if child.is_dir() and (child.name in _TEST) == (split == "test"))
-    if not names:
-        raise errors.InputError(f"refer_kitti: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
+    """Refer-KITTI at `root` -> Source of Videos that have phrases.
+
+    Raises: InputError also where phrases of both versions are there.
+    """
+    path = trees.root(root, "refer_kitti", split, SPLITS, _LAYOUT)
+    phrases = annotations.folder(path / "expression", "refer_kitti", _LAYOUT)
+    folders = [child for child in phrases.iterdir() if child.is_dir()]
+    _check_version(folders)
+    names = sorted(child.name for child in folders if (child.name in _TEST) == (split == "test"))
+    trees.some("refer_kitti", names, f"{split} videos", phrases, _LAYOUT)
     return Source("refer_kitti", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])
+
+
+def _check_version(folders):
+    """Raises: InputError where the folders of phrases are not all of one version."""
+    of_version = {}
+    for folder in sorted(folders):
+        file = min((file for file in folder.iterdir() if file.suffix == ".json"), default=None)
+        # The key alone: whether the file is one of phrases is asked where it is read.
+        if file is not None:
+            second = '"raw_sentence"' in annotations.read_text(file, "a phrase")
+            of_version.setdefault(2 if second else 1, file)
+    if len(of_version) > 1:
+        raise errors.InputError(
+            f"refer_kitti: {of_version[1]} is of version 1 and {of_version[2]}, which has a raw_sentence, of version 2:"
+            " keep each in a folder of its own, with its own labels_with_ids"
+        )
 
 
 def _load(path, name):

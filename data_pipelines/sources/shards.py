@@ -1,4 +1,9 @@
-"""What `python -m data_pipelines shards` wrote as a few large files (data_pipelines/builders/sequences.py)."""
+"""What `python -m data_pipelines shards` wrote as a few large files (data_pipelines/builders/sequences.py):
+
+    ROOT/{train,val,test}/{annotations.npz, sequences/1.0.0/...}
+
+Which splits are there is up to what was written.
+"""
 
 import dataclasses
 import functools

@@ -5,11 +5,10 @@
 All the TRAIN_* folders that are there make the training split; TEST publishes the first box only.
 """
 
-from data_pipelines import annotations
+from data_pipelines import annotations, trees
 from data_pipelines.sources import Facts, Source
-from trackers import errors
 
-FACTS = Facts()
+FACTS = Facts(sizes={"train": 12 * 2511, "test": 511})
 SPLITS = ("train", "test")
 _LAYOUT = "TrackingNet's {TRAIN_0..TRAIN_11,TEST}/{anno/SEQUENCE.txt,frames/SEQUENCE/0.jpg}"
 
@@ -19,17 +18,14 @@ def open(root, split="train"):
 
     Visible frames: every box with an area (the data set flags nothing else).
     """
-    if split not in SPLITS:
-        raise errors.InputError(f"trackingnet has no split {split!r}: use one of {', '.join(SPLITS)}")
-    path = annotations.folder(root, "trackingnet", _LAYOUT)
+    path = trees.root(root, "trackingnet", split, SPLITS, _LAYOUT)
     places = [path / f"TRAIN_{number}" for number in range(12)] if split == "train" else [path / "TEST", path]
     parts = [place for place in places if (place / "anno").is_dir()]
     if split == "test":
         parts = parts[:1]
     files = [(part, file.name[:-4]) for part in parts for file in (part / "anno").iterdir() if file.suffix == ".txt"]
     files.sort(key=lambda item: (annotations.natural_key(item[0].name), item[1]))
-    if not files:
-        raise errors.InputError(f"trackingnet: no {split} annotations in {path}; expected {_LAYOUT}")
+    trees.some("trackingnet", files, f"{split} annotations", path, _LAYOUT)
     names = [name for _, name in files]
     return Source("trackingnet", names, lambda index: _load(*files[index], split == "test"))
 

@@ -46,7 +46,8 @@ def got10k(root, split="train", names=("GOT-10k_Train_000001", "GOT-10k_Train_00
     return root
 
 
-def lasot(root, names=("cat-1", "cat-2", "dog-10"), length=LENGTH):
+def lasot(root, names=("cat-2", "cat-4", "dog-10"), length=LENGTH):
+    """Sequences of the training split."""
     for seed, name in enumerate(names):
         folder = root / name.split("-")[0] / name
         write_frames(folder / "img", length, seed=seed)

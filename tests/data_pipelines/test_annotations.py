@@ -83,7 +83,7 @@ def test_read_flags(tmp_path):
     with pytest.raises(InputError, match=r"f\.txt has 3 entries: expected 4"):
         annotations.read_flags(file, 4)
     file.write_text("0,maybe,1")
-    with pytest.raises(InputError, match="'maybe' is not a whole number"):
+    with pytest.raises(InputError, match=r"f\.txt: line 1: 'maybe' is not a whole number"):
         annotations.read_flags(file, 3)
 
 

@@ -1,11 +1,13 @@
 import functools
+import textwrap
 import time
 
 import cv2
 import pytest
 
+from data_pipelines import sources
 from tests import programs
-from tests.data_pipelines import layouts
+from tests.data_pipelines import benchmark_layouts, layouts
 
 run = functools.partial(programs.run, "data_pipelines")
 
@@ -13,7 +15,23 @@ run = functools.partial(programs.run, "data_pipelines")
 def test_check_reports_a_good_source(tmp_path):
     done = run("check", "--source", f"frames:{layouts.frames(tmp_path)}", "--decode=all")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "frames: 2 sequences, 48 frames, 2 sequences usable for training, 0 broken\n"
+    summary, layout = done.stdout.split("\n", 1)
+    assert summary == "frames: 2 sequences, 48 frames, 2 sequences usable for training, 0 broken"
+    assert layout.startswith("expected layout:\n    ROOT/SEQUENCE/{00000001.jpg ..., groundtruth.txt}\n")
+
+
+def test_check_shows_the_published_sizes_and_the_first_bad_line(tmp_path):
+    done = run("check", "--source", f"otb:{benchmark_layouts.otb(tmp_path / 'otb')}", "--split=test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "otb: 7 sequences, " in done.stdout and ", 0 broken\n" in done.stdout
+    assert "test split: 7 sequences here; published: test 100\n" in done.stdout
+    assert textwrap.indent(sources.tree("otb"), "    ") in done.stdout
+    truth = benchmark_layouts.lasot(tmp_path / "lasot") / "tiger" / "tiger-6" / "groundtruth.txt"
+    truth.write_text("1,2,3,4\n1,2,3,4,x\n")
+    done = run("check", "--source", f"lasot:{tmp_path / 'lasot'},origin=zero", "--split=test")
+    assert done.returncode == 1 and "lasot: 2 sequences, " in done.stdout and ", 1 broken\n" in done.stdout
+    assert "test split: 2 sequences here; published: train 1120, test 280\n" in done.stdout
+    assert f"problem: {truth}:2: '1" in done.stdout
 
 
 def test_check_names_the_first_problem(tmp_path):
@@ -79,7 +97,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message):
 
 def test_missing_root_is_one_line():
     done = run("check", "--source=lasot:/nowhere/LaSOT")
-    assert done.returncode == 1 and "problem: lasot: /nowhere/LaSOT is not a folder; expected" in done.stdout
+    assert done.returncode == 1
+    problem, heading, layout, *_ = done.stdout.splitlines()
+    assert problem.startswith("problem: lasot: /nowhere/LaSOT is not a folder; expected")
+    assert heading == "expected layout:" and layout.startswith("    ROOT/CATEGORY/SEQUENCE/")
 
 
 def test_help_lists_the_commands():
@@ -99,10 +120,9 @@ def test_sheet_of_a_data_set(tmp_path):
 def test_check_of_a_referring_set(tmp_path):
     done = run("check", "--source", f"refer_kitti:{layouts.refer_kitti(tmp_path)}", "--decode=all")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (
-        "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken\n"
-        "refer_kitti: differs from the training split of version 1: 1 videos instead of 15\n"
-    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken"
+    assert lines[-1] == "refer_kitti: differs from the training split of version 1: 1 videos instead of 15"
     (tmp_path / "expression" / "0005" / "cars.json").write_text("{")
     done = run("check", "--source", f"refer_kitti:{tmp_path}", "--split=test")
     assert done.returncode == 1 and "cars.json:1: not JSON" in done.stdout

@@ -24,8 +24,8 @@ SPEED = {
 _READ_AHEAD = 8
 # Sequences that are named where several are not usable.
 _NAMED = 20
-# pytracking treats these benchmarks by rules of their own.
-_OWN_RULES = ("lasot", "uav", "avist")
+# pytracking treats these benchmarks by rules of their own: {benchmark: its name for them}. LaSOT_ext is not among them.
+_OWN_RULES = {"lasot": "lasot", "uav": "uav", "uav123": "uav", "uav20l": "uav", "avist": "avist"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,7 @@ def score(benchmark, sequences, boxes, image_sizes):
     Returns: {toolkit: {"overall": Score, "sequences": {name: Score}}}, or {"error": str} where that toolkit refuses.
     Hidden frames do not count for GOT-10k's numbers, whatever the benchmark.
     """
-    rules = benchmark if benchmark in _OWN_RULES else "otb"
+    rules = _OWN_RULES.get(benchmark, "otb")
 
     def one(toolkit, sequence):
         pair = boxes[sequence.name], sequence.boxes

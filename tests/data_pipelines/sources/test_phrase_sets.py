@@ -239,3 +239,23 @@ def test_refer_dance_without_its_videos(tmp_path):
     layouts.write_frames(tmp_path / "train" / "dancetrack0001" / "img1", 2)
     with pytest.raises(InputError, match=r"gt/gt.txt is missing: expected Refer-Dance"):
         sources.open_source("refer_dance", tmp_path)[0]
+
+
+def _second_version(root):
+    """Makes the phrases those of version 2, which has what a language model made of them, too."""
+    for file in (root / "expression").rglob("*.json"):
+        file.write_text(file.read_text().replace('"sentence"', '"raw_sentence": "the cars", "sentence"'))
+    return root
+
+
+def test_versions_of_refer_kitti_are_never_mixed(tmp_path):
+    first = layouts.refer_kitti(tmp_path / "v1", videos=("0001", "0005"))
+    second = _second_version(layouts.refer_kitti(tmp_path / "v2", videos=("0000", "0017", "0005", "0019")))
+    assert sources.open_source("refer_kitti", first, "test").names == ["0005"]
+    assert sources.open_source("refer_kitti", second, "test").names == ["0005", "0019"]
+    assert sources.open_source("refer_kitti", second).names == ["0000", "0017"]
+    (second / "expression" / "0019").rename(first / "expression" / "0019")
+    with pytest.raises(
+        InputError, match=r"v1/expression/0001/.*json is of version 1 and .*v1/expression/0019/.*version 2"
+    ):
+        sources.open_source("refer_kitti", first, "test")

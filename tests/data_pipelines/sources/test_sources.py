@@ -4,8 +4,8 @@ import pkgutil
 import numpy as np
 import pytest
 
-from data_pipelines import loader, sources
-from data_pipelines.sources import coco, frames, got10k, lasot, trackingnet
+from data_pipelines import annotations, loader, sources
+from data_pipelines.sources import coco, frames, got10k, lasot, otb, trackingnet
 from tests.data_pipelines import layouts
 from trackers import errors
 from trackers.errors import InputError
@@ -60,8 +60,8 @@ def test_got10k_flags_of_another_length(tmp_path):
 
 def test_lasot(tmp_path, capsys):
     source = lasot.open(layouts.lasot(tmp_path))
-    assert source.names == ["cat-1", "cat-2", "dog-10"]
-    assert "so the train split is all 3 sequences" in capsys.readouterr().err
+    assert source.names == ["cat-2", "cat-4", "dog-10"]
+    assert "so the train split is protocol II's, of which 3 are there" in capsys.readouterr().err
     sequence = source[2]
     np.testing.assert_allclose(sequence.boxes, layouts.boxes())
     assert np.flatnonzero(~sequence.visible).tolist() == [2, 4]  # occluded, out of view
@@ -69,7 +69,7 @@ def test_lasot(tmp_path, capsys):
 
 
 def test_lasot_published_lists_make_the_splits(tmp_path, capsys):
-    layouts.lasot(tmp_path)
+    layouts.lasot(tmp_path, ("cat-1", "cat-2", "dog-10"))
     (tmp_path / "training_set.txt").write_text("dog-10\ncat-1\n")
     (tmp_path / "testing_set.txt").write_text("cat-2\n")
     assert lasot.open(tmp_path).names == ["dog-10", "cat-1"]
@@ -80,11 +80,21 @@ def test_lasot_published_lists_make_the_splits(tmp_path, capsys):
         lasot.open(tmp_path, "test")
 
 
+def test_lasot_own_sequences_are_one_split(tmp_path, capsys):
+    layouts.lasot(tmp_path, ("cat-1", "drone_at_night-1"))
+    assert lasot.open(tmp_path).names == lasot.open(tmp_path, "test").names == ["cat-1", "drone_at_night-1"]
+    assert "so the train split is all 2 sequences" in capsys.readouterr().err
+
+
 def test_lasot_wrong_places(tmp_path):
     with pytest.raises(InputError, match="lasot: no sequences in .*CATEGORY/SEQUENCE"):
         lasot.open(tmp_path)
     layouts.lasot(tmp_path)
-    (tmp_path / "cat" / "cat-1" / "full_occlusion.txt").unlink()
+    with pytest.raises(
+        InputError, match=r"lasot: no test sequences of protocol II \(name others in testing_set.txt\) in"
+    ):
+        lasot.open(tmp_path, "test")
+    (tmp_path / "cat" / "cat-2" / "full_occlusion.txt").unlink()
     with pytest.raises(InputError, match=r"full_occlusion\.txt is missing: expected 24 whole numbers"):
         lasot.open(tmp_path)[0]
     with pytest.raises(InputError, match="lasot has no split 'val'"):
@@ -95,9 +105,7 @@ def test_lasot_published_annotations_parse(sequences):
     root = sequences / "annotations" / "LaSOT"
     if not root.is_dir():
         pytest.skip(f"no LaSOT annotations in {root}")
-    from data_pipelines import annotations
-
-    folders = lasot._find(lasot.annotations.folder(root, "lasot", ""))
+    folders = lasot.find(annotations.folder(root, "lasot", ""))
     assert len(folders) == 20
     hidden = total = 0
     for path in folders.values():
@@ -207,8 +215,10 @@ def test_otb_several_targets_and_partly_annotated(tmp_path):
     assert frames.open(tmp_path).names == ["Jogging.1", "Jogging.2"]
     layouts.otb(tmp_path, "Football1", length=80)
     layouts.write_boxes(tmp_path / "Football1" / "groundtruth_rect.txt", layouts.boxes(74))
-    sequence = frames.open(tmp_path)[0]
+    sequence = otb.open(tmp_path)[0]
     assert sequence.name == "Football1" and len(sequence) == 74 and sequence.frames[-1].name == "0074.jpg"
+    with pytest.raises(InputError, match="sequence Football1: 80 frames in .* but 74 boxes"):
+        frames.open(tmp_path)[0]
 
 
 def test_source_indexing_and_caching(tmp_path):
@@ -243,7 +253,7 @@ def test_open_sequences(tmp_path):
     assert [s.name for s in sources.open_sequences(f"trackingnet:{tmp_path / 't'}")[1]] == ["ddd"]
 
 
-@pytest.mark.parametrize("spec", ["vot:/data", "lasot", "lasot:", "/data/lasot", ""])
+@pytest.mark.parametrize("spec", ["mot17:/data", "lasot", "lasot:", "/data/lasot", ""])
 def test_open_sequences_wrong_spec(spec):
     with pytest.raises(errors.UsageError, match="write NAME:PATH with NAME one of"):
         sources.open_sequences(spec)
