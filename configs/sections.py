@@ -136,7 +136,7 @@ def corners_objective():
 
 
 def center_objective():
-    """The objective section of trackers with a center head; weights of GRM and OSTrack."""
+    """The objective section of trackers with a center head; weights of GRM's and OSTrack's programs."""
     objective = _of_boxes("center")
     # Weight of the focal loss of the score map.
     objective.focal_weight = 1.0
@@ -181,7 +181,8 @@ def tracking(*, search_factor=4.0, window=None):
 
 
 def pairs():
-    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's at 256 pixels."""
+    """The data section of the trackers of one object: pairs of crops, jittered as GRM's and OSTrack's programs do
+    at 256 pixels."""
     data = ml_collections.ConfigDict()
     # Module of data_pipelines that makes the batches.
     data.name = "pairs"

@@ -1,0 +1,237 @@
+"""GRM's prototype (appendix C.1): one-stream in training, groups by score at inference; and the auxiliary loss beside it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import trackers
+from configs import grm
+from tests.recipes import random_variables
+from trackers import errors, objectives
+from trackers.nn import relation, stacking
+
+TINY = {"name": "grm", "width": 32, "depth": 3, "heads": 2, "patch_size": 8, "template_size": 16, "search_size": 32}
+TINY |= {"head": {"channels": 8}}
+FIELDS = {"hidden": (16, 8), "portions": (0.25, 0.7), "shared_boundary": 3}
+RNGS = {name: jax.random.key(i) for i, name in enumerate(("gumbel", "droppath", "dropout"))}
+N_TEMPLATE, N_SEARCH = 4, 16
+
+
+def build(**fields):
+    return trackers.build(TINY | {"division": {"mode": "prototype", **FIELDS, **fields}})
+
+
+@functools.cache
+def variables():
+    return random_variables(build())
+
+
+def without_modules(tree):
+    """Variables, or gradients of their params, of a model whose layers do not divide."""
+    flat = {path: leaf for path, leaf in stacking.flatten(tree).items() if "/division/" not in path}
+    return flat
+
+
+def of_one_stream():
+    model = build(mode="one_stream")
+    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    return model, stacking.unflatten(without_modules(variables()), like)
+
+
+def inputs(batch=2):
+    keys = jax.random.split(jax.random.key(0))
+    template, search = (jax.random.normal(k, (batch, n, n, 3)) for k, n in zip(keys, (16, 32), strict=True))
+    return template[:, None], jnp.full((batch, 1, 4), 0.25), search
+
+
+def training_batch():
+    template, box, search = inputs()
+    search_box = jnp.array([[0.3, 0.3, 0.4, 0.2], [0.1, 0.5, 0.3, 0.4]])
+    return {"template": template * 50 + 120, "template_box": box, "search": search * 50 + 120, "search_box": search_box}
+
+
+def objective_of(model, **fields):
+    return objectives.build({"name": "center", "division_weight": 1.0} | fields, model)
+
+
+@functools.cache
+def gradients(mode, scan_layers=False, **fields):
+    """({path: gradient}, metrics) of a step's loss."""
+    model, values = (build(), variables()) if mode == "prototype" else of_one_stream()
+    model = model.clone(scan_layers=scan_layers)
+    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    values = stacking.unflatten(stacking.flatten(values), like)
+    objective = objective_of(model, **fields)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def run(params):
+        loss, (metrics, _) = objective(params, values["batch_stats"], training_batch(), RNGS)
+        return loss, metrics
+
+    found, metrics = run(values["params"])
+    return stacking.flatten({"params": found}), metrics
+
+
+def test_training_leaves_the_attention_alone():
+    """Values and gradients of everything but the modules are those of one_stream, bit for bit."""
+    (mine, metrics), (right, others) = gradients("prototype"), gradients("one_stream", division_weight=0.0)
+    for name in ("giou", "l1", "focal", "iou"):
+        np.testing.assert_array_equal(metrics[name], others[name])
+    assert set(without_modules(mine)) == set(right)
+    for path, gradient in right.items():
+        np.testing.assert_array_equal(mine[path], gradient, err_msg=path)
+    assert metrics["division_share"] == 1.0
+
+
+def test_its_modules_learn_from_the_box_alone():
+    mine, metrics = gradients("prototype")
+    double, twice = gradients("prototype", division_weight=2.0)
+    modules = [path for path in mine if "/division/" in path]
+    assert len(modules) == 2 * 6
+    for path in modules:
+        assert np.abs(mine[path]).max() > 0
+        np.testing.assert_allclose(double[path], 2 * mine[path], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(twice["loss"] - metrics["loss"], metrics["division"], rtol=1e-4)
+
+
+def test_stacked_layers_train_the_same():
+    one, other = gradients("prototype")[0], gradients("prototype", scan_layers=True)[0]
+    for path, gradient in one.items():
+        np.testing.assert_allclose(other[path], gradient, atol=2e-5 * max(1.0, np.abs(gradient).max()), err_msg=path)
+
+
+def test_the_auxiliary_loss_of_a_learned_division_reaches_the_backbone():
+    """The other half of appendix C.1: the tracking loss trains the module too, and the box's loss the backbone."""
+    model = build(mode="learned")
+    values = variables()
+
+    def loss(params, weight, tracking):
+        weights = {} if tracking else {"giou_weight": 0.0, "l1_weight": 0.0, "focal_weight": 0.0}
+        objective = objective_of(model, division_weight=weight, **weights)
+        return objective(params, values["batch_stats"], training_batch(), RNGS)[0]
+
+    def run(params):
+        return jax.grad(loss)(params, 1.0, False), jax.grad(loss)(params, 0.0, True)
+
+    by_box, by_tracking = (stacking.flatten(tree) for tree in jax.jit(run)(values["params"]))
+    for path in ("encoder/block_1/division/logits/kernel", "encoder/block_0/mlp/fc1/kernel"):
+        assert np.abs(by_box[path]).max() > 0 and np.abs(by_tracking[path]).max() > 0
+
+
+@functools.cache
+def predictions():
+    """One compiled program: (prototype, stacked, one sample at a time, frames scanned, all joined, one_stream)."""
+    model, values, (template, box, search) = build(), variables(), inputs()
+    stacked, all_joined, (one_stream, bare) = model.clone(scan_layers=True), build(portions=1.0), of_one_stream()
+    like = jax.eval_shape(lambda key: trackers.init(stacked, key), jax.random.key(0))
+    restacked = stacking.unflatten(stacking.flatten(values), like)
+
+    @jax.jit
+    def run(values, restacked, bare):
+        def one(*arrays):
+            return model.apply(values, *(a[None] for a in arrays))
+
+        cache = model.apply(values, template, box, method="encode_template")
+        frames = jax.lax.scan(
+            lambda _, x: (None, model.apply(values, cache, x, method="locate").division),
+            None,
+            jnp.stack([search, -search]),
+        )[1]
+        return (
+            model.apply(values, template, box, search),
+            stacked.apply(restacked, template, box, search),
+            jax.tree.map(lambda x: x[:, 0], jax.vmap(one)(template, box, search)),
+            frames,
+            all_joined.apply(values, template, box, search),
+            one_stream.apply(bare, template, box, search),
+        )
+
+    return jax.device_get(run(values, restacked, bare))
+
+
+def test_groups_are_those_of_the_modules_scores():
+    prediction = predictions()[0]
+    assert prediction.division.shape == (2, 3, N_SEARCH) and (prediction.division[:, 0] == relation.ALL).all()
+    for layer, joined in enumerate((4, 11)):
+        scores = prediction.division_log_probs[:, layer, :, 1] - prediction.division_log_probs[:, layer, :, 0]
+        for found, values in zip(prediction.division[:, layer + 1], scores, strict=True):
+            ranked = found[np.argsort(-values, kind="stable")]
+            expected = [relation.ALL] * (joined - 1) + [relation.BOUNDARY] * 3
+            np.testing.assert_array_equal(ranked, expected + [relation.SEARCH] * (N_SEARCH - joined - 2))
+    np.testing.assert_allclose(prediction.division_share, [[6 / 16, 13 / 16]] * 2)
+
+
+def test_it_is_safe_under_jit_vmap_and_scan_and_stacked():
+    whole, stacked, single, frames, *_ = predictions()
+    for other in (stacked, single):
+        np.testing.assert_allclose(other.box, whole.box, atol=1e-5)
+        np.testing.assert_array_equal(other.division, whole.division)
+    np.testing.assert_array_equal(frames[0], whole.division)
+    assert (frames[1] != frames[0]).any()
+
+
+def test_with_all_tokens_joined_it_is_one_stream():
+    *_, all_joined, one_stream = predictions()
+    for name, values in one_stream.maps.items():
+        np.testing.assert_allclose(all_joined.maps[name], values, atol=1e-5)
+    np.testing.assert_array_equal(all_joined.division, one_stream.division)
+    assert np.abs(predictions()[0].maps["size_map"] - one_stream.maps["size_map"]).max() > 1e-4
+
+
+def test_a_layers_attention_is_that_of_the_groups():
+    """A layer's tokens against a softmax over each token's own group, in float64."""
+    model, values, arrays = build(), variables(), inputs(1)
+    prediction = jax.jit(lambda v: model.apply(v, *arrays, features=True))(values)
+    before = np.asarray(prediction.features["layers"][0, 0], np.float64)
+    params = jax.tree.map(lambda a: np.asarray(a, np.float64), values["params"]["encoder"]["block_1"])
+
+    def norm(x, p):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return x * p["scale"] + p["bias"]
+
+    qkv = np.einsum("nd,dthe->tnhe", norm(before, params["norm1"]), params["attention"]["qkv"]["kernel"])
+    q, k, v = qkv + params["attention"]["qkv"]["bias"][:, None]
+    categories = [relation.TEMPLATE] * N_TEMPLATE + prediction.division[0, 1].tolist()
+    assert set(categories) == {0, 1, 2, 3}
+    apart = [{0, 1}, {1, 2}]  # T and S, S and A: all else may look at each other
+    attended = np.zeros_like(v)
+    for i, a in enumerate(categories):
+        keys = [j for j, b in enumerate(categories) if {a, b} not in apart]
+        weights = np.exp(np.einsum("he,mhe->hm", q[i], k[keys]) / np.sqrt(q.shape[-1]))
+        attended[i] = np.einsum("hm,mhe->he", weights / weights.sum(-1, keepdims=True), v[keys])
+    out = params["attention"]["out"]
+    x = before + np.einsum("nhe,hed->nd", attended, out["kernel"]) + out["bias"]
+    hidden = norm(x, params["norm2"]) @ params["mlp"]["fc1"]["kernel"] + params["mlp"]["fc1"]["bias"]
+    hidden = np.asarray(jax.nn.gelu(jnp.asarray(hidden), approximate=False), np.float64)
+    x = x + hidden @ params["mlp"]["fc2"]["kernel"] + params["mlp"]["fc2"]["bias"]
+    np.testing.assert_allclose(prediction.features["layers"][0, 1], x, atol=2e-4)
+
+
+@pytest.mark.parametrize("fields", [{"division_weight": 0.0}, {"entropy_weight": 1.0}])
+def test_an_objective_that_cannot_train_it_is_refused(fields):
+    model = build()
+    with pytest.raises(errors.InputError, match="set objective.division_weight to 1 and objective.entropy_weight to 0"):
+        jax.eval_shape(
+            lambda v: objective_of(model, **fields)(v["params"], v["batch_stats"], training_batch(), RNGS), variables()
+        )
+
+
+@pytest.mark.parametrize("portions", [0, (1.5,), (0.5, 0.5, 0.5)])
+def test_wrong_portions_are_one_line(portions):
+    with pytest.raises(errors.InputError, match="model.division.portions") as caught:
+        trackers.init(build(portions=portions), jax.random.key(0))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_variants_are_the_same_network_otherwise():
+    config, plain = grm.get_config("b256_prototype"), grm.get_config("b256")
+    assert config.model.division.mode == "prototype" and config.objective.division_weight == 1.0
+    shapes = [jax.eval_shape(lambda key, m=trackers.build(c.model): trackers.init(m, key), jax.random.key(0))
+              for c in (config, plain)]  # fmt: skip
+    assert jax.tree.map(lambda a: a.shape, shapes[0]) == jax.tree.map(lambda a: a.shape, shapes[1])
+    tiny = grm.get_config("tiny_prototype")
+    assert tiny.model.division.mode == "prototype" and tiny.data.ratio.synthetic == 1.0
