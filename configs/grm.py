@@ -26,11 +26,11 @@ b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4, trained on it
 b256_prototype  Appendix C.1, the prototype: classifiers of foreground that leave training's attention alone, and at
              inference put search tokens in groups. Not the paper's: the loss (two-class cross entropy, weight 1), no
              gradient into the backbone, the number of shared tokens, one half as the portion of every layer. The paper
-             tunes the portion of each layer; that needs no other training, eval.py takes the same checkpoint with
+             tunes the portion of each layer; that needs no training, eval.py takes the same checkpoint with
              --config.model.division.portions=0.3 or with a tuple of eleven, one for each of layers 2 to 12.
              Result here: not yet run.
-l320         Paper: LaSOT AUC 71.4, Pnorm 81.2, P 77.9; TrackingNet AUC 84.4, Pnorm 88.9, P 84.0; all but network and size
-             as b256. Search factor, crop jitter and batch are the program's. Result here: not yet run.
+l320         Paper: LaSOT AUC 71.4, Pnorm 81.2, P 77.9; TrackingNet AUC 84.4, Pnorm 88.9, P 84.0; all but network and
+             size as b256. Search factor, crop jitter and batch are the program's. Result here: not yet run.
 tiny         For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
 tiny_prototype  The same with the prototype's division.
 demo         The main job: `make demo`, 11 minutes on 2 CPU cores. Result: validation IoU 0.59 (0.29 with the wrong
