@@ -26,8 +26,8 @@ b256_got10k  Paper: GOT-10k test AO 73.4, SR0.5 82.9, SR0.75 70.4, trained on it
 b256_prototype  Appendix C.1, the prototype: classifiers of foreground that leave training's attention alone, and at
              inference put search tokens in groups. Not the paper's: the loss (two-class cross entropy, weight 1), no
              gradient into the backbone, the number of shared tokens, one half as the portion of every layer. The paper
-             tunes the portion of each layer; that needs no training, eval.py takes the same checkpoint with
-             --config.model.division.portions=0.3 or with a tuple of eleven, one for each of layers 2 to 12.
+             tunes the portion of each layer, as experiments/portions.py does: no other training is needed. All programs
+             take --config.model.division.portions=0.3 or a tuple of eleven, one for each of layers 2 to 12.
              Result here: not yet run.
 l320         Paper: LaSOT AUC 71.4, Pnorm 81.2, P 77.9; TrackingNet AUC 84.4, Pnorm 88.9, P 84.0; all but network and
              size as b256. Search factor, crop jitter and batch are the program's. Result here: not yet run.
