@@ -6,8 +6,8 @@ appendix C)?
 
 Per seed, on the same procedural pairs, for as many steps: two-stream (the last layer apart), one-stream, and division
 learned in the layers of configs/grm.py:pocket, with the target pooled by maximum and by average. With --rows also
-appendix C's: the learned division with the box as auxiliary loss, the prototype, whose portions are chosen afterwards on
-other validation pairs (experiments/portions.py), and continuous division by token and by region. All runs of a seed
+appendix C's: the learned division with the box as auxiliary loss, the prototype, whose portions are chosen afterwards
+on other validation pairs (experiments/portions.py), and continuous division by token and by region. All runs of a seed
 have the same validation pairs; "wrong template" is the IoU when every search crop is shown with its neighbor's
 template; "interacting" is the mean share of search tokens that the division lets interact, in validation. With
 --sequences also the AO on those (folders of frames with a groundtruth.txt). A run in DIR that was stopped goes on where

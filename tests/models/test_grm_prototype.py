@@ -1,6 +1,8 @@
 """GRM's prototype (appendix C.1): one-stream in training, groups by score at inference; and the auxiliary loss."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ import pytest
 import trackers
 from configs import grm
 from tests.recipes import random_variables
+from tests.training import support
 from trackers import errors, objectives, weights
 from trackers.nn import relation, stacking
 
@@ -181,6 +184,37 @@ def test_stacked_layers_train_as_one_stream():
     assert one.division_log_probs.shape == (2, 2, N_SEARCH, 2)
 
 
+SPLIT = """
+import jax, numpy as np
+from tests.models import test_grm_prototype as prototype
+from trackers.training import sharding
+
+mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+model, variables, arrays = prototype.build(), prototype.variables(), prototype.inputs(8)
+
+def run(variables, arrays):
+    found = model.apply(variables, *arrays)
+    return found.division, found.maps
+
+division, maps = jax.jit(run)(variables, arrays)
+placed = jax.device_put(variables, sharding.shardings(variables, mesh))
+arrays = jax.device_put(arrays, sharding.batch_sharding(mesh))
+of_devices, split = jax.jit(sharding.under(mesh, run))(placed, arrays)
+np.testing.assert_array_equal(of_devices, division)
+for name, values in maps.items():
+    np.testing.assert_allclose(split[name], values, atol=1e-5)
+print("equal", np.unique(division))
+"""
+
+
+def test_eight_devices_divide_as_one():
+    """A mesh that splits batch, parameters and heads."""
+    where = {"env": support.environ(8), "cwd": support.ROOT}
+    command = [sys.executable, "-c", SPLIT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
+    assert done.stdout.strip() == "equal [1 2 3]", done.stderr[-2000:]
+
+
 def test_a_layers_attention_is_that_of_the_groups():
     """A layer's tokens against a softmax over each token's own group, in float64."""
     model, values, arrays = build(), variables(), inputs(1)
@@ -212,11 +246,8 @@ def test_a_layers_attention_is_that_of_the_groups():
 
 @pytest.mark.parametrize("fields", [{"division_weight": 0.0}, {"entropy_weight": 1.0}])
 def test_an_objective_that_cannot_train_it_is_refused(fields):
-    model = build()
     with pytest.raises(errors.InputError, match="set objective.division_weight to 1 and objective.entropy_weight to 0"):
-        jax.eval_shape(
-            lambda v: objective_of(model, **fields)(v["params"], v["batch_stats"], training_batch(), RNGS), variables()
-        )
+        objective_of(build(), **fields)
 
 
 @pytest.mark.parametrize("portions", [0, (1.5,), (0.5, 0.5, 0.5)])

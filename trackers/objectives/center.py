@@ -36,6 +36,14 @@ class Objective(base.Objective):
     entropy_weight: float = 0.0
     division_weight: float = 0.0
 
+    def __post_init__(self):
+        mode = getattr(getattr(self.model, "division", None), "mode", None)
+        if mode == "prototype" and (self.entropy_weight or not self.division_weight):
+            raise errors.InputError(
+                "the classifiers of model.division.mode 'prototype' learn from the box alone: set"
+                " objective.division_weight to 1 and objective.entropy_weight to 0"
+            )
+
     def loss(self, prediction, search_box):
         """(loss, metrics) of a Prediction against (B,4) x,y,w,h fractions."""
         predicted = boxes.cxcywh_to_xyxy(prediction.box)
@@ -54,11 +62,6 @@ class Objective(base.Objective):
         }
         loss = sum(getattr(self, f"{name}_weight") * metrics[name] for name in ("giou", "l1", "focal"))
         if prediction.division_share is not None:
-            if self.model.division.mode == "prototype" and (self.entropy_weight or not self.division_weight):
-                raise errors.InputError(
-                    "the classifiers of model.division.mode 'prototype' learn from the box alone: set"
-                    " objective.division_weight to 1 and objective.entropy_weight to 0"
-                )
             shares = jnp.mean(prediction.division_share, axis=0)
             relations = self.model.division.layer_relations(self.model.depth)
             layers = [i for i, kind in enumerate(relations, start=1) if kind == "learned"]
