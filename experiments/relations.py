@@ -1,9 +1,13 @@
-"""Which relation between template and search tokens learns best at the size of the pocket tracker (GRM, Tables 4, 5)?
+"""Which relation between template and search tokens learns best at the size of the pocket tracker (GRM, Tables 4, 5;
+appendix C)?
 
     python -m experiments.relations --workdir DIR [--seeds 3] [--steps 2000] [--sequences DIR]
+    python -m experiments.relations --workdir DIR --rows one_stream,learned_max,prototype [--variant tiny] ...
 
 Per seed, on the same procedural pairs, for as many steps: two-stream (the last layer apart), one-stream, and division
-learned in the layers of configs/grm.py:pocket, with the target pooled by maximum and by average. All runs of a seed
+learned in the layers of configs/grm.py:pocket, with the target pooled by maximum and by average. With --rows also
+appendix C's: the learned division with the box as auxiliary loss, the prototype, whose portions are chosen afterwards
+on other validation pairs (experiments/portions.py), and continuous division by token and by region. All runs of a seed
 have the same validation pairs; "wrong template" is the IoU when every search crop is shown with its neighbor's
 template; "interacting" is the mean share of search tokens that the division lets interact, in validation. With
 --sequences also the AO on those (folders of frames with a groundtruth.txt). A run in DIR that was stopped goes on where
@@ -11,6 +15,7 @@ it stood, and what is finished is not trained again.
 """
 
 import functools
+import sys
 from pathlib import Path
 
 import jax
@@ -19,7 +24,7 @@ from absl import flags
 import trackers
 from configs import grm
 from data_pipelines import sources
-from experiments import short_runs
+from experiments import portions, short_runs
 from trackers import errors, weights
 from trackers.evaluation import benchmark, starts, tables
 from trackers.io import image_files
@@ -31,42 +36,59 @@ flags.DEFINE_integer("seeds", 1, "How often everything is trained.", lower_bound
 flags.DEFINE_integer("steps", 2000, "Steps of each run.", lower_bound=40)
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.")
 
+# Label, and what is set in config.model.division and config.objective.
 _ROWS = {
-    "two-stream (Table 4, #1)": {"mode": "two_stream"},
-    "one-stream (#2)": {"mode": "one_stream"},
-    "learned division (#5), maximum": {"mode": "learned", "pool": "max"},
-    "learned division, average (Table 5)": {"mode": "learned", "pool": "average"},
+    "two_stream": ("two-stream (Table 4, #1)", {"mode": "two_stream"}, {}),
+    "one_stream": ("one-stream (#2)", {"mode": "one_stream"}, {}),
+    "learned_max": ("learned division (#5), maximum", {"mode": "learned", "pool": "max"}, {}),
+    "learned_average": ("learned division, average (Table 5)", {"mode": "learned", "pool": "average"}, {}),
+    "learned_box": ("learned division, box as auxiliary loss (C.1)", {"mode": "learned"}, {"division_weight": 1.0}),
+    "prototype": ("prototype (C.1)", {"mode": "prototype"}, {"division_weight": 1.0}),
+    "continuous": ("continuous division (C.3)", {"mode": "continuous"}, {}),
+    "continuous_regions": ("continuous, 4 x 4 regions (C.3)", {"mode": "continuous", "regions": 4}, {}),
 }
+flags.DEFINE_list("rows", list(_ROWS)[:4], f"What is trained, of {', '.join(_ROWS)}.")
+flags.DEFINE_enum("variant", "pocket", ["pocket", "tiny"], "Variant of configs/grm.py.")
 
 
 def main(argv):
     del argv
+    if unknown := [name for name in FLAGS.rows if name not in _ROWS]:
+        raise errors.UsageError(f"--rows {unknown[0]}: choose among {', '.join(_ROWS)}")
     short_runs.share_programs(FLAGS.workdir)
     sequences = sources.open_sequences(f"frames:{FLAGS.sequences}")[1] if FLAGS.sequences else []
     read = functools.cache(image_files.read_image)
-    results = {label: [] for label in _ROWS}
+    results = {name: [] for name in FLAGS.rows}
     for seed in range(FLAGS.seeds):
-        for label, division in _ROWS.items():
-            folder = Path(FLAGS.workdir) / f"seed{seed}" / "_".join(division.values())
-            results[label].append(_one(folder, division, seed, sequences, read))
+        for name, runs in results.items():
+            runs.append(_one(Path(FLAGS.workdir) / f"seed{seed}" / name, name, seed, sequences, read))
     heads = ["", "validation IoU", "spread", "each seed", "wrong template", "interacting"]
     heads += ["AO", "spread", "each seed"] if sequences else []
-    print(tables.markdown(heads, [_row(label, runs) for label, runs in results.items()]))
+    print(tables.markdown(heads, [_row(_ROWS[name][0], runs) for name, runs in results.items()]))
 
 
-def _one(folder, division, seed, sequences, read):
+def _one(folder, name, seed, sequences, read):
     """{metric: value} of one run, with "AO" where there are sequences."""
-    config = grm.get_config("pocket")
+    config = grm.get_config(FLAGS.variant)
+    _, division, objective = _ROWS[name]
     with config.unlocked():
         config.model.division.update(division)
+        config.objective.update(objective)
         config.data.synthetic.detail_steps = FLAGS.steps // 2
         config.train.update({"total_epochs": 10, "drop_epoch": 8, "keep_checkpoints": 1})
         # An average over so many steps as are a twentieth of the run.
         config.train.ema_decay = 1 - 20 / FLAGS.steps
     numbers = short_runs.run(folder, config, seed, FLAGS.steps)
+    variables = jax.device_put(weights.load(folder, config.model))
+    if name == "prototype":
+        pairs = config.data.validation_pairs
+        best, _ = portions.tune(config, variables, portions.batches(config, pairs, seed + 1))
+        numbers = portions.validate(config, variables, portions.batches(config, pairs, seed), best)
+        with config.unlocked():
+            config.model.division.portions = best
+        print(f"portions {best}", file=sys.stderr)
     if sequences:
         tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
-        variables = jax.device_put(weights.load(folder, config.model))
         runner = benchmark.Runner(tracker, variables, read)
         numbers["AO"] = starts.judge(runner, sequences, str(folder))[0][:, 0].mean()
     return numbers

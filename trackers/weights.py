@@ -4,6 +4,7 @@ The shipped weights are a small GRM's, trained on procedural video alone (docs/s
 """
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import sys
@@ -165,9 +166,20 @@ def differing_keys(a, b, prefix=""):
 
 
 def differing_models(a, b):
-    """differing_keys of two model sections (any mappings), but for what parameters and numbers do not depend on."""
-    a, b = ({k: v for k, v in plain(model).items() if k not in _FREE_MODEL_KEYS} for model in (a, b))
-    return differing_keys(a, b, "model.")
+    """differing_keys of two model sections (any mappings), but for what parameters and numbers do not depend on.
+
+    A field that is not named has its default. Raises: InputError for a section that is no model's.
+    """
+    return differing_keys(_filled(a), _filled(b), "model.")
+
+
+def _filled(config_model):
+    """A model section with all its fields, plain, without the free ones."""
+    model = trackers.build(config_model)
+    known = {field.name for field in dataclasses.fields(model)} - {"parent", "name", *_FREE_MODEL_KEYS}
+    values = {name: getattr(model, name) for name in known}
+    sections = {name: dataclasses.asdict(value) for name, value in values.items() if dataclasses.is_dataclass(value)}
+    return plain({"name": config_model["name"], **values, **sections})
 
 
 def step_folders(path):

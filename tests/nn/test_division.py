@@ -6,8 +6,8 @@ import pytest
 from tests.recipes import gen, load, weights
 from trackers.nn import relation
 from trackers.nn.blocks import Attention, Context
-from trackers.nn.division import Division, DivisionModule, _smooth
-from trackers.nn.relation import ALL, SEARCH, TEMPLATE
+from trackers.nn.division import Division, DivisionModule, _by_region, _grouped, _smooth
+from trackers.nn.relation import ALL, BOUNDARY, SEARCH, TEMPLATE
 
 
 def one_hot(categories):
@@ -111,6 +111,66 @@ def test_continuous_division_scales_with_probabilities():
     assert np.any((np.asarray(divided.one_hot) > 0.05) & (np.asarray(divided.one_hot) < 0.95))
 
 
+def test_regions_share_the_mean_of_their_logits():
+    """Appendix C.3 on a map of 4 x 6 tokens, in 2 x 2 regions of 2 x 3, against a loop over the regions."""
+    logits = np.random.default_rng(0).standard_normal((2, 24, 2)).astype(np.float32)
+    expected = logits.reshape(2, 4, 6, 2).copy()
+    for row in (0, 2):
+        for column in (0, 3):
+            region = expected[:, row : row + 2, column : column + 3]
+            region[:] = region.sum(axis=(1, 2), keepdims=True) / 6
+    np.testing.assert_allclose(_by_region(jnp.asarray(logits), (4, 6), 2), expected.reshape(2, 24, 2), atol=1e-6)
+    with pytest.raises(ValueError, match="model.division.regions 4 does not divide the search map of 4 x 6 tokens"):
+        _by_region(jnp.asarray(logits), (4, 6), 4)
+
+
+def test_a_division_by_region_scales_with_the_regions_probabilities():
+    by_token, by_region = (divide(Division(mode="continuous", regions=regions)) for regions in (0, 1))
+    odds = np.asarray(by_token.log_probs)[..., 1] - np.asarray(by_token.log_probs)[..., 0]
+    expected = 1 / (1 + np.exp(-odds.mean(axis=1, keepdims=True)))
+    np.testing.assert_allclose(by_region.one_hot[..., ALL], np.broadcast_to(expected, (2, 9)), atol=1e-5)
+    np.testing.assert_allclose(by_region.share, expected[:, 0], atol=1e-5)
+    each = divide(Division(mode="continuous", regions=3))
+    np.testing.assert_allclose(each.one_hot, by_token.one_hot, atol=1e-6)
+
+
+def grouped_by_hand(scores, joined, shared):
+    """Categories (B,N) of the prototype, token by token."""
+    found = np.zeros(scores.shape, int)
+    for categories, values in zip(found, scores, strict=True):
+        order = sorted(range(len(values)), key=lambda i: (-values[i], i))
+        for rank, token in enumerate(order):
+            categories[token] = ALL if rank < joined else SEARCH
+        if joined < len(values):
+            for token in order[max(0, joined - shared // 2) : joined + (shared + 1) // 2]:
+                categories[token] = BOUNDARY
+    return found
+
+
+@pytest.mark.parametrize("joined, shared", [(1, 0), (5, 0), (5, 1), (5, 4), (11, 3), (12, 0), (12, 4), (1, 6), (6, 40)])
+def test_the_prototype_groups_tokens_by_their_rank(joined, shared):
+    """Scores with ties, and some so sure that their probabilities are equal."""
+    scores = np.random.default_rng(joined).integers(-3, 4, (3, 12)).astype(np.float32) * 12
+    log_probs = jax.nn.log_softmax(jnp.stack([jnp.zeros_like(scores), scores], axis=-1))
+    expected = grouped_by_hand(scores, joined, shared)
+    divided = jax.jit(_grouped, static_argnums=2)(log_probs, jnp.int32(joined), shared)
+    np.testing.assert_array_equal(divided.category, expected)
+    np.testing.assert_array_equal(divided.one_hot, np.eye(4)[expected])
+    np.testing.assert_allclose(divided.share, (expected != SEARCH).mean(axis=1), atol=1e-6)
+    if not shared:
+        assert BOUNDARY not in expected and ((expected == ALL).sum(axis=1) == joined).all()
+
+
+def test_portions_are_one_for_each_dividing_layer_or_one_for_all():
+    each = Division(mode="prototype", layers=(2, 4), portions=(0.25, 1.0))
+    np.testing.assert_array_equal(each.joined(4, 10), [2, 10])
+    np.testing.assert_array_equal(Division(mode="prototype", portions=0.3).joined(4, 10), [3, 3, 3])
+    np.testing.assert_array_equal(Division(mode="prototype", portions=(1e-6,)).joined(2, 10), [1])
+    assert Division(portions=(0.1, 0.2)).joined(4, 10) is None
+    with pytest.raises(ValueError, match="model.division.portions are 2, the layers that divide 3: give one for each"):
+        Division(mode="prototype", portions=(0.25, 0.5)).joined(4, 10)
+
+
 def test_gaussian_smoothing_blurs_each_channel_by_the_programs_kernel():
     rough = jnp.zeros((1, 49, 2)).at[0, 24, 1].set(1.0)
     smooth = np.asarray(_smooth(rough, (7, 7), 1.0)).reshape(7, 7, 2)
@@ -162,7 +222,24 @@ def test_table_5_layers(layers, dividing):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"mode": "x"}, {"pool": "x"}, {"fusion": "x"}, {"pool": "none"}, {"ratio": 0.5, "mode": "two_stream"}]
+    "fields",
+    [
+        {"mode": "x"},
+        {"pool": "x"},
+        {"fusion": "x"},
+        {"pool": "none"},
+        {"ratio": 0.5, "mode": "two_stream"},
+        {"ratio": 0.5, "mode": "prototype"},
+        {"portions": 0},
+        {"portions": (0.5, 1.5)},
+        {"portions": ()},
+        {"portions": "half"},
+        {"portions": float("nan")},
+        {"shared_boundary": -1},
+        {"shared_boundary": 0.5},
+        {"regions": 2},
+        {"regions": -2, "mode": "continuous"},
+    ],
 )
 def test_impossible_divisions_are_refused(fields):
     with pytest.raises(ValueError, match="model.division"):

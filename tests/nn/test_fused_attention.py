@@ -14,28 +14,35 @@ from trackers.nn import fused_attention, kernels, relation
 EPS = 1e-6
 
 
-def case(n=100, heads=2, size=16, continuous=False, scale=1.5, batch=2):
-    """(qkv (B,N,3,H,d), division (B,N,3), cotangent (B,N,H,d)), float32."""
+def case(n=100, heads=2, size=16, continuous=False, scale=1.5, batch=2, categories=3):
+    """(qkv (B,N,3,H,d), division (B,N,C), cotangent (B,N,H,d)), float32."""
     keys = jax.random.split(jax.random.key(n), 3)
-    division = jax.nn.softmax(3 * jax.random.normal(keys[1], (batch, n, 3)))
+    division = jax.nn.softmax(3 * jax.random.normal(keys[1], (batch, n, categories)))
     if not continuous:
-        division = jax.nn.one_hot(jnp.argmax(division, axis=-1), 3)
+        division = jax.nn.one_hot(jnp.argmax(division, axis=-1), categories)
     qkv = scale * jax.random.normal(keys[0], (batch, n, 3, heads, size))
     return qkv, division, jax.random.normal(keys[2], (batch, n, heads, size))
 
 
 def fused(qkv, division):
-    return fused_attention.divided_attention(qkv, relation.looks(division), division, EPS, interpret=True)
+    looks = relation.looks(division, matrix_of(division))
+    return fused_attention.divided_attention(qkv, looks, division, EPS, interpret=True)
 
 
 def plain(qkv, division):
-    return relation.masked_attention(*jnp.moveaxis(qkv, 2, 0), relation.attention_mask(division))
+    mask = relation.attention_mask(division, matrix_of(division))
+    return relation.masked_attention(*jnp.moveaxis(qkv, 2, 0), mask)
+
+
+def matrix_of(division):
+    """GRM's R, or its prototype's where there are four categories."""
+    return {3: relation.GRM_RELATION, 4: relation.PROTOTYPE_RELATION}[division.shape[-1]]
 
 
 def in_float64(qkv, division, cotangent):
     """(output, gradient of qkv, gradient of the division), from the softmax's own formulas."""
     qkv, division, cotangent = (np.asarray(array, np.float64) for array in (qkv, division, cotangent))
-    (_, n, _, _, size), matrix = qkv.shape, np.array(relation.GRM_RELATION, np.float64)
+    (_, n, _, _, size), matrix = qkv.shape, np.array(matrix_of(division), np.float64)
     q, k, v = np.moveaxis(qkv, 2, 0)
     mask = np.einsum("bnc,cd,bmd->bnm", division, matrix, division)
     mask[:, range(n), range(n)] = 1
@@ -57,9 +64,12 @@ def in_float64(qkv, division, cotangent):
 
 
 @pytest.mark.parametrize("attend", [fused, plain])
-@pytest.mark.parametrize("n, continuous, scale", [(64, False, 1.5), (100, False, 1.5), (100, True, 1.5), (40, True, 6)])
-def test_equals_float64(attend, n, continuous, scale):
-    qkv, division, cotangent = case(n, continuous=continuous, scale=scale)
+@pytest.mark.parametrize(
+    "n, continuous, scale, categories",
+    [(64, False, 1.5, 3), (100, False, 1.5, 3), (100, True, 1.5, 3), (40, True, 6, 3), (40, False, 1.5, 4)],
+)
+def test_equals_float64(attend, n, continuous, scale, categories):
+    qkv, division, cotangent = case(n, continuous=continuous, scale=scale, categories=categories)
     out, pullback = jax.vjp(attend, qkv, division)
     got, right = (out, *pullback(cotangent)), in_float64(qkv, division, cotangent)
     for one, other in zip(got, right, strict=True):
@@ -102,13 +112,16 @@ def test_without_categories_all_look_at_all():
     np.testing.assert_allclose(pullback(cotangent)[0], of_right(cotangent)[0], atol=1e-4)
 
 
-def test_lowers_for_nvidia_cards_and_writes_no_weights():
+@pytest.mark.parametrize("categories", [3, 4])
+def test_lowers_for_nvidia_cards_and_writes_no_weights(categories):
     """The program that a card would run has no array of (tokens, tokens)."""
 
     def loss(qkv, division):
-        return fused_attention.divided_attention(qkv, relation.looks(division), division).astype(jnp.float32).sum()
+        looks = relation.looks(division, matrix_of(division))
+        return fused_attention.divided_attention(qkv, looks, division).astype(jnp.float32).sum()
 
-    shapes = jax.ShapeDtypeStruct((4, 320, 3, 12, 64), jnp.bfloat16), jax.ShapeDtypeStruct((4, 320, 3), jnp.float32)
+    division = jax.ShapeDtypeStruct((4, 320, categories), jnp.float32)
+    shapes = jax.ShapeDtypeStruct((4, 320, 3, 12, 64), jnp.bfloat16), division
     text = jax.jit(jax.grad(loss, (0, 1))).trace(*shapes).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("divided_attention") >= 2
     assert "320x320" not in text

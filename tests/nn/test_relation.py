@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from benchmarks import masking
 from tests.recipes import gen, load
 from trackers.nn import relation
-from trackers.nn.relation import ALL, SEARCH, TEMPLATE
+from trackers.nn.relation import ALL, BOUNDARY, SEARCH, TEMPLATE
 
 divisions = st.lists(st.sampled_from([TEMPLATE, SEARCH, ALL]), min_size=1, max_size=12)
 
@@ -34,6 +34,20 @@ def test_mask_is_the_sum_of_group_products_of_eq_7(categories):
     groups = np.outer(t, t) + np.outer(s, s) + np.outer(t + s, a) + np.outer(a, a) + np.outer(a, t + s)
     expected = np.maximum(groups, np.eye(len(categories)))
     np.testing.assert_array_equal(np.asarray(relation.attention_mask(one_hot(categories)))[0], expected)
+
+
+@given(st.lists(st.sampled_from([TEMPLATE, SEARCH, ALL, BOUNDARY]), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=40)
+def test_the_prototypes_mask_is_two_groups_and_what_both_share(categories):
+    """Pair by pair; and the same as GRM's relation where A is called T, and B is called A."""
+    d = jax.nn.one_hot(jnp.asarray(categories), 4)[None]
+    mask = np.asarray(relation.attention_mask(d, relation.PROTOTYPE_RELATION))[0]
+    groups = {TEMPLATE: {"target"}, ALL: {"target"}, SEARCH: {"search"}, BOUNDARY: {"target", "search"}}
+    for i, a in enumerate(categories):
+        for j, b in enumerate(categories):
+            assert mask[i, j] == float(i == j or bool(groups[a] & groups[b]))
+    renamed = {TEMPLATE: TEMPLATE, ALL: TEMPLATE, SEARCH: SEARCH, BOUNDARY: ALL}
+    np.testing.assert_array_equal(mask, relation.attention_mask(one_hot([renamed[c] for c in categories]))[0])
 
 
 def test_any_relation_keeps_self_visible():

@@ -40,12 +40,14 @@ class LayerInputs:
     drop_rate: () float32, probability that a residual branch is dropped.
     noise: (B,Nx,C) Gumbel noise or None. memory: (k, v) of the spans before the ones present, each (B,Nm,H,d), or None.
     branch_scale: () factor of both residual branches, or None for 1.
+    joined: () int32, search tokens that the prototype's division joins with the template, or None.
     """
 
     drop_rate: jax.Array
     noise: jax.Array | None = None
     memory: tuple | None = None
     branch_scale: jax.Array | None = None
+    joined: jax.Array | None = None
 
 
 @flax.struct.dataclass(kw_only=True)
@@ -151,10 +153,10 @@ class StreamNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention: under the division where one is given, else split by the relation of the context.
 
-    kernels: how it is executed (kernels.KERNELS).
+    kernels: how it is executed (kernels.KERNELS). matrix: R over the categories of a division.
     Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
 
-    __call__ takes x (B,N,D), division (B,N,3) of all tokens or None, memory and context as in LayerInputs and Context.
+    __call__ takes x (B,N,D), division (B,N,C) of all tokens or None, memory and context as in LayerInputs and Context.
     Returns Attended.
     """
 
@@ -164,6 +166,7 @@ class Attention(nn.Module):
     init: str = "independent"
     kernels: str = "auto"
     dtype: jnp.dtype = jnp.float32
+    matrix: tuple = relation.GRM_RELATION
 
     @nn.compact
     def __call__(self, x, division, memory, context):
@@ -179,9 +182,9 @@ class Attention(nn.Module):
         elif context.key_mask is None and not context.watch and kernels.fuses_division(self.kernels, qkv):
             from trackers.nn import fused_attention  # here: programs on a CPU start without Pallas
 
-            out = fused_attention.divided_attention(qkv, relation.looks(division), division)
+            out = fused_attention.divided_attention(qkv, relation.looks(division, self.matrix), division)
         else:
-            out, weights = _masked(q, k, v, relation.attention_mask(division), context)
+            out, weights = _masked(q, k, v, relation.attention_mask(division, self.matrix), context)
         flat = out.reshape(-1, *out.shape[2:])
         out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(flat).reshape(x.shape)
         return Attended(tokens=out, memory=(k, v) if context.keep_memory else None, weights=weights)
@@ -262,17 +265,19 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, inputs, context):
         x, y = StreamNorm(self.norm_eps, self.kernels, self.dtype, name="norm1")(x)
-        divided, division, facts = None, None, None
+        divided, division, facts, matrix = None, None, None, relation.GRM_RELATION
         if context.relation == "learned":
-            n_template = context.lengths[0]
+            n_template, matrix = context.lengths[0], self.division.relation
             divided = divisions.DivisionModule(self.division, self.grid, self.dtype, name="division")(
-                y[:, :n_template], y[:, n_template:], context.template_mask, inputs.noise, context.train
+                y[:, :n_template], y[:, n_template:], context.template_mask, inputs.noise, context.train, inputs.joined
             )
-            template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), 3)
-            division = jnp.concatenate([template, divided.one_hot], axis=1)
-        attention = Attention(
-            self.width, self.heads, self.qkv_bias, self.attention_init, self.kernels, self.dtype, name="attention"
-        )
+            if divided.one_hot is None:
+                context = context.replace(relation=relation.ONE_STREAM)
+            else:
+                template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), len(matrix))
+                division = jnp.concatenate([template, divided.one_hot], axis=1)
+        how = (self.attention_init, self.kernels, self.dtype, matrix)
+        attention = Attention(self.width, self.heads, self.qkv_bias, *how, name="attention")
         attended = attention(y, division, inputs.memory, context)
         x = x + self._dropped(attended.tokens, inputs, context)
         if context.reduce is not None:

@@ -1,4 +1,11 @@
-"""Who divides the search tokens: GRM's learned module (Gao et al., CVPR 2023, Sec. 3.3) and the choices it has."""
+"""Who divides the search tokens: GRM's learned module (Gao et al., CVPR 2023, Sec. 3.3) and the choices it has.
+
+The box may have a say in two ways, both of appendix C.1. As an *auxiliary loss*, in any learned mode, it supervises
+the module that the tracking loss trains through the attention; at inference nothing changes. In the *prototype*, mode
+"prototype", it is all that a layer's module learns from: the module is a classifier of foreground and background beside
+a one-stream tracker, which it does not touch in training; at inference its scores put the search tokens into groups.
+The loss is the same for both (objectives/center.py, division_loss).
+"""
 
 import dataclasses
 import functools
@@ -10,14 +17,25 @@ import numpy as np
 from flax import linen as nn
 
 from trackers.nn.activations import gelu
-from trackers.nn.relation import ALL, ONE_STREAM, SEARCH, TEMPLATE, TWO_STREAM
+from trackers.nn.relation import (
+    ALL,
+    BOUNDARY,
+    GRM_RELATION,
+    ONE_STREAM,
+    PROTOTYPE_RELATION,
+    SEARCH,
+    TEMPLATE,
+    TWO_STREAM,
+)
 
 # What the division module may choose for a search token, in the order of its outputs (GRM Table 4, rows 3, 4 and 5).
+# The prototype's classes are background and foreground.
 CHOICES = {
     "learned": (SEARCH, ALL),
     "learned_template_search": (SEARCH, TEMPLATE),
     "learned_three": (SEARCH, TEMPLATE, ALL),
     "continuous": (SEARCH, ALL),
+    "prototype": (SEARCH, ALL),
 }
 FIXED_MODES = ("one_stream", "two_stream")
 POOLS = ("max", "average", "box_max", "box_average", "none")
@@ -29,7 +47,8 @@ class Division:
 
     layers: 1-based layers that divide; None = 2..depth, () = none (Table 5). The others are one-stream.
     mode: "learned" (S or A; Table 4 #5), "learned_template_search" (S or T; #3), "learned_three" (#4), "two_stream"
-      (all S, last layer global; #1), "one_stream" (#2), "continuous" (probabilities scale the attention; appendix C.3).
+      (all S, last layer global; #1), "one_stream" (#2), "continuous" (probabilities scale the attention; appendix C.3),
+      "prototype" (appendix C.1, below).
     pool: target representation: "max" or "average" over all template tokens, "box_max" or "box_average" over those
       in the template box (the others count as zeros, as in the program), "none" (search token alone; with late
       fusion only).
@@ -37,11 +56,25 @@ class Division:
     smoothing: standard deviation in cells of a Gaussian over the map of logits, 0 = off. The program's filter also
       adds the two channels up, which makes both categories equally likely everywhere; here each channel is smoothed
       by itself.
-    threshold: inference: S if its probability is at least this, else the likeliest other; 0 = the likeliest.
+    regions: of mode "continuous": the search map is cut into regions x regions of equal size, whose tokens share the
+      mean of their logits (appendix C.3 names regions; the mean is our choice); 0 = each token by itself.
+    threshold: inference of the learned modes: S if its probability is at least this, else the likeliest other; 0 = the
+      likeliest.
     ratio: inference: the share of tokens that is at least taken as A: those with the largest log-probability of A are A
       whatever the rest of the rule says (the program's rule); 0 = off.
     temperature: tau of the Gumbel-softmax.
     hidden: sizes of the MLP's two hidden layers.
+    portions: of mode "prototype", inference: the share of the search tokens, above 0 and at most 1, that is joined with
+      the template; a number for each dividing layer, or one for all.
+    shared_boundary: of mode "prototype", inference: number of search tokens around the boundary of the two groups that
+      both share.
+
+    The prototype. In training all tokens look at all, as in "one_stream", and no gradient flows from the module into
+    the tokens it reads (our choice): the tracker learns what one_stream learns, the modules learn from the box. At
+    inference a layer's search tokens are sorted by the module's score, of equal ones the earlier token first; the best
+    round(portion * Nx), at least one, are A, the others S. Of the shared_boundary tokens that are B, half, rounded
+    down, rank before the boundary, the others after it (our choice); where all are A there is no boundary. The best
+    portions are found by trying: they belong to inference alone, so that no choice of them needs another training.
     """
 
     layers: tuple[int, ...] | None = None
@@ -53,11 +86,16 @@ class Division:
     ratio: float = 0.0
     temperature: float = 1.0
     hidden: tuple[int, int] = (384, 192)
+    regions: int = 0
+    portions: tuple[float, ...] = (0.5,)
+    shared_boundary: int = 0
 
     def __post_init__(self):
         for field in ("layers", "hidden"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, tuple(int(n) for n in getattr(self, field)))
+        if not isinstance(self.portions, (tuple, list)):
+            object.__setattr__(self, "portions", (self.portions,))
         if self.mode not in (*CHOICES, *FIXED_MODES):
             raise ValueError(f"model.division.mode must be one of {(*CHOICES, *FIXED_MODES)}, got {self.mode!r}")
         if self.pool not in POOLS:
@@ -66,8 +104,15 @@ class Division:
             raise ValueError(f"model.division.fusion must be early or late, got {self.fusion!r}")
         if self.pool == "none" and self.fusion == "early":
             raise ValueError("model.division.pool 'none' needs model.division.fusion 'late'")
-        if self.ratio and ALL not in CHOICES.get(self.mode, ()):
-            raise ValueError(f"model.division.ratio needs a mode that has category A, got {self.mode!r}")
+        if self.ratio and (ALL not in CHOICES.get(self.mode, ()) or self.mode == "prototype"):
+            raise ValueError(f"model.division.ratio needs a learned mode that has category A, got {self.mode!r}")
+        if not self.portions or not all(isinstance(p, (int, float)) and 0 < p <= 1 for p in self.portions):
+            raise ValueError(f"model.division.portions must be numbers above 0 and at most 1, got {self.portions!r}")
+        for field in ("shared_boundary", "regions"):
+            if not isinstance(getattr(self, field), int) or getattr(self, field) < 0:
+                raise ValueError(f"model.division.{field} must be a whole number from 0, got {getattr(self, field)!r}")
+        if self.regions and self.mode != "continuous":
+            raise ValueError(f"model.division.regions needs model.division.mode 'continuous', got {self.mode!r}")
 
     def layer_relations(self, depth):
         """What each of `depth` layers does: "learned", or its fixed relation over (template, search)."""
@@ -80,18 +125,41 @@ class Division:
             return (ONE_STREAM,) * depth
         return tuple("learned" if i + 1 in layers else ONE_STREAM for i in range(depth))
 
+    @property
+    def relation(self):
+        """R over the categories of all tokens in a layer that divides."""
+        return PROTOTYPE_RELATION if self.mode == "prototype" else GRM_RELATION
+
+    def joined(self, depth, count):
+        """How many of `count` search tokens each dividing layer of the prototype joins with the template: (L',) int32,
+        NumPy; None of other modes.
+
+        Raises: ValueError where the portions are not one for each of the L' layers, or one for all.
+        """
+        if self.mode != "prototype":
+            return None
+        layers = self.layer_relations(depth).count("learned")
+        if len(self.portions) not in (1, layers):
+            raise ValueError(
+                f"model.division.portions are {len(self.portions)}, the layers that divide {layers}: give one for each,"
+                " or one for all"
+            )
+        portions = np.broadcast_to(np.asarray(self.portions, np.float64), layers)
+        return np.maximum(1, np.round(portions * count)).astype(np.int32)
+
 
 @flax.struct.dataclass
 class Divided:
     """What a division module says of the search tokens of a layer.
 
-    one_hot: (B,Nx,3) over T, S, A: hard with straight-through gradients, probabilities when continuous.
-    category: (B,Nx) int32.
+    one_hot: (B,Nx,C') over the categories of Division.relation: hard with straight-through gradients, probabilities
+      when continuous; None where the division does not touch the attention (the prototype in training).
+    category: (B,Nx) int32, what holds in the attention.
     log_probs: (B,Nx,C) float32 in the order of CHOICES[mode].
     share: (B,) float32, the part of the tokens that interacts with the template (not S), differentiable in training.
     """
 
-    one_hot: jax.Array
+    one_hot: jax.Array | None
     category: jax.Array
     log_probs: jax.Array
     share: jax.Array
@@ -101,8 +169,8 @@ class DivisionModule(nn.Module):
     """Divides the search tokens of one layer (GRM Sec. 3.3): MLP 2D-384-192-C with exact GELU, then log-softmax.
 
     __call__ takes template (B,Nz,D) and search (B,Nx,D) tokens after the layer's first LayerNorm, template_mask
-    (B,Nz) for the box pools, gumbel noise (B,Nx,C) or None (drawn from the "gumbel" key in training), and train.
-    Returns Divided.
+    (B,Nz) for the box pools, gumbel noise (B,Nx,C) or None (drawn from the "gumbel" key in training), train, and of the
+    prototype joined, () int32, how many search tokens are joined with the template. Returns Divided.
     """
 
     config: Division
@@ -110,9 +178,11 @@ class DivisionModule(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, template, search, template_mask, noise=None, train=False):
+    def __call__(self, template, search, template_mask, noise=None, train=False, joined=None):
         config, choices = self.config, CHOICES[self.config.mode]
         dense = functools.partial(nn.Dense, dtype=self.dtype)
+        if config.mode == "prototype":
+            template, search = jax.lax.stop_gradient((template, search))
 
         target = _pool(template, template_mask, config.pool)
         if config.fusion == "early":
@@ -124,8 +194,12 @@ class DivisionModule(nn.Module):
         logits = dense(len(choices), name="logits")(x).astype(jnp.float32)
         if config.smoothing:
             logits = _smooth(logits, self.grid, config.smoothing)
+        if config.regions:
+            logits = _by_region(logits, self.grid, config.regions)
         log_probs = jax.nn.log_softmax(logits, axis=-1)
 
+        if config.mode == "prototype":
+            return _one_stream(log_probs) if train else _grouped(log_probs, joined, config.shared_boundary)
         if config.mode == "continuous":
             chosen, soft = jnp.argmax(log_probs, axis=-1), jnp.exp(log_probs)
         elif train:
@@ -146,6 +220,33 @@ class DivisionModule(nn.Module):
             log_probs=log_probs,
             share=jnp.mean(jnp.sum(soft[..., 1:], axis=-1), axis=-1),
         )
+
+
+def _one_stream(log_probs):
+    """Divided of log-probabilities (B,Nx,2) that are only learned from."""
+    category = jnp.full(log_probs.shape[:2], ALL, jnp.int32)
+    return Divided(None, category, log_probs, share=jnp.ones(log_probs.shape[0], jnp.float32))
+
+
+def _grouped(log_probs, joined, shared):
+    """Divided of the prototype at inference: see Division.
+
+    Args:
+      log_probs: (B,Nx,2) of background and foreground. joined: () int32, from 1 to Nx. shared: int, tokens that are B.
+    """
+    count = log_probs.shape[1]
+    # The difference of the logits: where the foreground is all but certain, its probability is 1 for many.
+    order = jnp.argsort(log_probs[..., 1] - log_probs[..., 0], axis=-1, stable=True, descending=True)
+    rank = jnp.argsort(order, axis=-1)
+    first = joined - shared // 2
+    on_boundary = (rank >= first) & (rank < first + shared) & (joined < count)
+    category = jnp.where(on_boundary, BOUNDARY, jnp.where(rank < joined, ALL, SEARCH)).astype(jnp.int32)
+    return Divided(
+        one_hot=jax.nn.one_hot(category, len(PROTOTYPE_RELATION), dtype=jnp.float32),
+        category=category,
+        log_probs=log_probs,
+        share=jnp.mean((category != SEARCH).astype(jnp.float32), axis=-1),
+    )
 
 
 class _Joined(nn.Module):
@@ -202,3 +303,14 @@ def _smooth(logits, grid, sigma):
         maps, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=channels
     )
     return smoothed.reshape(logits.shape)
+
+
+def _by_region(logits, grid, regions):
+    """Logits (B,Nx,C) of which each of regions x regions parts of the grid has its mean everywhere."""
+    if any(side % regions for side in grid):
+        raise ValueError(
+            f"model.division.regions {regions} does not divide the search map of {grid[0]} x {grid[1]} tokens"
+        )
+    parts = logits.reshape(-1, regions, grid[0] // regions, regions, grid[1] // regions, logits.shape[-1])
+    means = jnp.mean(parts, axis=(2, 4), keepdims=True)
+    return jnp.broadcast_to(means, parts.shape).reshape(logits.shape)

@@ -5,6 +5,8 @@ A tracker says which spans there are (template, search, ...), and for each layer
 stacked with nn.scan. Tokens may leave on the way: see `Encoder.__call__`.
 """
 
+import math
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -232,13 +234,17 @@ class Encoder(nn.Module):
             raise ValueError(f"branch_scale must be ({self.depth},), one for each layer: {jnp.shape(branch_scale)}")
         self._check_part(begin, end, reduce)
         rates = jnp.linspace(0.0, self.drop_path, self.depth)
+        joined = self.division and self.division.joined(self.depth, math.prod(self.grids[-1][1]))
         x = placement.split_batch(self.norm_pre(tokens).astype(self.dtype) if self.pre_norm and not begin else tokens)
         outputs, dividing = [], 0
         for first, last, rows in self._runs():
             n = last - first + 1
-            run_noise = None
-            if rows == "learned" and noise is not None:
-                run_noise = jnp.moveaxis(noise[:, dividing : dividing + n], 1, 0)
+            run_noise, run_joined = None, None
+            if rows == "learned":
+                if noise is not None:
+                    run_noise = jnp.moveaxis(noise[:, dividing : dividing + n], 1, 0)
+                if joined is not None:
+                    run_joined = jnp.asarray(joined[dividing : dividing + n])
                 dividing += n
             if not begin <= first < end:
                 continue
@@ -246,7 +252,7 @@ class Encoder(nn.Module):
             if memory is not None:
                 run_memory = jax.tree.map(lambda *m: jnp.stack(m), *memory[first : last + 1])
             run_scale = None if branch_scale is None else jnp.asarray(branch_scale)[first : last + 1]
-            inputs = blocks.LayerInputs(rates[first : last + 1], run_noise, run_memory, run_scale)
+            inputs = blocks.LayerInputs(rates[first : last + 1], run_noise, run_memory, run_scale, run_joined)
             reduces = reduce is not None and last + 1 == end
             context = blocks.Context(
                 lengths=tuple(lengths),

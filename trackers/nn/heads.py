@@ -20,7 +20,9 @@ class Prediction:
     box: (B,4) cx,cy,w,h as fractions of the search crop, float32. score: (B,) a probability, or None.
     maps: dict of what the head produced, float32, e.g. score_map (B,h,w,1), size_map (B,h,w,2) as w,h, offset_map
       (B,h,w,2) as x,y; score_logits (B,) where the score is the sigmoid of them.
-    division: (B,L,Nx) int32 category of each search token in each layer (0 T, 1 S, 2 A), or None.
+    division: (B,L,Nx) int32 category of each search token in each layer, or None: 0 T (the template's kind), 1 S
+      (search only), 2 A (interacts with the template), 3 B (of GRM's prototype, whose A does not look at S: shared by
+      the group of template and A and by that of S).
     division_log_probs: (B,L',Nx,C) of the L' layers that divide, or None.
     division_share: (B,L') part of the search tokens that interacts with the template, differentiable, or None.
     features: on request {"layers": (B,L,N,D) after each layer, "tokens": (B,N,D) after the last LayerNorm}, or None.

@@ -2,7 +2,8 @@
 
 GRM (Gao et al., CVPR 2023, Sec. 3.2) gives every token one of three categories. T (template) looks at T and A, S
 (search only) looks at S and A, A looks at all. A relation that is fixed for whole spans of tokens is executed by
-splitting queries and keys; only a learned division is executed as a mask.
+splitting queries and keys; only a learned division is executed as a mask. GRM's prototype (appendix C.1) has a fourth
+category, B; all that it changes here is R.
 """
 
 import jax
@@ -11,10 +12,14 @@ import numpy as np
 
 from trackers.nn import kernels
 
-TEMPLATE, SEARCH, ALL = 0, 1, 2
+TEMPLATE, SEARCH, ALL, BOUNDARY = 0, 1, 2, 3
 
 # Rows look at columns. Over the categories T, S, A (GRM Eq. 2-4):
 GRM_RELATION = ((1, 0, 1), (0, 1, 1), (1, 1, 1))
+# Over T, S, A, B (GRM appendix C.1): two groups, T with the search tokens A that are joined with it, and the other
+# search tokens S; B, around the boundary of A and S, is shared by both groups. A's row and column are T's, so that the
+# rows and columns of T, S, B are GRM_RELATION: what the learned division calls A is called B here.
+PROTOTYPE_RELATION = ((1, 0, 1, 1), (0, 1, 0, 1), (1, 0, 1, 1), (1, 1, 1, 1))
 # Over the spans (template, search):
 ONE_STREAM = ((1, 1), (1, 1))
 TWO_STREAM = ((1, 0), (0, 1))

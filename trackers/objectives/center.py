@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from trackers import errors
 from trackers.nn import relation
 from trackers.objectives import base, scores
 from trackers.objectives import boxes as box_losses
@@ -23,7 +24,8 @@ class Objective(base.Objective):
     entropy_weight: weight of 1 - H2(share of interacting tokens), averaged over samples and layers, H2 in bits; the
       program's `entropy` option has weight 1. It pulls the division ratio toward one half.
     division_weight: weight of the negative log-likelihood of "interacts" for the tokens in the ground-truth box and
-      "search only" for the others (appendix C.1).
+      "search only" for the others (appendix C.1). In a learned mode it is the auxiliary loss beside the tracking loss;
+      in the mode "prototype" all that the layers' classifiers learn from (nn/division.py).
     """
 
     giou_weight: float = 2.0
@@ -33,6 +35,14 @@ class Objective(base.Objective):
     heatmap_overlap: float = 0.7
     entropy_weight: float = 0.0
     division_weight: float = 0.0
+
+    def __post_init__(self):
+        mode = getattr(getattr(self.model, "division", None), "mode", None)
+        if mode == "prototype" and (self.entropy_weight or not self.division_weight):
+            raise errors.InputError(
+                "the classifiers of model.division.mode 'prototype' learn from the box alone: set"
+                " objective.division_weight to 1 and objective.entropy_weight to 0"
+            )
 
     def loss(self, prediction, search_box):
         """(loss, metrics) of a Prediction against (B,4) x,y,w,h fractions."""
@@ -58,7 +68,9 @@ class Objective(base.Objective):
             metrics |= {f"division_share/layer_{layer}": shares[i] for i, layer in enumerate(layers)}
             metrics["division_share"] = jnp.mean(shares)
         elif self.entropy_weight or self.division_weight:
-            raise ValueError("objective.entropy_weight and division_weight need a model that divides its search tokens")
+            raise errors.InputError(
+                "objective.entropy_weight and division_weight need a model that divides its search tokens"
+            )
         if self.entropy_weight:
             metrics["entropy"] = entropy_regularization(prediction.division_share)
             loss += self.entropy_weight * metrics["entropy"]
@@ -98,7 +110,8 @@ def entropy_regularization(share, eps=1e-5):
 
 
 def division_loss(log_probs, search_box, grid):
-    """Negative log-likelihood of the division that the ground-truth box suggests (GRM appendix C.1).
+    """Negative log-likelihood of the division that the ground-truth box suggests (GRM appendix C.1): of two choices the
+    two-class cross entropy of foreground and background (the paper names no loss, so our choice).
 
     Args:
       log_probs: (B,L',Nx,C), S first. search_box: (B,4) x,y,w,h fractions. grid: (rows, columns) of the search tokens.

@@ -141,7 +141,7 @@ class Output:
 
     box: (4,) x, y, w, h in pixels, float32.
     score: () of the chosen cell before the window is applied; NaN where the tracker gives no score.
-    division: (L, Nx) int32 category of each search token in each layer (0 T, 1 S, 2 A), None where it divides nothing.
+    division: (L, Nx) int32 category of each search token in each layer (heads.Prediction), None where nothing divides.
     window: (3,) int32 x1, y1, side of the search crop in the frame.
     """
 

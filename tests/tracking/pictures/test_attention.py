@@ -82,6 +82,23 @@ def test_a_tracked_frame_with_stacked_layers_and_its_picture(tmp_path):
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_the_prototypes_groups_look_at_their_own():
+    """Search-only tokens do not look at the template; neither do they and those joined with it look at each other."""
+    fields = {"mode": "prototype", "hidden": (8, 8), "portions": (0.25, 0.5), "shared_boundary": 2}
+    model, variables, template, search = built(GRM | {"division": fields})
+    cache = model.apply(variables, template, BOX, method="encode_template")
+    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
+    division = np.asarray(prediction.division)
+    assert set(division[:, 1:].ravel()) == {1, 2, 3}
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
+    is_dark = weights[..., :4].sum(-1) == 0
+    np.testing.assert_array_equal(is_dark, division == relation.SEARCH)
+    for group, other in ((relation.SEARCH, relation.ALL), (relation.ALL, relation.SEARCH)):
+        on_other = jnp.einsum("blnm,blm->bln", weights[:, 1:, :, 4:], division[:, 1:] == other)
+        np.testing.assert_array_equal(np.asarray(on_other)[division[:, 1:] == group], 0)
+        assert (np.asarray(on_other)[division[:, 1:] == relation.BOUNDARY] > 0).all()
+
+
 @pytest.mark.parametrize("mode", ["learned", "learned_three"])
 def test_a_layer_that_divides_shows_who_looks_at_the_target(mode):
     """Search-only tokens are dark; those of the template's kind and of both kinds are not."""

@@ -48,9 +48,10 @@ def test_small_frames_are_enlarged():
     assert drawing.annotate(np.zeros((240, 320, 3), np.uint8)).shape == (480, 640, 3)
 
 
-def test_search_only_tokens_are_darkened():
+@pytest.mark.parametrize("other", [0, 3])
+def test_search_only_tokens_are_darkened(other):
     frame = np.full((100, 100, 3), 200, np.uint8)
-    division = np.array([[1, 2], [0, 1]])
+    division = np.array([[1, 2], [other, 1]])
     shaded = drawing.shade_search_only(frame, division, (20, 30, 40))
     dark = np.zeros((100, 100), bool)
     dark[30:50, 20:40] = dark[50:70, 40:60] = True

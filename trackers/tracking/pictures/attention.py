@@ -67,8 +67,12 @@ def token_attention(model, variables, cache, search, queries):
         there = jnp.ones(q.shape[:2], jnp.float32)
         if "places" in caught:
             q, k, there = (_in_place(x, caught["places"][i], n_search) for x in (q, k, there))
-        division = None if prediction.division is None else prediction.division[:, i]
-        mask = _allowed(rows, (n_template, n_search), division)[:, n_template:] * there[..., None]
+        lengths = n_template, n_search
+        if rows == "learned":
+            allowed = _allowed_by_division(lengths, prediction.division[:, i], model.division.relation)
+        else:
+            allowed = jnp.asarray(relation.allowed_pairs(rows, lengths, lengths))[None]
+        mask = allowed[:, n_template:] * there[..., None]
         mask = mask * jnp.pad(there, ((0, 0), (n_template, 0)), constant_values=1.0)[:, None]
         logits = relation.attention_logits(q[:, queries], jnp.concatenate([of_template, k], axis=1))
         weights.append(relation.present_softmax(logits, mask[:, None, queries]).mean(axis=1))
@@ -81,15 +85,13 @@ def _in_place(x, places, count):
     return flat.reshape(x.shape[0], count, *x.shape[2:])
 
 
-def _allowed(rows, lengths, division):
-    """Which token looks at which in a layer, (B or 1,N,N) float32.
+def _allowed_by_division(lengths, division, matrix):
+    """Which token looks at which in a layer that divides, (B,N,N) float32.
 
-    Args: rows: the layer's relation. lengths: tokens of template and search crop. division: (B,Nx) of "learned" layers.
+    Args: lengths: tokens of template and search crop. division: (B,Nx) categories. matrix: R over these.
     """
-    if rows != "learned":
-        return jnp.asarray(relation.allowed_pairs(rows, lengths, lengths))[None]
     categories = jnp.pad(division, ((0, 0), (lengths[0], 0)), constant_values=relation.TEMPLATE)
-    return relation.attention_mask(jax.nn.one_hot(categories, 3))
+    return relation.attention_mask(jax.nn.one_hot(categories, len(matrix)), matrix)
 
 
 def target_attention(model, variables, cache, template_box, search):

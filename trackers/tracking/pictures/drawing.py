@@ -27,8 +27,8 @@ def annotate(frame, box=None, score=None, number=None, truth=None, division=None
       score: written at the box; None or NaN: not written.
       number: the frame's number, written in the corner, or None.
       truth: (4,) ground truth x, y, w, h in pixels, in another color, or None (NaN or without area: not drawn).
-      division: (rows, columns) int category of each search token, 1 = search only, or None: search-only tokens are
-        darkened within the search window (as in GRM's Fig. 3).
+      division: (rows, columns) int category of each search token (heads.Prediction), 1 = search only, or None:
+        search-only tokens are darkened within the search window (as in GRM's Fig. 3).
       window: (3,) x1, y1, side of the search crop in pixels, needed with `division`.
 
     Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small.
