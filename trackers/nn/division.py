@@ -78,9 +78,8 @@ class Division:
     def layer_relations(self, depth):
         """What each of `depth` layers does: "learned", or its fixed relation over (template, search)."""
         layers = tuple(range(2, depth + 1)) if self.layers is None else self.layers
-        named = {"layers": layers, "one_stream_layers": self.one_stream_layers}
-        named["two_stream_layers"] = self.two_stream_layers
-        for field, numbers in named.items():
+        fields = ("layers", "one_stream_layers", "two_stream_layers")
+        for field, numbers in zip(fields, (layers, self.one_stream_layers, self.two_stream_layers), strict=True):
             if any(not 1 <= layer <= depth for layer in numbers):
                 raise ValueError(f"model.division.{field} {numbers} lie outside 1..{depth}")
         if self.mode == "two_stream":

@@ -110,7 +110,7 @@ def _difference(both):
     steps = np.abs(both.steps).max(axis=1)
     clock, cpu = (np.divide(*np.median(seconds, axis=0)) for seconds in (both.seconds, both.cpu))
     return (
-        f"boxes, in one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} (largest)\n"
+        f"boxes, one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} at most\n"
         f"boxes, each network on its own way: {pixels:.2g} pixels apart at most ({sequence}, frame {frame}), mean IoU"
         f" {both.overlap():.4f}\n"
         f"faster by {clock:.2f} x on the clock, {cpu:.2f} x in CPU time (medians, the networks took turns)"

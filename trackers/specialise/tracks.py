@@ -112,7 +112,7 @@ def side_by_side(runs, sequences):
 
 
 def _advance(runs, states, image, order):
-    """One frame with the trackers of these numbers, in their order: (states, boxes, seconds, CPU seconds) of the two."""
+    """One frame with the trackers of these numbers, in order: (states, boxes, seconds, CPU seconds) of the two."""
     states, boxes, clock, cpu = list(states), [None, None], [0.0, 0.0], [0.0, 0.0]
     for i in order:
         tracker, variables = runs[i]
