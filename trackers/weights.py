@@ -41,12 +41,18 @@ def define_flags():
     from absl import flags
     from ml_collections import config_flags
 
-    help_config = "Config file and variant: configs/grm.py:b256. None: the shipped GRM."
+    help_config = (
+        "Config file and variant: configs/grm.py:b256. None: the one beside the weights of --checkpoint, where eval.py"
+        " and track.py find a whole one; else the shipped GRM's."
+    )
     try:
         config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
     except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
         errors.leave_config(error, sys.argv)
-    help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
+    help_checkpoint = (
+        "Workdir of train.py, its checkpoints folder, what trackers.convert or trackers.specialise wrote, or a published"
+        " file (.pth, ...)."
+    )
     flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
 
 

@@ -34,9 +34,10 @@ def checkpoint(tmp_path_factory):
     config = grm.get_config("tiny").model
     config.division.layers = (1, 2, 3)
     variables = recipes.random_variables(trackers.build(config))
-    for block, bias in (("block_0", (9.0, 0.0)), ("block_2", (0.0, 9.0))):
+    # (S, A); that of layer 2 is such that both are likely on these videos.
+    for block, factor, bias in (("block_0", 0, (9.0, 0.0)), ("block_1", 1, (-1.2, 0.0)), ("block_2", 0, (0.0, 9.0))):
         logits = variables["params"]["encoder"][block]["division"]["logits"]
-        logits |= {"kernel": 0 * logits["kernel"], "bias": np.array(bias, np.float32)}
+        logits |= {"kernel": factor * logits["kernel"], "bias": factor * logits["bias"] + np.array(bias, np.float32)}
     folder = tmp_path_factory.mktemp("checkpoint")
     weights.save(folder, variables, config)
     return folder
@@ -132,13 +133,12 @@ def test_bad_input_is_one_line(videos, checkpoint, tmp_path):
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
 
 
-def test_where_no_layer_is_constant_nothing_is_written(videos, tmp_path):
-    config = grm.get_config("tiny").model
-    weights.save(tmp_path / "random", recipes.random_variables(trackers.build(config)), config)
-    done = programs.finish(
-        command(TINY[0], f"--checkpoint={tmp_path / 'random'}", f"--benchmark=frames:{videos}", "--frames=3",
-                f"--out={tmp_path / 'out'}")
-    )  # fmt: skip
+def test_where_no_further_layer_is_constant_nothing_is_written(videos, checkpoint, tmp_path):
+    """Layers 1 and 3 are fixed by hand: the checkpoint's modules there are left out."""
+    fixed = ("--config.model.division.one_stream_layers=(3,)", "--config.model.division.two_stream_layers=(1,)")
+    given = (f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={tmp_path / 'out'}")
+    done = programs.finish(command(*TINY, *fixed, *given, "--frames=3", "--tolerance=0.01"))
     assert done.returncode == 0, done.stderr
+    assert "4 frames of 2 sequences, tolerance 0.01" in done.stdout
     assert "no layer's division is constant: nothing was written" in done.stdout
     assert not list((tmp_path / "out").iterdir())

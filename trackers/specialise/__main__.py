@@ -41,6 +41,9 @@ flags.DEFINE_integer("frames", 0, "So many frames of each sequence at most; 0: a
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.mark_flags_as_required(["benchmark", "out"])
 
+# Pixels above which two boxes count as different.
+_NOTABLE = 0.01
+
 
 def main(argv):
     del argv
@@ -66,7 +69,7 @@ def main(argv):
     print(f"{len(shares)} frames of {len(sequences)} sequences, tolerance {FLAGS.tolerance:g}; per cent of the tokens")
     print(counted, flush=True)
     model_section = forms.fixed(config.model, found)
-    if weights.differing_models(config.model, model_section) == []:
+    if not weights.differing_models(config.model, model_section):
         print("no layer's division is constant: nothing was written; --tolerance lets a share of its tokens differ")
         return
 
@@ -81,7 +84,7 @@ def main(argv):
     both = tracks.side_by_side(runs, sequences)
     lines = [counted, "", _costs(runs, both, sequences), "", _difference(both)]
     outputs.write_text(out / "table.md", "\n".join(lines) + "\n")
-    print("\n".join(lines[2:]))
+    print("\n".join(lines[1:]))
     print(f"wrote {out}")
 
 
@@ -110,7 +113,8 @@ def _difference(both):
     steps = np.abs(both.steps).max(axis=1)
     clock, cpu = (np.divide(*np.median(seconds, axis=0)) for seconds in (both.seconds, both.cpu))
     return (
-        f"boxes, one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} at most\n"
+        f"boxes, one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} at most,"
+        f" above {_NOTABLE:g} in {np.sum(steps > _NOTABLE)} of {len(steps)} frames\n"
         f"boxes, each network on its own way: {pixels:.2g} pixels apart at most ({sequence}, frame {frame}), mean IoU"
         f" {both.overlap():.4f}\n"
         f"faster by {clock:.2f} x on the clock, {cpu:.2f} x in CPU time (medians, the networks took turns)"
