@@ -50,8 +50,8 @@ def define_flags():
     except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
         errors.leave_config(error, sys.argv)
     help_checkpoint = (
-        "Workdir of train.py, its checkpoints folder, what trackers.convert or trackers.specialise wrote, or a published"
-        " file (.pth, ...)."
+        "Workdir of train.py, its checkpoints folder, a folder of trackers.convert or trackers.specialise, or a"
+        " published file (.pth, ...)."
     )
     flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
 
@@ -73,7 +73,8 @@ def chosen_config():
         config, changes = given.value, _left_out_beside(beside, given.value.model)
         for key, value in changes.items():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
-        config.model.update_from_flattened_dict(changes)
+        with config.unlocked():
+            config.model.update_from_flattened_dict(changes)
         return config
     print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
     config = ml_collections.ConfigDict(beside)
