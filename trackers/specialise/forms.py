@@ -84,7 +84,7 @@ def fixed(config_model, found):
 
 
 def taken_over(variables, config_model):
-    """The variables of a whole model that the model of the config has too, stacked as its are: NumPy arrays."""
+    """Those variables of a whole model that the config's model has, too, stacked as there: NumPy arrays."""
     model = trackers.build(config_model)
     like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     return stacking.unflatten(stacking.flatten(variables), like)
