@@ -55,7 +55,7 @@ flags.mark_flags_as_required(["benchmark", "out"])
 
 def main(argv):
     del argv
-    config, out = FLAGS.config, epath.Path(FLAGS.out)
+    config, out = weights.chosen_config(), epath.Path(FLAGS.out)
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.evaluate(config, model)

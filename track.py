@@ -42,7 +42,7 @@ flags.mark_flags_as_required(["out"])
 
 def main(argv):
     del argv
-    config, out = FLAGS.config, Path(FLAGS.out)
+    config, out = weights.chosen_config(), Path(FLAGS.out)
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.track(config, model)

@@ -62,6 +62,10 @@ def b256():
     c.model.division.layers = ml_collections.config_dict.placeholder(tuple)
     # learned, learned_template_search, learned_three, continuous, prototype, two_stream or one_stream.
     c.model.division.mode = "learned"
+    # 1-based layers that are one-stream without a division module, whatever the two above say (appendix C.2).
+    c.model.division.one_stream_layers = ()
+    # The same for two-stream layers: template and search tokens don't look at one another.
+    c.model.division.two_stream_layers = ()
     # Target representation: max, average, box_max, box_average or none.
     c.model.division.pool = "max"
     # Where target and search token meet in the division module: early or late.

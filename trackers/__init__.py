@@ -65,6 +65,18 @@ def merged(base, changes):
     return {**base, **changes, **nested}
 
 
+def without(config, keys):
+    """Nested mappings as plain dicts, without some values. keys: "section.field", there or not."""
+    kept = to_plain(config)
+    for key in keys:
+        *sections, field = key.split(".")
+        inner = kept
+        for section in sections:
+            inner = inner.get(section, {})
+        inner.pop(field, None)
+    return kept
+
+
 def _make(cls, fields, path):
     known = _fields(cls)
     unknown = sorted(set(fields) - set(known))

@@ -20,7 +20,7 @@ import trackers
 from trackers import convert, errors
 from trackers.convert import layouts
 from trackers.errors import InputError, UsageError
-from trackers.io import digests, numbers, outputs
+from trackers.io import digests, numbers, outputs, plain_text
 from trackers.nn import stacking
 
 # In a run's folder: its checkpoints, and its config. In a folder that `save` wrote: the weights, and the config.
@@ -41,13 +41,66 @@ def define_flags():
     from absl import flags
     from ml_collections import config_flags
 
-    help_config = "Config file and variant: configs/grm.py:b256. None: the shipped GRM."
+    help_config = (
+        "Config file and variant: configs/grm.py:b256. None: the one beside the weights of --checkpoint, where eval.py"
+        " and track.py find a whole one; else the shipped GRM's."
+    )
     try:
         config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
     except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
         errors.leave_config(error, sys.argv)
-    help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
+    help_checkpoint = (
+        "Workdir of train.py, its checkpoints folder, a folder of trackers.convert or trackers.specialise, or a"
+        " published file (.pth, ...)."
+    )
     flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
+
+
+def chosen_config():
+    """The config that the flags of `define_flags` mean, a locked ConfigDict.
+
+    Without --config it is the one that lies beside the weights of --checkpoint, where that is a whole one (of a run, of
+    trackers.specialise), with what --config.KEY=VALUE changes in it. With --config it is that one; modules that the
+    config beside the weights leaves out (the model's `leaving_out`) are left out there, too.
+
+    Raises: InputError where the config beside the weights cannot be read, or holds a model that cannot be built.
+    """
+    import ml_collections
+    from absl import flags
+
+    given, beside = flags.FLAGS["config"], _beside(flags.FLAGS.checkpoint)
+    if given.present or "tracking" not in beside:
+        config, changes = given.value, _left_out_beside(beside, given.value.model)
+        for key, value in changes.items():
+            print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
+        with config.unlocked():
+            config.model.update_from_flattened_dict(changes)
+        return config
+    print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
+    config = ml_collections.ConfigDict(beside)
+    with config.ignore_type():
+        config.update_from_flattened_dict(given.override_values)
+    return config.lock()
+
+
+def _beside(checkpoint):
+    """The config in a checkpoint's folder, a plain dict; {} where there is none."""
+    path = epath.Path(checkpoint) / CONFIG_FILE if checkpoint else None
+    if path is None or not path.exists():
+        return {}
+    config = plain_text.read_json(path, "a config")
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise InputError(f"{path} is not a config: it has no section `model`")
+    return config
+
+
+def _left_out_beside(beside, config_model):
+    """{"section.field": value} of what the config beside the weights leaves out, and another model section does not."""
+    if beside.get("model", {}).get("name") != config_model.name:
+        return {}
+    there, here = (traverse_util.flatten_dict(plain(model), sep=".") for model in (beside["model"], config_model))
+    keys = getattr(trackers.build(beside["model"]), "leaving_out", ())
+    return {key: tuple(there[key]) for key in keys if there.get(key) and not here.get(key)}
 
 
 def load(path, config_model, prefer_ema=True, rng=None):
@@ -56,7 +109,8 @@ def load(path, config_model, prefer_ema=True, rng=None):
     Args:
       path: a workdir of train.py, its checkpoints folder, one checkpoint in it, what `save` wrote, or a published
         checkpoint file. None or "": the shipped weights.
-      config_model: the config's model section; a checkpoint that differs from it only in scan_layers is restacked.
+      config_model: the config's model section; a checkpoint that differs from it only in scan_layers is restacked, and
+        may hold the modules that the config leaves out (convert.left_out).
       prefer_ema: take the moving average of the parameters where the run kept one.
       rng: jax key for what a published backbone does not hold; jax.random.key(0) when None.
 
@@ -73,12 +127,15 @@ def load(path, config_model, prefer_ema=True, rng=None):
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     leaves = _saved(saved) if saved.exists() else _newest(path, prefer_ema)
-    check_leaves({name: leaf.shape for name, leaf in leaves.items()}, stacking.flatten(target), path)
+    idle = convert.left_out(config_model)
+    stored = {name: leaf.shape for name, leaf in leaves.items() if name not in idle}
+    check_leaves(stored, stacking.flatten(target), path)
     return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
 
 
 def _saved(file):
     """{path: array} of what `save` wrote; folders of before there were digests are taken as they are."""
+    outputs.check_finished(file.parent)
     try:
         digests.verify(file.parent)
     except digests.Damaged as error:
@@ -115,13 +172,14 @@ def variant(path):
         return None
 
 
-def save(path, variables, config_model):
+def save(path, variables, config_model, config=None):
     """Writes variables as DIR/weights.safetensors, one array a layer, beside the model section as DIR/config.json.
 
     Args:
       path: the folder, made if need be; must not hold weights or checkpoints.
       variables: {"params": tree, "batch_stats": tree (may be absent)}, layers stacked or not.
-      config_model: the model section.
+      config_model: the model section. config: the whole config, to be written around it; the model section alone when
+        None.
 
     Raises: InputError where `path` already holds weights or checkpoints.
     """
@@ -132,7 +190,8 @@ def save(path, variables, config_model):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: choose another folder")
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in stacking.flatten(variables).items()}
-    outputs.write_text(path / CONFIG_FILE, json.dumps({"model": plain(config_model)}, indent=2) + "\n")
+    sections = {**plain({} if config is None else config), "model": plain(config_model)}
+    outputs.write_text(path / CONFIG_FILE, json.dumps(sections, indent=2) + "\n")
     outputs.write_bytes(path / FILE, safetensors.save(leaves))
     digests.write(path)
 

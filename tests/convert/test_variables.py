@@ -283,6 +283,27 @@ def test_other_division_than_the_checkpoints(tiny):
     assert "backbone.blocks.1.attn.divide_predict.4.weight is (2, 192), the model needs (3, 192)" in three
 
 
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_division_modules_of_fixed_layers_are_left_out_by_name(tiny, scan_layers):
+    weights, _ = tiny
+    fixed = {"division__one_stream_layers": (3,), "scan_layers": scan_layers}
+    found = stacking.flatten(convert.to_variables(weights, config_model(**fixed)))
+    whole = stacking.flatten(convert.to_variables(weights, config_model()))
+    left = set(whole) - set(found)
+    assert left == convert.left_out(config_model(**fixed)) and convert.left_out(config_model()) == frozenset()
+    module = {f"{name}/{leaf}" for name in ("hidden1", "hidden2", "logits") for leaf in ("kernel", "bias")}
+    assert left == {f"params/encoder/block_2/division/{name}" for name in module}
+    for path, leaf in found.items():
+        np.testing.assert_array_equal(leaf, whole[path], strict=True)
+    # Weights without that module fit as well; whatever else is too much does not.
+    without = {key: array for key, array in weights.items() if ".2.attn.divide" not in key}
+    assert_equal(stacking.flatten(convert.to_variables(without, config_model(**fixed))), found)
+    other = error_of(weights, config_model(division__layers=(2,), division__two_stream_layers=(1,)))
+    assert "6 unexpected: backbone.blocks.2.attn.divide_predict.0.weight" in other
+    odd = {**weights, "backbone.blocks.2.attn.divide_predict.6.weight": np.zeros((2, 2), np.float32)}
+    assert "1 unexpected: backbone.blocks.2.attn.divide_predict.6.weight" in error_of(odd, config_model(**fixed))
+
+
 def test_backbone_of_another_size(tiny):
     given = backbone(tiny[0])
     message = error_of(given, config_model(width=48))

@@ -10,6 +10,7 @@ from tests.recipes import gen, image, load, weights
 from trackers import convert, errors, objectives
 from trackers.nn import relation
 from trackers.objectives.center import entropy_regularization
+from trackers.training import flops
 
 TINY = {
     "name": "grm", "width": 96, "depth": 3, "heads": 3, "template_size": 32, "search_size": 64, "head": {"channels": 32}
@@ -191,6 +192,58 @@ def test_table_5_layers_have_modules_where_they_divide(layers):
     encoder = variables["params"]["encoder"]
     assert [i + 1 for i in range(3) if "division" in encoder[f"block_{i}"]] == list(layers)
     assert model.apply(variables, *inputs()).division_log_probs.shape[1] == len(layers)
+
+
+def rigged(variables, choices):
+    """The variables with modules that always choose: {block: number of the output}."""
+    encoder = dict(variables["params"]["encoder"])
+    for block, choice in choices.items():
+        logits = {"kernel": jnp.zeros((192, 2)), "bias": jnp.zeros(2).at[choice].set(9.0)}
+        encoder[block] = {**encoder[block], "division": {**encoder[block]["division"], "logits": logits}}
+    return {**variables, "params": {**variables["params"], "encoder": encoder}}
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_c2_layers_whose_division_is_constant_need_no_module(scan):
+    """As the published forms (layer 7 two-stream, the last layers one-stream), in small."""
+    trained = TINY | {"depth": 5, "division": {"layers": (1, 2, 3, 4, 5)}}
+    model, variables = variables_of(trained)
+    variables = rigged(variables, {"block_0": 0, "block_1": 0, "block_3": 1, "block_4": 1})
+    fixed = {**trained["division"], "two_stream_layers": (1, 2), "one_stream_layers": (4, 5)}
+    config = trained | {"division": fixed, "scan_layers": scan}
+    skipping = trackers.build(config)
+    fewer = convert.to_variables(convert.from_variables(variables, config), config)
+    blocks = fewer["params"]["encoder"].items()
+    assert [name for name, block in blocks if "division" in block] == ["block_2"]
+    assert ("blocks_0_1" in dict(blocks)) == scan
+    template, box, search = inputs()
+    whole = jax.jit(model.apply)(variables, template, box, search)
+    cache = skipping.apply(fewer, template, box, method="encode_template")
+    assert len(cache["memory"]) == 2 and cache["tokens"].shape == (2, 4, 96)
+    found = jax.jit(lambda *x: skipping.apply(*x, method="locate"))(fewer, cache, search)
+    # What the masked softmax leaves to forbidden keys, about 1e-6/N.
+    close(found.box, whole.box, 1e-5)
+    close(found.maps["score_map"], whole.maps["score_map"], 1e-5)
+    np.testing.assert_array_equal(found.division, whole.division)
+    assert found.division_log_probs.shape == (2, 1, 16, 2)
+    close(found.division_log_probs[:, 0], whole.division_log_probs[:, 2], 1e-4)
+
+
+def test_c2_what_a_fixed_layer_saves():
+    trained = TINY | {"division": {"layers": (1, 2, 3)}}
+    fixed = TINY | {"division": {"layers": (1, 2, 3), "one_stream_layers": (3,), "two_stream_layers": (1, 2)}}
+    before, after = (flops.of_tracker(trackers.build(config)) for config in (trained, fixed))
+    # The module: 16 search tokens and the one target token through 2D-384-192-2.
+    module = 16 * (96 * 384 + 384 * 192 + 192 * 2) + 96 * 384
+    # The mask: the choice as categories, and D R D^T of 20 tokens.
+    mask = 16 * 2 * 3 + 20 * 3 * 3 + 20 * 20 * 3
+    # Two layers without the 2 * 4 * 16 pairs, whose products with keys and values are of width 96.
+    pairs = 2 * (2 * 4 * 16) * 2 * 96
+    assert before["whole"] - after["whole"] == 3 * (module + mask) + pairs
+    # The 4 template tokens go through two layers once a target: 12 D^2 a token, and their pairs.
+    once = 2 * (4 * 12 * 96 * 96 + 2 * 4 * 4 * 96)
+    assert after["template"] == before["template"] + once
+    assert before["parameters"] - after["parameters"] == 3 * (193 * 384 + 385 * 192 + 193 * 2)
 
 
 @pytest.mark.parametrize("pool", ["max", "average", "box_max", "box_average"])

@@ -246,3 +246,15 @@ def test_impossible_divisions_are_refused(fields):
         Division(**fields)
     with pytest.raises(ValueError, match="outside"):
         Division(layers=(13,)).layer_relations(12)
+
+
+def test_layers_of_a_fixed_form_have_it_whatever_mode_and_layers_say():
+    fixed = {"one_stream_layers": (4,), "two_stream_layers": [1, 3]}
+    one, two = relation.ONE_STREAM, relation.TWO_STREAM
+    assert Division(**fixed).layer_relations(5) == (two, "learned", two, one, "learned")
+    assert Division(layers=(5,), **fixed).layer_relations(5) == (two, one, two, one, "learned")
+    assert Division(mode="two_stream", **fixed).layer_relations(5) == (two, two, two, one, one)
+    with pytest.raises(ValueError, match="model.division.one_stream_layers .* lie outside 1..2"):
+        Division(**fixed).layer_relations(2)
+    with pytest.raises(ValueError, match="both have 3: a layer has one form"):
+        Division(one_stream_layers=(2, 3), two_stream_layers=(3,))

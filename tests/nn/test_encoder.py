@@ -56,24 +56,36 @@ def test_two_stream_streams_do_not_know_of_each_other():
 
 @pytest.mark.parametrize("scan", [False, True])
 @pytest.mark.parametrize(
-    "relations", [[relation.ASYMMETRIC] * 3, [relation.TWO_STREAM] * 2, [relation.ASYMMETRIC, relation.TWO_STREAM]]
+    "relations, covered",
+    [
+        ([relation.ASYMMETRIC] * 3, 3),
+        ([relation.TWO_STREAM] * 2, 2),
+        ([relation.ASYMMETRIC, relation.TWO_STREAM], 2),
+        ([relation.TWO_STREAM, relation.TWO_STREAM, "learned", relation.TWO_STREAM], 2),
+        ([relation.TWO_STREAM, relation.ONE_STREAM, relation.ONE_STREAM], 1),
+    ],
 )
-def test_cached_prefix_equals_the_full_forward(relations, scan):
+def test_cached_layers_equal_the_full_forward(relations, covered, scan):
     encoder, variables, (template, search), run = make(relations, scan_layers=scan)
 
     def cached(encoder, template, search):
         cache = encoder.encode_template(encoder.embed(template, "template"))
-        return cache, encoder.encode_search(cache, encoder.embed(search, "search")).tokens
+        return cache, encoder.encode_search(cache, encoder.embed(search, "search"), features=True)
 
     cache, found = encoder.apply(variables, template, search, method=cached)
-    assert set(cache) == {"memory"}
-    expected = encoder.apply(variables, template, search, method=run).tokens[:, 4:]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert len(cache["memory"]) == covered and ("tokens" in cache) == (covered < len(relations))
+    expected = encoder.apply(variables, template, search, method=run, features=True)
+    np.testing.assert_allclose(found.tokens[:, -12:], expected.tokens[:, 4:], atol=1e-5)
+    assert found.tokens.shape[1] == (12 if covered == len(relations) else 16)
+    for one, other in zip(found.layers, expected.layers, strict=True):
+        np.testing.assert_allclose(one.features, other.features[:, 4:], atol=1e-5)
 
 
-def test_prefix_that_looks_at_the_rest_is_not_cached():
-    assert not relation.prefix_is_independent([relation.ASYMMETRIC, relation.ONE_STREAM])
-    assert not relation.prefix_is_independent(["learned"])
+def test_layers_are_cached_up_to_the_first_that_looks_at_the_rest():
+    apart, joint = (relation.ASYMMETRIC, relation.TWO_STREAM), (relation.ONE_STREAM, "learned", relation.CAUSAL)
+    assert relation.independent_layers(()) == 0 and relation.independent_layers(apart) == 2
+    assert [relation.independent_layers((*apart, rows, *apart)) for rows in joint] == [2, 2, 2]
+    assert [relation.independent_layers((rows, *apart)) for rows in joint] == [0, 0, 0]
 
 
 def test_stacked_layers_equal_unstacked_ones():

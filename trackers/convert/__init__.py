@@ -6,6 +6,7 @@ tracker without such a file can still start from a pretrained backbone.
 
 import functools
 import importlib
+import re
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from trackers.errors import InputError
 from trackers.nn import stacking
 from trackers.nn.one_stream import OneStreamTracker
 
-__all__ = ["from_variables", "read_checkpoint", "to_variables"]
+__all__ = ["from_variables", "left_out", "read_checkpoint", "to_variables"]
 
 
 def to_variables(state_dict, config_model, rng=None):
@@ -27,7 +28,8 @@ def to_variables(state_dict, config_model, rng=None):
     Args:
       state_dict: {published key: array}, the tracker's own weights or those of a pretrained backbone (families.py: MAE,
         DeiT, MoCo v3, SLIP, CLIP, Swin, PVT), which fill the encoder while all else is drawn at random. A prefix of all
-        names, such as Lightning's "model.", is taken off where the names fit without it.
+        names, such as Lightning's "model.", is taken off where the names fit without it. Modules that the config
+        leaves out (`left_out`) may be among them.
       config_model: mapping, the `model` section of a config; says among others whether layers are stacked.
       rng: jax key of what is drawn; jax.random.key(0) when None.
 
@@ -38,7 +40,7 @@ def to_variables(state_dict, config_model, rng=None):
     model = trackers.build(config_model)
     name = config_model["name"]
     published = _published(name, model)
-    like = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
+    like = _abstract(model)
     targets = stacking.flatten(like)
     own = layouts.known_names(targets, published.rules)
     state_dict = wrappers.without_prefix(state_dict, published.start or families.known, own)
@@ -47,13 +49,34 @@ def to_variables(state_dict, config_model, rng=None):
     if start is None:
         if not published.rules:
             raise _unknown(name)
-        leaves = layouts.convert(state_dict, targets, published.rules, published.unused, name)
+        idle = [layouts.published(path, published.rules)[0] for path in sorted(left_out(config_model))]
+        unused = "|".join((published.unused, *map(re.escape, idle)))
+        leaves = layouts.convert(state_dict, targets, published.rules, unused, name)
         return stacking.unflatten(leaves, like)
 
     covered = {path: leaf for path, leaf in targets.items() if start.covers(path)}
     leaves = layouts.convert(start.weights, covered, start.rules, start.unused, name)
     leaves.update(_draw_uncovered(model, start.covers, jax.random.key(0) if rng is None else rng))
     return stacking.unflatten(leaves, like)
+
+
+def left_out(config_model):
+    """Paths of the parameters, layer by layer, that the model's weights may hold although its config does without them.
+
+    Args: config_model: the model section; which fields leave modules out is the model's `leaving_out`.
+
+    Returns: frozenset of paths such as "params/encoder/block_6/division/logits/bias".
+    """
+    model = trackers.build(config_model)
+    whole = trackers.build(trackers.without(config_model, getattr(model, "leaving_out", ())))
+    if whole == model:
+        return frozenset()
+    return frozenset(stacking.flatten(_abstract(whole)).keys() - stacking.flatten(_abstract(model)).keys())
+
+
+def _abstract(model):
+    """The variables of a model, abstract."""
+    return jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -23,8 +23,7 @@ def main(_):
     """Reads, converts, writes, and says how many numbers went where."""
 
     out = epath.Path(_OUT.value)
-    if out.is_dir() and any(out.iterdir()):
-        raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
+    outputs.check_empty(out)
     config_model = _CONFIG.value.model
     variables = weights.load(_CHECKPOINT.value, config_model)
     outputs.claim_folder(out)  # only now: a checkpoint that does not fit leaves nothing behind

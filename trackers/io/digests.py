@@ -25,7 +25,7 @@ class Damaged(ValueError):
 def write(folder):
     """Writes FOLDER/digests.json of all files under `folder` (any path that etils.epath knows)."""
     folder = epath.Path(folder)
-    names = [name for name in _files(folder) if name not in (FILE, *_LATER)]
+    names = [name for name in _files(folder) if name not in (FILE, outputs.UNFINISHED, *_LATER)]
     outputs.write_text(folder / FILE, json.dumps({_ALGORITHM: _digests(folder, names)}, indent=0) + "\n")
 
 

@@ -35,6 +35,13 @@ def claim_folder(path, flag="--out"):
     return path
 
 
+def check_empty(path, flag="--out"):
+    """Raises: InputError where the folder `path` holds something. flag: what it was given with, for the message."""
+    path = epath.Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{flag} {path} is not empty: name a new folder, or empty it")
+
+
 def claim_file(path, flag="--out"):
     """Makes sure that a file can be written: its folder is made, its name is no folder's and not too long.
 

@@ -20,6 +20,8 @@ class Model(CenterTracker):
 
     division: Division = Division()
 
+    leaving_out = ("division.one_stream_layers", "division.two_stream_layers")
+
     def layer_relations(self):
         return self.division.layer_relations(self.depth)
 

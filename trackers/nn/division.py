@@ -79,6 +79,8 @@ class Division:
 
     layers: tuple[int, ...] | None = None
     mode: str = "learned"
+    one_stream_layers: tuple[int, ...] = ()
+    two_stream_layers: tuple[int, ...] = ()
     pool: str = "max"
     fusion: str = "early"
     smoothing: float = 0.0
@@ -91,7 +93,7 @@ class Division:
     shared_boundary: int = 0
 
     def __post_init__(self):
-        for field in ("layers", "hidden"):
+        for field in ("layers", "one_stream_layers", "two_stream_layers", "hidden"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, tuple(int(n) for n in getattr(self, field)))
         if not isinstance(self.portions, (tuple, list)):
@@ -113,17 +115,26 @@ class Division:
                 raise ValueError(f"model.division.{field} must be a whole number from 0, got {getattr(self, field)!r}")
         if self.regions and self.mode != "continuous":
             raise ValueError(f"model.division.regions needs model.division.mode 'continuous', got {self.mode!r}")
+        if both := {*self.one_stream_layers} & {*self.two_stream_layers}:
+            raise ValueError(
+                f"model.division.one_stream_layers and two_stream_layers both have {min(both)}: a layer has one form"
+            )
 
     def layer_relations(self, depth):
         """What each of `depth` layers does: "learned", or its fixed relation over (template, search)."""
         layers = tuple(range(2, depth + 1)) if self.layers is None else self.layers
-        if any(not 1 <= layer <= depth for layer in layers):
-            raise ValueError(f"model.division.layers {layers} lie outside 1..{depth}")
+        fields = ("layers", "one_stream_layers", "two_stream_layers")
+        for field, numbers in zip(fields, (layers, self.one_stream_layers, self.two_stream_layers), strict=True):
+            if any(not 1 <= layer <= depth for layer in numbers):
+                raise ValueError(f"model.division.{field} {numbers} lie outside 1..{depth}")
         if self.mode == "two_stream":
-            return (TWO_STREAM,) * (depth - 1) + (ONE_STREAM,)
-        if self.mode == "one_stream":
-            return (ONE_STREAM,) * depth
-        return tuple("learned" if i + 1 in layers else ONE_STREAM for i in range(depth))
+            relations = [TWO_STREAM] * (depth - 1) + [ONE_STREAM]
+        elif self.mode == "one_stream":
+            relations = [ONE_STREAM] * depth
+        else:
+            relations = ["learned" if i + 1 in layers else ONE_STREAM for i in range(depth)]
+        fixed = dict.fromkeys(self.one_stream_layers, ONE_STREAM) | dict.fromkeys(self.two_stream_layers, TWO_STREAM)
+        return tuple(fixed.get(i, rows) for i, rows in enumerate(relations, start=1))
 
     @property
     def relation(self):

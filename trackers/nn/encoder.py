@@ -287,21 +287,26 @@ class Encoder(nn.Module):
             raise ValueError(f"reduce acts in layer {end}, which is not among the encoder's stops, {self.stops}")
 
     def encode_template(self, tokens, keep_tokens=False, **context):
-        """What of the first span can be kept while the others change: keys and values where it never looks at them,
-        else its embedded tokens.
+        """What of the first span can be kept while the others change: its embedded tokens, or, of the first layers
+        where it never looks at the other spans, keys and values, and its tokens after these layers.
 
         Args:
           tokens: (B,N,D) of the first span.
-          keep_tokens: where keys and values are kept, also the span's tokens after the last layer, as "encoded".
+          keep_tokens: where keys and values of all layers are kept, also the span's tokens after the last one, as
+            "encoded".
           context: further arguments of `__call__`.
 
-        Returns: a cache for `encode_search`.
+        Returns: a cache for `encode_search`: "memory", a list of the (k, v) of these layers, where there are any, and
+          "tokens" (B,N,D), what the other layers begin with, where there are any.
         """
-        if not relation.prefix_is_independent(self.relations):
+        count = relation.independent_layers(self.relations)
+        if not count:
             return {"tokens": tokens}
         lengths = (tokens.shape[1], *(0 for _ in self.relations[0][1:]))
-        encoded = self(tokens, lengths, (0, 1), keep_memory=True, **context)
+        encoded = self(tokens, lengths, (0, 1), layers=(0, count), keep_memory=True, **context)
         cache = {"memory": [layer.memory for layer in encoded.layers]}
+        if count < self.depth:
+            return {**cache, "tokens": encoded.tokens}
         return {**cache, "encoded": encoded.tokens} if keep_tokens else cache
 
     def encode_search(self, cache, tokens, lengths=None, **context):
@@ -313,11 +318,22 @@ class Encoder(nn.Module):
           lengths: of these, tuple of int; one span when None.
           context: further arguments of `__call__`.
 
-        Returns: Encoded; its tokens and features hold the first span too only where the cache held embedded tokens.
+        Returns: Encoded; its tokens hold the first span too where the cache held tokens, its features where it held
+          nothing else.
         """
         lengths = (tokens.shape[1],) if lengths is None else tuple(lengths)
-        if "memory" in cache:
-            lengths = (cache["memory"][0][0].shape[1], *lengths)
-            return self(tokens, lengths, (1, len(lengths)), memory=cache["memory"], **context)
-        lengths = (cache["tokens"].shape[1], *lengths)
-        return self(jnp.concatenate([cache["tokens"], tokens], axis=1), lengths, **context)
+        memory = cache.get("memory", [])
+        n_first = memory[0][0].shape[1] if memory else cache["tokens"].shape[1]
+        lengths, layers = (n_first, *lengths), []
+        if memory:
+            part = (0, len(memory))
+            encoded = self(tokens, lengths, (1, len(lengths)), layers=part, memory=memory, **context)
+            if "tokens" not in cache:
+                return encoded
+            tokens, layers = encoded.tokens, encoded.layers
+        tokens = jnp.concatenate([cache["tokens"], tokens], axis=1)
+        encoded = self(tokens, lengths, layers=(len(layers), self.depth), **context)
+        later = encoded.layers
+        if layers and context.get("features"):
+            later = [layer.replace(features=layer.features[:, n_first:]) for layer in later]
+        return Encoded(encoded.tokens, layers + later)

@@ -62,6 +62,8 @@ class OneStreamTracker(nn.Module):
     n_prediction_tokens = 0
     # Whether there is a head that says if the target is in the search crop.
     score_head = False
+    # Fields of config.model ("section.field") that leave out modules which a checkpoint of the tracker may still hold.
+    leaving_out = ()
     # Whether `locate` reads the templates' own tokens after the last layer (template_tokens).
     needs_template = False
 
@@ -131,8 +133,8 @@ class OneStreamTracker(nn.Module):
           joint: leave the layers to `locate`, which then runs all tokens together: the same numbers and multiply-adds
             for one use, but drop-path drops a sample's templates and search together, and features hold all tokens.
 
-        Returns: a cache (pytree) for `locate`: keys and values of each layer where no template token ever looks at a
-          search token, else the embedded tokens.
+        Returns: a cache (pytree) for `locate`: keys and values of the first layers, as many as there are in which no
+          template token looks at a search token, and the tokens that the other layers begin with.
         """
         cache = {"tokens": self.embed_template(template, template_box)}
         if not joint:
@@ -181,7 +183,7 @@ class OneStreamTracker(nn.Module):
     def features_of(self, encoded):
         """{"layers": (B,L,N,D), "tokens": (B,N,D)} of Prediction.features, or None where no features were asked for.
 
-        N counts the first span too where the cache was joint or held tokens.
+        N counts the first span too where the cache was joint or held tokens alone; that of "tokens" where it held any.
         """
         layers = [layer.features for layer in encoded.layers if layer.features is not None]
         return {"layers": jnp.stack(layers, axis=1), "tokens": encoded.tokens} if layers else None

@@ -158,12 +158,15 @@ def _merged_rows(relation, spans):
     return merged
 
 
-def prefix_is_independent(relations, prefix_spans=1):
-    """True where no token of the first spans ever looks at a later one, so that its keys and values can be cached."""
-    return all(
-        relation != "learned" and not any(any(row[prefix_spans:]) for row in relation[:prefix_spans])
-        for relation in relations
-    )
+def independent_layers(relations):
+    """How many of the first layers keep the first span from all others: there its keys and values can be cached.
+
+    relations: for each layer its relation over the spans, or a name ("learned", CAUSAL), which keeps nothing apart.
+    """
+    for count, relation in enumerate(relations):
+        if isinstance(relation, str) or any(relation[0][1:]):
+            return count
+    return len(relations)
 
 
 def box_token_mask(box, grid):

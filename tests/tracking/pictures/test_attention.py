@@ -45,10 +45,16 @@ def by_hand(params, tokens, target, n_search):
     return np.einsum("bnm,bm->bn", weights[:, -n_search:, : target.shape[1]], target)
 
 
-def test_maps_are_the_attention_on_the_target():
-    """Weights of order 1 make attention nearly one-hot, so that rounding in the logits shows: 2e-4."""
-    model, variables, template, search = built(GRM)
+@pytest.mark.parametrize("apart", [(), (1,)])
+def test_maps_are_the_attention_on_the_target(apart):
+    """Also after layers that the template's cache covers.
+
+    Weights of order 1 make attention nearly one-hot, so that rounding in the logits shows: 2e-4.
+    """
+    division = GRM["division"] | {"two_stream_layers": apart}
+    model, variables, template, search = built(GRM | {"division": division})
     maps = maps_of(model, variables, template, search)
+    assert (maps[:, 0].max() == 0) == bool(apart)
     assert maps.shape == (1, 3, 4, 4) and maps.dtype == np.float32
     tokens = np.asarray(model.apply(variables, template, BOX, search, features=True).features["layers"], np.float64)
     target = np.asarray(relation.box_token_mask(BOX, (2, 2)))

@@ -1,0 +1,1 @@
+"""Layers whose division has become constant do without a division module at inference (GRM, appendix C.2)."""

@@ -1,0 +1,125 @@
+"""Leaves out the division modules of layers whose division is constant over a benchmark (GRM, appendix C.2).
+
+    python -m trackers.specialise --benchmark frames:DIR --out OUT                     # the shipped GRM
+    python -m trackers.specialise --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:DIR --out OUT
+
+Tracks the sequences and prints for each layer which share of the search tokens interacts with the template. A layer in
+which all do becomes one-stream, one in which none does two-stream; neither has a module or a mask any more. --tolerance
+lets that share of a layer's tokens be otherwise. --out, new or empty, gets the config, the weights and the tables;
+eval.py and track.py take it as --checkpoint. Both networks then track side by side, and what differs is printed.
+
+What config.tracking.benchmarks sets for the benchmark (a division threshold) holds while divisions are counted.
+"""
+
+import jax
+import numpy as np
+from absl import flags
+
+import trackers
+from data_pipelines import sources
+from trackers import errors, weights
+from trackers.evaluation import benchmark, tables
+from trackers.io import image_files, outputs
+from trackers.specialise import forms, tracks
+from trackers.tracking import single_object
+from trackers.training import flops
+
+FLAGS = flags.FLAGS
+weights.define_flags()
+flags.DEFINE_string(
+    "benchmark", None, f"NAME:PATH, NAME one of {', '.join(sorted(sources.LAYOUTS))}, PATH the folder of its sequences."
+)
+flags.DEFINE_string("out", None, "Folder to write, new or empty; eval.py and track.py take it as --checkpoint.")
+flags.DEFINE_float(
+    "tolerance",
+    0.0,
+    "Share of a layer's tokens, over all frames, that may be otherwise; 0: none.",
+    lower_bound=0.0,
+    upper_bound=0.49,
+)
+flags.DEFINE_integer("frames", 0, "So many frames of each sequence at most; 0: all.", lower_bound=0)
+flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
+flags.mark_flags_as_required(["benchmark", "out"])
+
+# Pixels above which two boxes count as different.
+_NOTABLE = 0.01
+
+
+def main(argv):
+    del argv
+    config = weights.chosen_config()
+    forms.check(trackers.build(config.model))
+    outputs.check_empty(FLAGS.out)
+    name, sequences = sources.open_sequences(FLAGS.benchmark)
+    sequences = [tracks.shortened(one, FLAGS.frames) for one in sources.chosen(sequences, FLAGS.sequences)]
+    sequences = [one for one in sequences if len(one) > 1]
+    if not sequences:
+        raise errors.InputError(f"--benchmark {FLAGS.benchmark} has no frame after a first one: nothing can be counted")
+    benchmark.check_starts(sequences, image_files.read_image)
+    tracker, settings = _tracker(config, name)
+    for key, value in settings.items():
+        print(f"{key}={value} for {name} (config.tracking.benchmarks.{name})", flush=True)
+    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+    out = outputs.claim_folder(FLAGS.out)
+
+    # What the layers do.
+    shares = tracks.shares(tracker, variables, sequences)
+    found = forms.verdicts(tracker.model.layer_relations(), shares, FLAGS.tolerance)
+    counted = forms.table(shares, found)
+    print(f"{len(shares)} frames of {len(sequences)} sequences, tolerance {FLAGS.tolerance:g}; per cent of the tokens")
+    print(counted, flush=True)
+    model_section = forms.fixed(config.model, found)
+    if not weights.differing_models(config.model, model_section):
+        print("no layer's division is constant: nothing was written; --tolerance lets a share of its tokens differ")
+        return
+
+    # What is left of the model, and what that changes.
+    smaller = config.copy_and_resolve_references()
+    with smaller.unlocked(), smaller.ignore_type():
+        smaller.model = model_section
+    with outputs.unfinished(out):
+        weights.save(out, forms.taken_over(variables, model_section), model_section, smaller)
+    other, _ = _tracker(smaller, name)
+    runs = (tracker, variables), (other, jax.device_put(weights.load(out, smaller.model)))
+    both = tracks.side_by_side(runs, sequences)
+    lines = [counted, "", _costs(runs, both, sequences), "", _difference(both)]
+    outputs.write_text(out / "table.md", "\n".join(lines) + "\n")
+    print("\n".join(lines[1:]))
+    print(f"wrote {out}")
+
+
+def _tracker(config, name):
+    """(Tracker, {key: value that the benchmark sets})."""
+    model_section, tracking, settings = single_object.for_benchmark(config, name)
+    return single_object.Tracker(trackers.build(model_section), tracking), settings
+
+
+def _costs(runs, both, sequences):
+    """The table of the two networks: what they hold, count, take and find."""
+    overlaps = both.average_overlaps(sequences)
+    rows = []
+    for i, (label, (tracker, _)) in enumerate(zip(("as given", "specialised"), runs, strict=True)):
+        count = flops.of_tracker(tracker.model)
+        times = [f"{1e3 * np.median(seconds[:, i]):.1f}" for seconds in (both.seconds, both.cpu)]
+        overlap = "-" if overlaps is None else f"{100 * overlaps[i]:.2f}"
+        sizes = [count["parameters"] / 1e6, count["search"] / 1e6, count["template"] / 1e6]
+        rows.append([label, *(f"{size:.2f}" for size in sizes), *times, overlap])
+    heads = ["network", "parameters M", "multiply-adds M a frame", "a target", "median ms", "CPU ms", "AO %"]
+    return tables.markdown(heads, rows)
+
+
+def _difference(both):
+    pixels, sequence, frame = both.largest_difference()
+    steps = np.abs(both.steps).max(axis=1)
+    clock, cpu = (np.divide(*np.median(seconds, axis=0)) for seconds in (both.seconds, both.cpu))
+    return (
+        f"boxes, one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} at most,"
+        f" above {_NOTABLE:g} in {np.sum(steps > _NOTABLE)} of {len(steps)} frames\n"
+        f"boxes, each network on its own way: {pixels:.2g} pixels apart at most ({sequence}, frame {frame}), mean IoU"
+        f" {both.overlap():.4f}\n"
+        f"faster by {clock:.2f} x on the clock, {cpu:.2f} x in CPU time (medians, the networks took turns)"
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
