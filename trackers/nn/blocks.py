@@ -152,7 +152,7 @@ class Attention(nn.Module):
     """Multi-head self-attention: under the division where one is given, else split by the relation of the context.
 
     kernels: how it is executed (kernels.KERNELS).
-    Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
+    For pictures of the attention it sows, as "intermediates", "queries_and_keys", each (B,N,H,d), and the "division".
 
     __call__ takes x (B,N,D), division (B,N,3) of all tokens or None, memory and context as in LayerInputs and Context.
     Returns Attended.
@@ -173,6 +173,8 @@ class Attention(nn.Module):
         qkv = projection(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:2], *features)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
         self.sow("intermediates", "queries_and_keys", (q, k))
+        if division is not None:
+            self.sow("intermediates", "division", division)
         weights = None
         if division is None:
             out, weights = _split(q, k, v, memory, context, self.kernels)
