@@ -110,16 +110,15 @@ def _whole_numbers(flag, things):
     texts = FLAGS[flag].value
     if not all(numbers.is_digits(text) and int(text) > 0 for text in texts):
         given = ",".join(texts)
-        raise errors.UsageError(f"--{flag} {given}: write numbers of {things} from 1, such as --{flag}=10,40")
+        raise errors.UsageError(f"--{flag} {given}: write numbers of {things} from 1, such as --{flag}=2,4")
     return tuple(dict.fromkeys(map(int, texts)))
 
 
 def _parse_frames(flag, source):
     wanted, last = _whole_numbers(flag, "frames"), len(source) - 1
     if wanted and last >= 0 and min(wanted) > last:
-        raise errors.UsageError(
-            f"--{flag} {','.join(map(str, wanted))}: the video has frames 1 to {last} after the first"
-        )
+        given = ",".join(FLAGS[flag].value)
+        raise errors.UsageError(f"--{flag} {given}: the video has frames 1 to {last} after the first one")
     return wanted
 
 
@@ -144,11 +143,14 @@ def _base(model):
         return None
     if None in (FLAGS.base_config, FLAGS.base_checkpoint) or not FLAGS.attention:
         raise errors.UsageError("--base_config, --base_checkpoint and --attention go together: give all three")
-    config = variants.load(FLAGS.base_config)
+    try:
+        config = variants.load(FLAGS.base_config)
+    except errors.UsageError as error:
+        raise errors.UsageError(f"--base_config: {error}") from None
     base = trackers.build(config.model)
     if base.task != "track" or base.n_prediction_tokens or model.n_prediction_tokens:
         raise errors.UsageError(
-            "--base_config: two trackers of one object without prediction tokens are drawn together"
+            "--base_config: drawn together are two trackers of one object without prediction tokens"
         )
     return single_object.Tracker(base, config.tracking), weights.load(FLAGS.base_checkpoint, config.model)
 
@@ -183,9 +185,8 @@ class _Picture:
 
     def write(self, out):
         if self._missing:
-            print(
-                f"--{self._name}: the video has no frame {', '.join(map(str, sorted(self._missing)))}", file=sys.stderr
-            )
+            missing = ", ".join(map(str, sorted(self._missing)))
+            print(f"--{self._name}: the video has no frame {missing}", file=sys.stderr)
         if self._rows:
             path = records.replacing(out / f"{self._name}.png")
             panels.draw(path, self._rows, self._figure.title, self._figure.legend)

@@ -48,7 +48,8 @@ class TargetMaps:
         ]
         for layer in layers:
             percent = 100 * self.layers[layer - 1]
-            span = f"{percent.min():.2g} to {percent.max():.2g} %"
+            least, most = (f"{value:.2g}" for value in (percent.min(), percent.max()))
+            span = f"{most} %" if least == most else f"{least} to {most} %"
             panels.append(Panel(blend(crop, percent), f"layer {layer}", span))
         return [(label, panels)]
 

@@ -64,7 +64,8 @@ def draw_box(axis, box):
     """Draws a box, (4,) x,y,w,h in pixels of a panel's image."""
     from matplotlib.patches import Rectangle
 
-    axis.add_patch(Rectangle(box[:2] - 0.5, *box[2:], fill=False, edgecolor="#ffc400", linewidth=1.2))
+    x, y, w, h = (float(value) for value in box)
+    axis.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor="#ffc400", linewidth=1.2))
 
 
 def draw(path, rows, title, legend=None):
@@ -82,7 +83,8 @@ def draw(path, rows, title, legend=None):
 
     legend = legend or Legend()
     columns = len(rows[0][1])
-    size = (_SIDE * columns + 0.3, (_SIDE + 0.2) * len(rows) + 0.9)
+    below = 0.5 * (legend.bar is not None) + 0.25 * bool(legend.lines)
+    size = (_SIDE * columns + 0.3, (_SIDE + 0.15) * len(rows) + 0.5 + below)
     figure = matplotlib.figure.Figure(figsize=size, dpi=_DPI, layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     above = [None] * columns
