@@ -54,8 +54,8 @@ def test_picture(network, tmp_path):
     figure = maps.Attention(tracker, variables, (1, 2))
     figure.start(frames[0], box)
     rows = figure.rows("frame 1", state, frames[1], None)
-    assert [label for label, _ in rows] == ["frame 1, layer 1"] * 3 + ["frame 1, layer 2"] * 3
-    assert [row[0].caption for _, row in rows[:3]] == ["search", "first template", "online template 1"]
+    images = ("search", "first template", "online template 1")
+    assert [label for label, _ in rows] == [f"frame 1, layer {layer}\n{name}" for layer in (1, 2) for name in images]
     assert [panel.title for panel in rows[0][1][1:]] == [f"token of {edge}" for edge in EDGES]
     assert rows[0][1][0].image.shape == (64, 64, 3) and rows[1][1][0].image.shape == (32, 32, 3)
     panels.draw(tmp_path / "p.png", rows, figure.title, figure.legend)

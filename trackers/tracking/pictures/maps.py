@@ -92,7 +92,7 @@ class PredictionMaps:
                     Panel(blend(image, value, 0), f"token of {name}", f"{100 * value.sum():.0f} % of its attention")
                     for name, value in zip(names, values, strict=True)
                 ]
-                rows.append((f"{label}, layer {layer}", [Panel(image, caption=title, mark=mark), *maps]))
+                rows.append((f"{label}, layer {layer}\n{title}", [Panel(image, mark=mark), *maps]))
         return rows
 
     def _draw_edges(self, axis):

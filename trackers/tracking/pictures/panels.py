@@ -86,6 +86,7 @@ def draw(path, rows, title, legend=None):
     below = 0.5 * (legend.bar is not None) + 0.25 * bool(legend.lines)
     size = (_SIDE * columns + 0.3, (_SIDE + 0.15) * len(rows) + 0.5 + below)
     figure = matplotlib.figure.Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.06)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     above = [None] * columns
     for line, (label, panels) in zip(axes, rows, strict=True):
@@ -96,9 +97,8 @@ def draw(path, rows, title, legend=None):
         above = [panel.title for panel in panels]
     figure.suptitle(title, fontsize=8)
     if legend.bar is not None:
-        bar = figure.colorbar(
-            matplotlib.cm.ScalarMappable(cmap=_COLORS), ax=axes, location="bottom", ticks=(0, 1), aspect=60, shrink=0.6
-        )
+        shape = {"location": "bottom", "aspect": 60, "shrink": 0.6, "pad": 0.1 / size[1], "fraction": 0.3 / size[1]}
+        bar = figure.colorbar(matplotlib.cm.ScalarMappable(cmap=_COLORS), ax=axes, ticks=(0, 1), **shape)
         bar.ax.set_xticklabels(legend.bar, fontsize=7)
     if legend.lines:
         handles = [matplotlib.lines.Line2D([], [], color=color) for color in legend.lines.values()]
