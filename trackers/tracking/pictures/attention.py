@@ -33,17 +33,17 @@ def token_attention(model, variables, cache, search, queries, kept_apart=True):
     """
     prediction, caught = model.apply(variables, cache, search, method="locate", mutable=["intermediates"])
     caught = caught["intermediates"]
-    memory = [k for k, _ in cache["memory"]] if "memory" in cache else None
-    n_template = cache["tokens"].shape[1] if memory is None else memory[0].shape[1]
+    memory = [k for k, _ in cache.get("memory", [])]  # of the first layers, those that the template's cache covers
+    n_template = memory[0].shape[1] if memory else cache["tokens"].shape[1]
     n_search = model.lengths[1]
     weights = []
     for i, rows in enumerate(model.layer_relations()):
         layer = caught["encoder"][f"block_{i}"]["attention"]
         q, k = layer["queries_and_keys"][0]
-        if memory is None:
-            of_template, q, k = k[:, :n_template], q[:, n_template:], k[:, n_template:]
-        else:
+        if i < len(memory):
             of_template = memory[i]
+        else:
+            of_template, q, k = k[:, :n_template], q[:, n_template:], k[:, n_template:]
         there = jnp.ones(q.shape[:2], jnp.float32)
         if "places" in caught:
             q, k, there = (_in_place(x, caught["places"][i], n_search) for x in (q, k, there))
