@@ -76,13 +76,6 @@ def test_equation_8_from_each_layers_own_queries_and_keys(foveal, interaction):
         np.testing.assert_allclose(found.reshape(1, 16), expected, rtol=2e-4)
 
 
-def test_equation_8_of_another_tracker():
-    model, variables, template, search = built(GRM)
-    maps = maps_of(model, variables, template, search)
-    for found, weights in zip(maps[1:], layers_by_hand(model, variables, template, search), strict=True):
-        np.testing.assert_allclose(found.reshape(1, 16), weights[:, 4:, :4].mean(-1), rtol=2e-4)
-
-
 @pytest.mark.parametrize("looks", [True, False])
 def test_layers_that_are_kept_apart(looks):
     """What such a layer computes with is zero; also where the exemplar's keys come from the cache."""
