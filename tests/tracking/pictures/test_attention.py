@@ -37,9 +37,26 @@ def built(config, scale=0.4, norm=1.0):
     return model, variables, *(jnp.asarray(rng.standard_normal(a.shape), jnp.float32) for a in (template, search))
 
 
-def maps_of(model, variables, template, search):
-    cache = model.apply(variables, template, BOX, method="encode_template")
-    return [np.asarray(layer) for layer in attention.target_attention(model, variables, cache, search)]
+def maps_of(model, *arrays):
+    """target_attention of the model for (variables, template, search), compiled as one program."""
+
+    @jax.jit
+    def run(variables, template, search):
+        cache = model.apply(variables, template, BOX, method="encode_template")
+        return attention.target_attention(model, variables, cache, search)
+
+    return jax.device_get(run(*arrays))
+
+
+def attention_of(model, *arrays):
+    """(token_attention of all tokens, Prediction), compiled as one program."""
+
+    @jax.jit
+    def run(variables, template, search):
+        cache = model.apply(variables, template, BOX, method="encode_template")
+        return attention.token_attention(model, variables, cache, search, slice(None))
+
+    return jax.device_get(run(*arrays))
 
 
 def by_hand(params, tokens, eps):
@@ -55,7 +72,8 @@ def by_hand(params, tokens, eps):
 
 def layers_by_hand(model, variables, template, search):
     """(B,L-1,N,N) of the layers from the second on, tokens in the order of the features."""
-    tokens = np.asarray(model.apply(variables, template, BOX, search, features=True).features["layers"], np.float64)
+    run = jax.jit(lambda v: model.apply(v, template, BOX, search, features=True).features["layers"])
+    tokens = np.asarray(run(variables), np.float64)
     params = jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"]["encoder"])
     eps = getattr(model, "norm_eps", 1e-6)
     return [by_hand(params[f"block_{i}"], tokens[:, i - 1], eps) for i in range(1, model.depth)]
@@ -80,9 +98,8 @@ def test_equation_8_from_each_layers_own_queries_and_keys(foveal, interaction):
 def test_layers_that_are_kept_apart(looks):
     """What such a layer computes with is zero; also where the exemplar's keys come from the cache."""
     model, variables, template, search = built(SIMTRACK | {"template_looks": looks, "interaction": (2, 3)})
-    cache = model.apply(variables, template, BOX, method="encode_template")
-    weights, _ = attention.token_attention(model, variables, cache, search, slice(16))
-    on_exemplar = np.asarray(weights[0, ..., :11].sum(-1))
+    weights, _ = attention_of(model, variables, template, search)
+    on_exemplar = weights[0, :, :16, :11].sum(-1)
     assert on_exemplar[0].max() == 0 and on_exemplar[1:].min() > 0
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
 
@@ -92,15 +109,14 @@ def test_a_layer_that_divides_shows_who_looks_at_the_target(mode):
     """Search-only tokens are dark; those of the template's kind and of both kinds are not."""
     config = GRM | {"division": {"mode": mode, "hidden": (8, 8), "ratio": 0.5}}
     model, variables, template, search = built(config, scale=1.0, norm=0.0)
-    cache = model.apply(variables, template, BOX, method="encode_template")
-    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
+    weights, prediction = attention_of(model, variables, template, search)
     division = np.asarray(prediction.division)
     assert set(division[:, 1:].ravel()) == {1, 2} | ({0} if mode == "learned_three" else set())
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
-    on_template = np.asarray(weights[..., :4].sum(-1))
+    on_template = weights[..., :4].sum(-1)
     np.testing.assert_array_equal(on_template[division == relation.SEARCH], 0)
     assert (on_template[division != relation.SEARCH] > 0).all()
-    on_search_only = np.asarray(jnp.einsum("blnm,blm->bln", weights[..., 4:], division == relation.SEARCH))
+    on_search_only = np.einsum("blnm,blm->bln", weights[..., 4:], division == relation.SEARCH)
     np.testing.assert_array_equal(on_search_only[division == relation.TEMPLATE], 0)
     shares = np.stack(maps_of(model, variables, template, search), axis=1).reshape(division.shape)
     np.testing.assert_allclose(shares, on_template / 4, rtol=1e-5)
@@ -110,11 +126,11 @@ def test_a_continuous_division_scales_the_attention():
     """A search token's weights on the template are multiplied by its probability of A (GRM, appendix C.3)."""
     config = GRM | {"division": {"mode": "continuous", "hidden": (8, 8), "layers": (2,)}}
     model, variables, template, search = built(config)
-    cache = model.apply(variables, template, BOX, method="encode_template")
-    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
-    looks = np.exp(np.asarray(prediction.division_log_probs[0, 0, :, 1]))
+    weights, prediction = attention_of(model, variables, template, search)
+    looks = np.exp(prediction.division_log_probs[0, 0, :, 1])
     assert looks.min() < 0.1 and 0.5 < looks.max() < 0.99
-    _, caught = model.apply(variables, cache, search, method="locate", mutable=["intermediates"])
+    run = jax.jit(lambda v: model.apply(v, template, BOX, search, mutable=["intermediates"])[1])
+    caught = jax.device_get(run(variables))
     q, k = caught["intermediates"]["encoder"]["block_1"]["attention"]["queries_and_keys"][0]
     scores = np.exp(np.einsum("nhe,mhe->hnm", q[0, 4:], k[0]) / np.sqrt(q.shape[-1]))
     scores[..., :4] *= looks[:, None]
@@ -128,16 +144,17 @@ def test_tokens_that_have_left_are_dark():
     """
     model, variables, template, search = built(OSTRACK, scale=1.0, norm=0.0)
     template, search = (jnp.concatenate([a, a[..., ::-1]]) for a in (template, search))
-    cache = model.apply(variables, template, BOX, method="encode_template")
-    weights, prediction = attention.token_attention(model, variables, cache, search, slice(None))
+    weights, prediction = attention_of(model, variables, template, search)
     there = np.asarray(prediction.division == relation.ALL)
     assert there.sum(axis=2).tolist() == [[16, 12, 9]] * 2 and (there[0] != there[1]).any()
     np.testing.assert_allclose(weights.sum(-1), there, atol=1e-5)
     np.testing.assert_array_equal(weights[..., 4:].max(axis=2)[~there], 0)
 
-    masked, caught = model.apply(
-        variables, cache, search, keep_rate=jnp.float32(0.75), method="locate", mutable=["intermediates"]
-    )
+    @jax.jit
+    def training(variables):
+        return model.apply(variables, template, BOX, search, keep_rate=jnp.float32(0.75), mutable=["intermediates"])
+
+    masked, caught = jax.device_get(training(variables))
     np.testing.assert_array_equal(masked.division, prediction.division)
     for i in range(3):
         q, k = caught["intermediates"]["encoder"][f"block_{i}"]["attention"]["queries_and_keys"][0]
