@@ -152,7 +152,8 @@ class Attention(nn.Module):
     """Multi-head self-attention: under the division where one is given, else split by the relation of the context.
 
     kernels: how it is executed (kernels.KERNELS).
-    For pictures of the attention it sows, as "intermediates", "queries_and_keys", each (B,N,H,d), and the "division".
+    Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
+    Sows the division, where there is one, as "division", for the same.
 
     __call__ takes x (B,N,D), division (B,N,3) of all tokens or None, memory and context as in LayerInputs and Context.
     Returns Attended.
