@@ -87,12 +87,12 @@ def main(argv):
                 raise
             raise errors.InputError(f"{error}; the boxes of the {table.rows} frames before are in {out}") from None
         seconds = time.perf_counter() - start
-    for picture in pictures:
-        picture.write(out)
+    written = ["boxes.csv", *([] if video is None else ["tracked.mp4"])]
+    written += [name for picture in pictures for name in picture.write(out)]
     if len(source) > table.rows and source.cut_short:
         print(f"the video's header says {len(source)} frames, {table.rows} could be decoded", file=sys.stderr)
-    written = "boxes.csv" if video is None else "boxes.csv and tracked.mp4"
-    print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {written} in {out}")
+    names = " and ".join(filter(None, [", ".join(written[:-1]), written[-1]]))
+    print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
 
 
 def _parse_box(text):
@@ -184,12 +184,15 @@ class _Picture:
             self._rows += self._figure.rows(f"frame {number}", state, frame, output)
 
     def write(self, out):
+        """The name of the file, in a list; an empty one where no frame is to be drawn."""
         if self._missing:
             missing = ", ".join(map(str, sorted(self._missing)))
             print(f"--{self._name}: the video has no frame {missing}", file=sys.stderr)
-        if self._rows:
-            path = records.replacing(out / f"{self._name}.png")
-            panels.draw(path, self._rows, self._figure.title, self._figure.legend)
+        if not self._rows:
+            return []
+        path = records.replacing(out / f"{self._name}.png")
+        panels.draw(path, self._rows, self._figure.title, self._figure.legend)
+        return [path.name]
 
 
 def _pictures(tracker, variables, base, wanted, layers):

@@ -70,6 +70,7 @@ def test_images_with_shaded_layer(checkpoint, images, tmp_path):
     result = _run(*run, *base, "--layer=2", "--attention=2,9", "--division=3,1", "--picture_layers=3,1")
     assert result.returncode == 0, result.stderr
     assert "--attention: the video has no frame 9" in result.stderr
+    assert "wrote boxes.csv, tracked.mp4, attention.png and division.png in" in result.stdout
     # One frame of two trackers, and two frames; exemplar and search crop, or the crop alone, and two layers.
     attention, division = (cv2.imread(str(tmp_path / name)) for name in ("attention.png", "division.png"))
     assert attention.shape[1] / attention.shape[0] > division.shape[1] / division.shape[0] > 0.7
@@ -94,6 +95,7 @@ def test_video_without_drawing(checkpoint, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "replacing" in result.stderr and "boxes.csv" in result.stderr
     assert len(_rows(tmp_path)) == 4 and not (tmp_path / "tracked.mp4").exists()
+    assert "wrote boxes.csv in" in result.stdout
 
 
 def test_cut_jpeg_is_named_and_nothing_is_lost(checkpoint, images, tmp_path):
