@@ -3,8 +3,13 @@
     python track.py --video V.mp4 --box x,y,w,h --out DIR           # the shipped GRM
     python track.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --video V.mp4 --box x,y,w,h --out DIR
 
---out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box), tracked.mp4 and, with --attention,
-attention.png: where in the search crop the tokens of each layer look at the target.
+--out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box), tracked.mp4 and the papers' figures
+of the frames that are asked for (docs/figures.md):
+
+    --attention=5,20,40    attention.png: how much the search tokens of each layer look at the exemplar, or, of trackers
+                           with prediction tokens, what these look at. --base_config and --base_checkpoint put another
+                           tracker's rows beside it, which looks at the same place.
+    --division=5,20,40     division.png: which search tokens a layer keeps from the template.
 
 Tracking with words: refer.py.
 """
@@ -21,12 +26,13 @@ from absl import flags
 
 import refer
 import trackers
+from configs import variants
 from data_pipelines import video_input
 from trackers import errors, weights
 from trackers.evaluation import records
 from trackers.io import numbers, outputs, video_files
 from trackers.tracking import single_object
-from trackers.tracking.pictures import attention, drawing
+from trackers.tracking.pictures import attention, drawing, maps, panels
 
 FLAGS = flags.FLAGS
 weights.define_flags()
@@ -34,7 +40,11 @@ video_input.define_flags()
 flags.DEFINE_string("box", None, "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner.")
 flags.DEFINE_string("out", None, "Local folder for boxes.csv and tracked.mp4.")
 flags.DEFINE_integer("layer", 0, "Shade the tokens that this layer (from 1) keeps from the template; 0: none.")
-flags.DEFINE_list("attention", [], "Frames (1 is the first tracked) whose attention to the target is drawn: 10,40.")
+flags.DEFINE_list("attention", [], "Frames (1 is the first tracked) whose attention is drawn: 10,40.")
+flags.DEFINE_list("division", [], "Frames whose division of the search tokens is drawn.")
+flags.DEFINE_list("picture_layers", [], "Layers (from 1) that these two pictures show. None: as in the papers.")
+flags.DEFINE_string("base_config", None, "Config file and variant of a tracker whose attention is drawn beside it.")
+flags.DEFINE_string("base_checkpoint", None, "Its checkpoint.")
 flags.DEFINE_bool("no-draw", False, "Write the boxes only, no video.")
 refer.define_flags()
 flags.mark_flags_as_required(["out"])
@@ -52,13 +62,13 @@ def main(argv):
     source = video_input.open_frames()
     if not 0 <= FLAGS.layer <= model.depth:
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
-    if FLAGS.layer and "learned" not in model.layer_relations():
-        raise errors.UsageError(f"--layer: model {config.model.name} does not divide its tokens")
-    wanted = _parse_frames(FLAGS.attention)
-    if wanted:
-        attention.check(model)
+    _check_divides("layer", FLAGS.layer, config, model)
+    _check_divides("division", FLAGS.division, config, model)
+    wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
+    base = _base(model)
+    layers = _picture_layers([model] if base is None else [model, base[0].model])
     outputs.claim_folder(out)
-    for name in ("boxes.csv", "tracked.mp4", "attention.png"):
+    for name in ("boxes.csv", "tracked.mp4", "attention.png", "division.png"):
         outputs.claim_file(out / name)
     tracker = single_object.Tracker(model, config.tracking)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
@@ -68,20 +78,21 @@ def main(argv):
         if not FLAGS["no-draw"].value:
             video = stack.enter_context(video_files.VideoWriter(records.replacing(out / "tracked.mp4"), source.rate))
         table = _Table(stack.enter_context(records.replacing(out / "boxes.csv").open("w")))
-        maps = _AttentionMaps(tracker, variables, box, wanted)
+        pictures = _pictures(tracker, variables, base, wanted, layers)
         start = time.perf_counter()
         try:
-            _track(tracker, variables, source, box, table, video, maps)
+            _track(tracker, variables, source, box, table, video, pictures)
         except errors.InputError as error:
             if not table.rows:
                 raise
             raise errors.InputError(f"{error}; the boxes of the {table.rows} frames before are in {out}") from None
         seconds = time.perf_counter() - start
-    maps.write(out / "attention.png")
+    written = ["boxes.csv", *([] if video is None else ["tracked.mp4"])]
+    written += [name for picture in pictures for name in picture.write(out)]
     if len(source) > table.rows and source.cut_short:
         print(f"the video's header says {len(source)} frames, {table.rows} could be decoded", file=sys.stderr)
-    written = "boxes.csv" if video is None else "boxes.csv and tracked.mp4"
-    print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {written} in {out}")
+    names = " and ".join(filter(None, [", ".join(written[:-1]), written[-1]]))
+    print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
 
 
 def _parse_box(text):
@@ -94,12 +105,54 @@ def _parse_box(text):
     return box
 
 
-def _parse_frames(texts):
+def _whole_numbers(flag, things):
+    """The numbers, from 1, that a flag lists, in their order."""
+    texts = FLAGS[flag].value
     if not all(numbers.is_digits(text) and int(text) > 0 for text in texts):
+        given = ",".join(texts)
+        raise errors.UsageError(f"--{flag} {given}: write numbers of {things} from 1, such as --{flag}=2,4")
+    return tuple(dict.fromkeys(map(int, texts)))
+
+
+def _parse_frames(flag, source):
+    wanted, last = _whole_numbers(flag, "frames"), len(source) - 1
+    if wanted and last >= 0 and min(wanted) > last:
+        given = ",".join(FLAGS[flag].value)
+        raise errors.UsageError(f"--{flag} {given}: the video has frames 1 to {last} after the first one")
+    return wanted
+
+
+def _check_divides(flag, wanted, config, model):
+    if wanted and not maps.divides(model):
+        raise errors.UsageError(f"--{flag}: model {config.model.name} does not divide its tokens")
+
+
+def _picture_layers(models):
+    """What --picture_layers says, () for nothing."""
+    layers, depth = _whole_numbers("picture_layers", "layers"), min(map(attention.layer_count, models))
+    if layers and not (FLAGS.attention or FLAGS.division):
+        raise errors.UsageError("--picture_layers chooses what --attention and --division show: add one of them")
+    if any(layer > depth for layer in layers):
+        raise errors.UsageError(f"--picture_layers {','.join(FLAGS.picture_layers)}: there are layers 1 to {depth}")
+    return layers
+
+
+def _base(model):
+    """(Tracker, variables) that --base_config and --base_checkpoint name, or None."""
+    if FLAGS.base_config is None and FLAGS.base_checkpoint is None:
+        return None
+    if None in (FLAGS.base_config, FLAGS.base_checkpoint) or not FLAGS.attention:
+        raise errors.UsageError("--base_config, --base_checkpoint and --attention go together: give all three")
+    try:
+        config = variants.load(FLAGS.base_config)
+    except errors.UsageError as error:
+        raise errors.UsageError(f"--base_config: {error}") from None
+    base = trackers.build(config.model)
+    if base.task != "track" or base.n_prediction_tokens or model.n_prediction_tokens:
         raise errors.UsageError(
-            f"--attention {','.join(texts)}: write numbers of frames from 1, such as --attention=10,40"
+            "--base_config: drawn together are two trackers of one object without prediction tokens"
         )
-    return {int(text) for text in texts}
+    return single_object.Tracker(base, config.tracking), weights.load(FLAGS.base_checkpoint, config.model)
 
 
 class _Table:
@@ -116,26 +169,42 @@ class _Table:
         self.rows += 1
 
 
-class _AttentionMaps:
-    """attention.png of the wanted frames, where there are any."""
+class _Picture:
+    """OUT/NAME.png of the frames that --NAME lists; figure: of maps."""
 
-    def __init__(self, tracker, variables, box, wanted):
-        self._maps = attention.Maps(tracker, variables, box) if wanted else None
-        self._wanted, self._rows, self._depth = wanted, [], tracker.model.depth
+    def __init__(self, name, wanted, figure):
+        self._name, self._missing, self._figure, self._rows = name, set(wanted), figure, []
 
-    def look(self, number, state, frame):
-        if number in self._wanted:
-            self._rows.append((number, *self._maps(state, frame)))
+    def start(self, frame, box):
+        self._figure.start(frame, box)
 
-    def write(self, path):
-        missing = sorted(self._wanted - {number for number, *_ in self._rows})
-        if missing:
-            print(f"--attention: the video has no frame {', '.join(map(str, missing))}", file=sys.stderr)
-        if self._rows:
-            attention.draw(records.replacing(path), self._rows, attention.shown_layers(self._depth))
+    def look(self, number, state, frame, output):
+        if number in self._missing:
+            self._missing.remove(number)
+            self._rows += self._figure.rows(f"frame {number}", state, frame, output)
+
+    def write(self, out):
+        """The name of the file, in a list; an empty one where no frame is to be drawn."""
+        if self._missing:
+            missing = ", ".join(map(str, sorted(self._missing)))
+            print(f"--{self._name}: the video has no frame {missing}", file=sys.stderr)
+        if not self._rows:
+            return []
+        path = records.replacing(out / f"{self._name}.png")
+        panels.draw(path, self._rows, self._figure.title, self._figure.legend)
+        return [path.name]
 
 
-def _track(tracker, variables, source, box, table, video, maps):
+def _pictures(tracker, variables, base, wanted, layers):
+    figures = {}
+    if wanted["attention"]:
+        figures["attention"] = maps.Attention(tracker, variables, layers, base)
+    if wanted["division"]:
+        figures["division"] = maps.Division(tracker, layers)
+    return [_Picture(name, wanted[name], figure) for name, figure in figures.items()]
+
+
+def _track(tracker, variables, source, box, table, video, pictures):
     state = size = None
     for frame in video_input.watched(source):
         if state is None:
@@ -143,12 +212,16 @@ def _track(tracker, variables, source, box, table, video, maps):
             state = tracker.init(variables, frame, box)
             table.add(box)
             drawn = {"box": box}
+            for picture in pictures:
+                picture.start(frame, box)
         else:
             if frame.shape != size:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in (frame.shape, size))
                 raise errors.InputError(f"frame {table.rows} and the first one have {sizes} pixels: they must be equal")
-            maps.look(table.rows, state, frame)
+            before = state
             state, output = tracker.step(variables, state, frame)
+            for picture in pictures:
+                picture.look(table.rows, before, frame, output)
             here, score = np.asarray(output.box), float(output.score)
             table.add(here, f"{score:.5f}")
             drawn = {"box": here, "score": score, **_division(tracker.model, output)}

@@ -5,6 +5,7 @@
     python -m data_pipelines sheet --config configs/grm.py:tiny --out sheet.png [--pairs 16] [--split validation]
     python -m data_pipelines synthetic --out DIR [--sequences 8] [--length 60] [--seed 1] [--config configs/grm.py:demo]
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
+    python -m data_pipelines examples --source refer_kitti:/data/Refer-KITTI --out examples.png [--pairs 16]
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
@@ -17,6 +18,7 @@ sheet  a PNG of training examples as the network gets them: template above searc
        the phrase, the object's images and below them the frames, in green where the phrase means the object.
 synthetic  sequences in the GOT-10k layout, with the detail of the config's training pairs where one is given.
 phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
+examples  a PNG of phrases of a referring data set, from frequent to rare ones, in frames with the boxes that they mean.
 shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.shards; every image is checked.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
@@ -33,15 +35,20 @@ from ml_collections import config_flags
 from data_pipelines import loader, phrase_annotations, phrase_plots, sheets, sources
 from trackers import errors, progress
 from trackers.io import outputs
+from trackers.tracking.pictures import drawing
 from trackers.training import ranges
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
-flags.DEFINE_string("source", None, "check, phrases, shards: LAYOUT:FOLDER, as lasot:/data/LaSOT; check: or --config.")
-flags.DEFINE_string("split", "train", "check: split of the source; with --config and for a sheet train or validation.")
+flags.DEFINE_string("source", None, "LAYOUT:FOLDER, as lasot:/data/LaSOT; check: or --config.")
+flags.DEFINE_string(
+    "split", "train", "check, examples: split of the source; with --config and for a sheet train or validation."
+)
 flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
-flags.DEFINE_string("out", None, "sheet, phrases: PNG file to write; synthetic, referring, shards: folder to write to.")
-flags.DEFINE_integer("pairs", 16, "sheet: number of examples.", lower_bound=1)
+flags.DEFINE_string(
+    "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards: folder to write to."
+)
+flags.DEFINE_integer("pairs", 16, "sheet, examples: number of examples.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
 flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
 flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
@@ -53,8 +60,8 @@ def main(command, argv):
     """Runs one of the commands; `argv` is what the flags left over."""
     del argv
     commands = {
-        "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "referring": write_referring,
-        "shards": write_shards,
+        "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "examples": draw_examples,
+        "referring": write_referring, "shards": write_shards,
     }  # fmt: skip
     if command in ("help", "--help", "-h"):
         print(__doc__)
@@ -205,14 +212,28 @@ def write_shards():
 
 def draw_phrases():
     """Draws the long tail of a data set's phrases."""
-    if not FLAGS.source or not FLAGS.out:
-        raise errors.UsageError("phrases: give --source=LAYOUT:FOLDER and --out=PNG")
-    layout, root = _split_source(sources.on_disk("clips"))
-    outputs.claim_file(FLAGS.out)
+    layout, root = _referring("phrases")
     counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
     outputs.write_bytes(FLAGS.out, phrase_plots.draw_tail(counts["train"], counts["test"], layout))
     new = len(set(counts["test"]) - set(counts["train"]))
     print(f"{layout}: {len(counts['train'])} phrases to train, {len(counts['test'])} to test, {new} of them new")
+
+
+def draw_examples():
+    """Draws phrases of a data set with the boxes that they mean."""
+    layout, root = _referring("examples")
+    rows = phrase_plots.examples(sources.open_source(layout, root, FLAGS.split), FLAGS.pairs)
+    drawing.write_filmstrip(FLAGS.out, rows, side=480)
+    print(f"{len(rows)} phrases in {FLAGS.out}")
+
+
+def _referring(command):
+    """(layout, folder) of the referring data set that --source names, --out being a file that can be written."""
+    if not FLAGS.source or not FLAGS.out:
+        raise errors.UsageError(f"{command}: give --source=LAYOUT:FOLDER and --out=PNG")
+    layout, root = _split_source(sources.on_disk("clips"))
+    outputs.claim_file(FLAGS.out)
+    return layout, root
 
 
 def write_referring():

@@ -1,6 +1,12 @@
-"""How many boxes each phrase of a referring data set means, counted and drawn: the long tail of descriptions."""
+"""The phrases of a referring data set: how many boxes each means, the long tail of descriptions, and examples."""
 
 import io
+
+import numpy as np
+
+from data_pipelines import phrase_annotations
+from trackers import errors
+from trackers.tracking.pictures import drawing
 
 # Phrases named on the figure's axis, at most; more cannot be read.
 _NAMED = 80
@@ -19,6 +25,42 @@ def counts(source):
             meant = [map(tuple, p.meant.tolist()) for p in video.phrases if p.text == text]
             boxes_meant[text] = boxes_meant.get(text, 0) + len(boxes.intersection(*[set().union(*meant)]))
     return dict(sorted(boxes_meant.items(), key=lambda item: (-item[1], item[0])))
+
+
+def examples(source, count, shown=3):
+    """Phrases with the boxes that they mean, from frequent to rare ones (iKUN, Fig. 2).
+
+    Args:
+      source: Source of phrase_annotations.Video.
+      count: of phrases, spread evenly over those that mean a box, the most frequent first; all where there are fewer.
+      shown: frames of each, spread evenly over those that it means something in, of the video where these are most.
+
+    Returns: [[(H,W,3) uint8 RGB]], for drawing.write_filmstrip; `shown` frames with boxes, number and phrase in each.
+
+    Raises: InputError where no phrase means a box.
+    """
+    ranked = [text for text, boxes in counts(source).items() if boxes]
+    if not ranked:
+        raise errors.InputError("no phrase means a box: there is nothing to draw")
+    truth, video_of = {}, {}
+    for video in source:
+        for phrase in video.phrases:
+            tracks = phrase_annotations.ground_truth(video, phrase)
+            if len(tracks) > len(truth.get(phrase.text, ())):
+                truth[phrase.text], video_of[phrase.text] = tracks, video
+    rows = []
+    for text in _spread(ranked, min(count, len(ranked))):
+        tracks, video, row = truth[text], video_of[text], []
+        for number in _spread(np.unique(tracks.frames), shown):
+            image = video.load(video.frames[number - 1])
+            row.append(drawing.annotate_tracks(image, tracks.boxes[tracks.frames == number], None, text, number))
+        rows.append(row)
+    return rows
+
+
+def _spread(things, count):
+    """`count` of some things in their order, the first and the last among them; repeated where there are fewer."""
+    return [things[place] for place in np.linspace(0, len(things) - 1, count).round().astype(int)]
 
 
 def draw_tail(train, test, title):

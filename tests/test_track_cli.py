@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 
 import jax
 import numpy as np
@@ -58,10 +59,14 @@ def _error(result, code):
 
 def test_images_with_shaded_layer(checkpoint, images, tmp_path):
     run = [f"--checkpoint={checkpoint}", f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path}"]
-    result = _run(*run, "--layer=2", "--attention=2,9")
+    base = ["--base_config=configs/grm.py:tiny", f"--base_checkpoint={checkpoint}"]
+    result = _run(*run, *base, "--layer=2", "--attention=2,9", "--division=3,1", "--picture_layers=3,1")
     assert result.returncode == 0, result.stderr
-    assert cv2.imread(str(tmp_path / "attention.png")) is not None
     assert "--attention: the video has no frame 9" in result.stderr
+    assert "wrote boxes.csv, tracked.mp4, attention.png and division.png in" in result.stdout
+    # One frame of two trackers, and two frames; exemplar and search crop, or the crop alone, and two layers.
+    attention, division = (cv2.imread(str(tmp_path / name)) for name in ("attention.png", "division.png"))
+    assert attention.shape[1] / attention.shape[0] > division.shape[1] / division.shape[0] > 0.7
     assert "4/4" in result.stderr and "frame/s" in result.stderr  # progress with a rate
     assert "Warning" not in result.stderr
     rows = _rows(tmp_path)
@@ -83,6 +88,7 @@ def test_video_without_drawing(checkpoint, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "replacing" in result.stderr and "boxes.csv" in result.stderr
     assert len(_rows(tmp_path)) == 4 and not (tmp_path / "tracked.mp4").exists()
+    assert "wrote boxes.csv in" in result.stdout
 
 
 def test_cut_jpeg_is_named_and_nothing_is_lost(checkpoint, images, tmp_path):
@@ -129,15 +135,38 @@ def test_wrong_call(tmp_path, arguments, code, message):
     assert result.stderr.count("\n") == 1
 
 
+SIMTRACK = "--config=configs/simtrack.py:tiny"
+BASE = "--base_config=configs/grm.py:tiny"
+# Arguments beside those of a GRM tiny and four images: how main ends.
+NO_PICTURE = {
+    ("--layer=9",): "UsageError: --layer 9: the model has layers 1 to 3; 0 shades none",
+    (SIMTRACK, "--layer=1"): "UsageError: --layer: model simtrack does not divide its tokens",
+    (SIMTRACK, "--division=1"): "UsageError: --division: model simtrack does not divide its tokens",
+    ("--division=7",): "UsageError: --division 7: the video has frames 1 to 3 after the first one",
+    ("--attention=4,9",): "UsageError: --attention 4,9: the video has frames 1 to 3 after the first one",
+    ("--attention=0",): "UsageError: --attention 0: write numbers of frames from 1, such as --attention=2,4",
+    ("--attention=1", "--picture_layers=2,4"): "UsageError: --picture_layers 2,4: there are layers 1 to 3",
+    ("--attention=1", "--picture_layers=x"): "UsageError: --picture_layers x: write numbers of layers from 1",
+    ("--picture_layers=2",): "UsageError: --picture_layers chooses what --attention and --division show",
+    ("--attention=1", BASE): "UsageError: --base_config, --base_checkpoint and --attention go together",
+    (BASE, "--base_checkpoint=none"): "UsageError: --base_config, --base_checkpoint and --attention go together",
+    ("--attention=1", f"{BASE}y", "--base_checkpoint=none"): "UsageError: --base_config: configs/grm.py has no variant",
+    ("--attention=1", BASE, "--base_checkpoint=none"): "InputError: checkpoint none does not exist",
+    ("--attention=1", "--base_config=configs/mixformer_v2.py:tiny", "--base_checkpoint=none"): (
+        "UsageError: --base_config: drawn together are two trackers of one object without prediction tokens"
+    ),
+    ("--attention=1", "--box="): "UsageError: --box is needed",
+    (): "InputError: checkpoint none does not exist",
+}
+
+
 def test_what_cannot_be_drawn_is_refused_before_tracking(images, tmp_path):
-    run = ["--checkpoint=none", f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path / 'out'}"]
-    swin = _error(_run("--config=configs/simtrack.py:tiny_swin", *run, "--attention=1"), 1)
-    assert "attention maps need a plain ViT" in swin
-    assert "does not divide its tokens" in _error(_run("--config=configs/ostrack.py:tiny", *run, "--layer=1"), 2)
-    assert not (tmp_path / "out").exists()
-
-
-def test_wrong_layer_and_checkpoint(images, tmp_path):
-    run = [f"--images={images}", "--box=20,15,24,20", f"--out={tmp_path}"]
-    assert "--layer 9: the model has layers 1 to" in _error(_run(*run, "--checkpoint=none", "--layer=9"), 2)
-    assert "checkpoint none does not exist" in _error(_run(*run, "--checkpoint=none"), 1)
+    """All of it in one process: the errors that main raises, which errors.run turns into lines and exit codes."""
+    shared = ["--config=configs/grm.py:tiny", "--checkpoint=none", f"--images={images}", "--box=20,15,24,20"]
+    calls = [[*shared, f"--out={tmp_path / 'out'}", *arguments] for arguments in NO_PICTURE]
+    result = programs.run("tests.track_calls", json.dumps(calls))
+    assert result.returncode == 0, result.stderr
+    said = result.stdout.splitlines()
+    for line, expected in zip(said, NO_PICTURE.values(), strict=True):
+        assert line[: len(expected)] == expected
+    assert not (tmp_path / "out" / "boxes.csv").exists()

@@ -83,6 +83,7 @@ def test_check_of_a_config(tmp_path):
         (["check", "--nonsense"], "error: "),
         (["referring"], "error: referring: give --out=FOLDER"),
         (["phrases", "--out=x.png"], "error: phrases: give --source=LAYOUT:FOLDER and --out=PNG"),
+        (["examples", "--source=refer_kitti:/x"], "error: examples: give --source=LAYOUT:FOLDER and --out=PNG"),
         (
             ["phrases", "--out=x.png", "--source=lasot:/x"],
             "error: --source=lasot:/x: write LAYOUT:FOLDER, LAYOUT one of",
@@ -140,6 +141,10 @@ def test_referring_set_is_written_and_its_phrases_drawn(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "refer_dance: 45 phrases to train, 17 to test, 9 of them new\n"
     assert cv2.imread(str(tmp_path / "tail.png")) is not None
+    shown = ["--source", f"refer_dance:{tmp_path / 'set'}", "--pairs=2", "--out", tmp_path / "examples.png"]
+    done = run("examples", *shown)
+    assert done.returncode == 0 and done.stdout.startswith("2 phrases in "), done.stderr
+    assert cv2.imread(str(tmp_path / "examples.png")).shape == (2 * 480, 3 * 480, 3)
 
 
 def test_a_referring_set_killed_midway_does_not_pass(tmp_path):

@@ -261,6 +261,7 @@ def test_the_variant_is_the_published_run_but_for_the_division():
     config, plain = (trackers.to_plain(grm.get_config(name)) for name in ("b256_prototype", "b256"))
     changed = {line.partition(":")[0] for line in weights.differing_keys(plain, config)}
     assert {key for key in changed if not key.startswith("tracking.benchmarks.")} == {
+        "variant",
         "model.division.mode",
         "model.division.shared_boundary",
         "objective.division_weight",

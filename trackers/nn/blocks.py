@@ -155,6 +155,7 @@ class Attention(nn.Module):
 
     kernels: how it is executed (kernels.KERNELS). matrix: R over the categories of a division.
     Sows (queries, keys), each (B,N,H,d), as "intermediates" "queries_and_keys", for pictures of the attention.
+    Sows the division, where there is one, as "division", for the same.
 
     __call__ takes x (B,N,D), division (B,N,C) of all tokens or None, memory and context as in LayerInputs and Context.
     Returns Attended.
@@ -176,6 +177,8 @@ class Attention(nn.Module):
         qkv = projection(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:2], *features)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
         self.sow("intermediates", "queries_and_keys", (q, k))
+        if division is not None:
+            self.sow("intermediates", "division", division)
         weights = None
         if division is None:
             out, weights = _split(q, k, v, memory, context, self.kernels)

@@ -29,19 +29,31 @@ def test_the_exemplar_is_shrunk_half_as_far_by_the_same_kernel(ratio, halved, si
         np.testing.assert_allclose(found[0, i, j], np.einsum("ijc,ijcd->d", window, kernel) + bias, atol=1e-4)
 
 
-def test_attention_is_over_the_keys_of_both_images():
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_attention_is_over_the_keys_of_both_images(ratio):
+    """For pictures: how much a search token looks at a token of the exemplar's shrunken grid (SimTrack, Eq. 8)."""
     rng = np.random.default_rng(1)
     grids = tuple(jnp.asarray(rng.standard_normal((2, side, side, 8)), jnp.float32) for side in (2, 4))
-    attention = Attention(8, 2, 1)
+    attention = Attention(8, 2, ratio)
     variables = attention.init(jax.random.key(0), grids)
     params = jax.tree.map(np.asarray, variables["params"])
     tokens = np.concatenate([np.asarray(grid).reshape(2, -1, 8) for grid in grids], 1)
     q = np.einsum("bnd,dhe->bnhe", tokens, params["q"]["kernel"])
+    if ratio > 1:
+        shrink = Reduction(ratio)
+        shrunken = [shrink.apply({"params": params["reduction"]}, grid, i == 0) for i, grid in enumerate(grids)]
+        assert [grid.shape[1] for grid in shrunken] == [2, 2]
+        tokens = np.concatenate([np.asarray(grid).reshape(2, -1, 8) for grid in shrunken], 1)
+        tokens = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-5)
     k, v = np.moveaxis(np.einsum("bnd,dthe->btnhe", tokens, params["kv"]["kernel"]), 1, 0)
     weights = np.exp(np.einsum("bnhe,bmhe->bhnm", q, k) / 2)
-    out = np.einsum("bhnm,bmhe->bnhe", weights / weights.sum(-1, keepdims=True), v)
+    weights /= weights.sum(-1, keepdims=True)
+    out = np.einsum("bhnm,bmhe->bnhe", weights, v)
     expected = np.einsum("bnhe,hed->bnd", out, params["out"]["kernel"])
-    np.testing.assert_allclose(attention.apply(variables, grids), expected, atol=1e-5)
+    found, caught = attention.apply(variables, grids, mutable=["intermediates"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    on_exemplar = caught["intermediates"]["on_exemplar"][0].reshape(2, 16)
+    np.testing.assert_allclose(on_exemplar, weights[:, :, 4:, :4].mean((1, 3)), rtol=1e-4)
 
 
 def test_an_odd_grid_is_padded_and_gets_its_own_positions():

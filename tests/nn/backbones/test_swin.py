@@ -25,6 +25,7 @@ def allowed_pairs(grid, shift):
 
 
 def expected_attention(params, x, shift, memory):
+    """(output, mean weight of each cell, over the heads, on a token of the memory or None)."""
     batch, rows, columns, width = x.shape
     qkv = np.einsum("bnd,dthe->btnhe", x.reshape(batch, -1, width), params["qkv"]["kernel"])
     q, k, v = np.moveaxis(qkv + params["qkv"]["bias"][:, None], 1, 0)
@@ -38,9 +39,11 @@ def expected_attention(params, x, shift, memory):
         logits = np.concatenate([logits, np.einsum("bnhe,bmhe->bhnm", q, keys) / np.sqrt(width / HEADS)], -1)
         v = np.concatenate([v, values], 1)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
-    out = np.einsum("bhnm,bmhe->bnhe", weights / weights.sum(-1, keepdims=True), v)
+    weights /= weights.sum(-1, keepdims=True)
+    on_memory = None if memory is None else weights[..., rows * columns :].mean((1, 3)).reshape(batch, rows, columns)
+    out = np.einsum("bhnm,bmhe->bnhe", weights, v)
     out = np.einsum("bnhe,hed->bnd", out, params["out"]["kernel"]) + params["out"]["bias"]
-    return out.reshape(x.shape)
+    return out.reshape(x.shape), on_memory
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,10 @@ def expected_attention(params, x, shift, memory):
 )
 @pytest.mark.parametrize("seen", [False, True])
 def test_window_attention_is_attention_over_the_allowed_pairs(grid, shift, seen):
-    """(9, ...) does not divide into windows: what fills it up is never seen. float32 against float64: 2e-6 relative."""
+    """(9, ...) does not divide into windows: what fills it up is never seen. float32 against float64: 2e-6 relative.
+
+    For pictures: how much a cell looks at the exemplar (SimTrack, Eq. 8).
+    """
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *grid, WIDTH))
     memory = rng.standard_normal((2, 2, 2, 2, HEADS, WIDTH // HEADS)) if seen else None
@@ -56,11 +62,18 @@ def test_window_attention_is_attention_over_the_allowed_pairs(grid, shift, seen)
     shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), jnp.zeros(x.shape), 0, None, False))
     params = jax.tree.map(lambda s: rng.standard_normal(s.shape), shapes["params"])
     given = None if memory is None else tuple(jnp.asarray(memory, jnp.float32))
-    found, kept = attention.apply({"params": params}, jnp.asarray(x, jnp.float32), shift, given, False)
+    (found, kept), caught = attention.apply(
+        {"params": params}, jnp.asarray(x, jnp.float32), shift, given, False, mutable=["intermediates"]
+    )
     # A grid of one window is not shifted.
     moved = shift * (WINDOW // 2) if min(grid) > WINDOW else 0
-    np.testing.assert_allclose(found, expected_attention(params, x, moved, memory), rtol=1e-5, atol=1e-4)
+    expected, on_memory = expected_attention(params, x, moved, memory)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert kept is None
+    if seen:
+        np.testing.assert_allclose(caught["intermediates"]["on_exemplar"][0], on_memory, rtol=1e-4, atol=1e-6)
+    else:
+        assert "intermediates" not in caught
 
 
 def test_pooling_is_the_adaptive_average():

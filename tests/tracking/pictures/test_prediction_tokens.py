@@ -5,7 +5,7 @@ import pytest
 
 import trackers
 from trackers.nn.distribution import EDGES
-from trackers.tracking.pictures import attention
+from trackers.tracking.pictures import attention, maps, panels
 from trackers.tracking.single_object import Tracker
 
 CONFIG = {
@@ -51,12 +51,20 @@ def test_picture(network, tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (2, 90, 120, 3), dtype=np.uint8)
     box = np.float32([40, 30, 20, 16])
     state = tracker.init(variables, frames[0], box)
-    crop, maps = attention.Maps(tracker, variables, box)(state, frames[1])
-    assert crop.shape == (64, 64, 3) and crop.dtype == np.uint8
-    assert maps.on_templates.shape == (2, 4, 2, 2, 2) and maps.on_search.shape == (2, 4, 4, 4)
-    shares = maps.on_templates.sum(axis=(2, 3, 4)) + maps.on_search.sum(axis=(2, 3))
+    figure = maps.Attention(tracker, variables, (1, 2))
+    figure.start(frames[0], box)
+    rows = figure.rows("frame 1", state, frames[1], None)
+    images = ("search", "first template", "online template 1")
+    assert [label for label, _ in rows] == [f"frame 1, layer {layer}\n{name}" for layer in (1, 2) for name in images]
+    assert [panel.title for panel in rows[0][1][1:]] == [f"token of {edge}" for edge in EDGES]
+    assert rows[0][1][0].image.shape == (64, 64, 3) and rows[1][1][0].image.shape == (32, 32, 3)
+    panels.draw(tmp_path / "p.png", rows, figure.title, figure.legend)
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+    crop = maps.search_crop(tracker, state.box, frames[1])
+    shown = figure._look(state, crop)
+    assert shown.on_templates.shape == (2, 4, 2, 2, 2) and shown.on_search.shape == (2, 4, 4, 4)
+    shares = shown.on_templates.sum(axis=(2, 3, 4)) + shown.on_search.sum(axis=(2, 3))
     assert (shares < 1).all() and (shares > 0.1).all()  # the rest is between prediction tokens
     for edge in EDGES:
-        np.testing.assert_allclose(maps.edges[edge].sum(), 1.0, atol=1e-5)
-    attention.draw(tmp_path / "p.png", [(1, crop, maps), (2, crop, maps)], (1, 2))
-    assert (tmp_path / "p.png").stat().st_size > 10_000
+        np.testing.assert_allclose(shown.edges[edge].sum(), 1.0, atol=1e-5)

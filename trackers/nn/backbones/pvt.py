@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import kernels, tokens
+from trackers.nn import kernels, relation, tokens
 from trackers.nn.backbones.stages import PATCH, Blocks, Hierarchical, Shared, drop_rates, layer_norm, residual
 from trackers.nn.blocks import Mlp
 
@@ -51,7 +51,10 @@ class Reduction(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of all tokens over the shrunken grids. __call__: (exemplar, search) after LayerNorm -> (B,N,D)."""
+    """Attention of all tokens over the shrunken grids. __call__: (exemplar, search) after LayerNorm -> (B,N,D).
+
+    Sows "on_exemplar" (see Hierarchical).
+    """
 
     width: int
     heads: int
@@ -62,6 +65,7 @@ class Attention(nn.Module):
     def __call__(self, grids):
         size = self.width // self.heads
         q = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="q")(_flat(grids))
+        search = grids[1].shape[:3]
         if self.ratio > 1:
             reduce = Reduction(self.ratio, self.dtype, name="reduction")
             grids = (reduce(grids[0], True), reduce(grids[1], False))
@@ -69,6 +73,10 @@ class Attention(nn.Module):
         else:
             seen = _flat(grids)
         kv = nn.DenseGeneral((2, self.heads, size), dtype=self.dtype, name="kv")(seen)
+        if self.is_mutable_collection("intermediates"):
+            logits = relation.attention_logits(q[:, -search[1] * search[2] :], kv[:, :, 0])
+            weights = jax.nn.softmax(logits, axis=-1)[..., : grids[0].shape[1] * grids[0].shape[2]]
+            self.sow("intermediates", "on_exemplar", weights.mean((1, 3)).reshape(search))
         out = kernels.attention(q, kv[:, :, 0], kv[:, :, 1])
         return nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
 

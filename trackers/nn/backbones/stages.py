@@ -128,7 +128,9 @@ class Hierarchical(nn.Module):
     """A hierarchical backbone over exemplar and search image, with the methods that the Encoder has.
 
     stages: its sizes. template_size, search_size: pixels. The others as in encoder.Encoder. A subclass has `embed`, and
-    `encode_template` and `encode_search` as below.
+    `encode_template` and `encode_search` as below. For pictures of the attention each block's attention sows, as
+    "intermediates", "on_exemplar": (B,h,w) float32, the mean attention of each search token, over the heads, to a token
+    of what it sees of the exemplar.
     """
 
     stages: Stages

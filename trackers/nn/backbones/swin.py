@@ -87,6 +87,7 @@ class WindowAttention(nn.Module):
 
     __call__ takes x (B,h,w,D) after LayerNorm, shift () int (0, or 1 for windows moved by half their side), memory
     (k, v) of the exemplar, each (B,p,p,H,d), or None, and keep: whether to pool x. Returns ((B,h,w,D), (k, v) or None).
+    With a memory it sows "on_exemplar" (see Hierarchical).
     """
 
     width: int
@@ -116,13 +117,19 @@ class WindowAttention(nn.Module):
             keys, values = (m.reshape(m.shape[0], -1, *m.shape[3:]) for m in memory)
             seen = jnp.einsum("bwqhd,bkhd->bwhqk", q, keys, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
             logits = jnp.concatenate([logits, seen], axis=-1)
-        weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
-        own = k.shape[2]
+        own, weights = k.shape[2], jax.nn.softmax(logits, axis=-1)
+
+        def on_grid(windows):
+            """(B,windows,side*side,...) -> (B,h,w,...) of x."""
+            return jnp.roll(_unwindowed(windows, side, padded), back, (1, 2))[:, : grid[0], : grid[1]]
+
+        if memory is not None:
+            self.sow("intermediates", "on_exemplar", on_grid(weights[..., own:].mean((2, 4))))
+        weights = weights.astype(v.dtype)
         out = jnp.einsum("bwhqk,bwkhd->bwqhd", weights[..., :own], v)
         if memory is not None:
             out += jnp.einsum("bwhqk,bkhd->bwqhd", weights[..., own:], values)
-        out = jnp.roll(_unwindowed(out, side, padded), back, (1, 2))[:, : grid[0], : grid[1]]
-        out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(out)
+        out = nn.DenseGeneral(self.width, axis=(-2, -1), dtype=self.dtype, name="out")(on_grid(out))
         kept = tuple(jnp.moveaxis(project(pool_grid(x, self.pooled)), 3, 0)[1:]) if keep else None
         return out, kept
 

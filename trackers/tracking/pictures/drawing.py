@@ -11,7 +11,7 @@ _TEXT_COLOR = (16, 16, 16)
 _OUTLINE_COLOR = (24, 24, 24)
 _WINDOW_COLOR = (235, 235, 235)
 # Category of search-only tokens in Prediction.division, and the brightness they are shown at.
-_SEARCH_ONLY, _SHADE = 1, 0.4
+SEARCH_ONLY, _SHADE = 1, 0.4
 # Small frames are enlarged by a whole factor to at least this height, so that lines and letters look the same on all.
 _SMALLEST_SIDE = 480
 # Fractional bits of the coordinates that OpenCV takes.
@@ -104,7 +104,7 @@ def shade_search_only(frame, division, window):
     shaded = frame.copy()
     if len(rows) and len(columns):
         inside = shaded[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        dark = (division == _SEARCH_ONLY)[row_tokens[:, None], column_tokens]
+        dark = (division == SEARCH_ONLY)[row_tokens[:, None], column_tokens]
         inside[dark] = (inside[dark] * _SHADE).astype(np.uint8)
     return shaded
 
