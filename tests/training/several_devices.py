@@ -51,7 +51,7 @@ def _trained(folder, family, meshes):
             batch = sharding.put_batch(support.batch(config, i, range(8)), mesh)
             now, scalars = step(now, batch, key, teacher_variables)
             losses.append(float(scalars["loss"]))
-            if "division" in scalars:
+            if "dropped" in scalars:
                 draws.append([np.asarray(scalars[draw]).astype(int).tolist() for draw in ("division", "dropped")])
             if i == 0:
                 stats = jax.tree.leaves(jax.device_get(now.batch_stats))

@@ -88,13 +88,15 @@ def distilled_config(**train):
 
 
 def family_config(family):
-    """The tiny config of a family (small_config for "small", distilled_config for "distilled"), whose heads divide in
-    two, with drop-path where there is such a thing."""
-    if family in ("small", "distilled"):
-        config = {"small": small_config, "distilled": distilled_config}[family](clip_norm=1.0)
+    """The tiny config of a family (small_config for "small" and, with GRM's prototype, for "prototype";
+    distilled_config for "distilled"), whose heads divide in two, with drop-path where there is such a thing."""
+    if family in ("small", "distilled", "prototype"):
+        config = (distilled_config if family == "distilled" else small_config)(clip_norm=1.0)
     else:
         config = importlib.import_module(f"configs.{family}").get_config("tiny")
     with config.unlocked():
+        if family == "prototype":
+            config.model.division.mode, config.objective.division_weight = "prototype", 1.0
         config.train.update({"batch_size": 8, "clip_norm": 1.0, "learning_rate": 1e-3})
         config.data.ratio = ConfigDict({"synthetic_referring" if family == "ikun" else "synthetic": 1.0})
         if family == "ikun":

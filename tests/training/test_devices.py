@@ -65,7 +65,7 @@ def test_checkpoint_moves_to_another_mesh(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [*families.FAMILIES, "distilled"])
+@pytest.mark.parametrize("family", [*families.FAMILIES, "prototype", "distilled"])
 def test_each_family_on_each_mesh_equals_one_device(tmp_path, family):
     report = _report(tmp_path, MESHES, family)
     for mesh in MESHES:
