@@ -32,7 +32,7 @@ flags.DEFINE_string("benchmark", None, "NAME:PATH whose sequences every kept che
 flags.DEFINE_enum("score", "AUC", starts.HEADS, "Which of the benchmark's scores is drawn.")
 # In a run's folder: {what was judged: {score: fraction}}.
 CACHE = "curves.json"
-VALIDATION = "validation IoU"
+VALIDATION = "Validation IoU"
 _FRAMES_KEPT = 1500
 
 

@@ -37,6 +37,10 @@ def _refused(done, code, *named):
         (["--wrokdir=x"], ["wrokdir"]),
         (["--config.mesh.fsdp=3"], ["fsdp=3", "devices"]),
         (["--config.train.schedule=linear"], ["linear", "step or cosine"]),
+        (
+            ["--config.train.total_epochs=1"],
+            ["config.train.drop_epoch=1 is not before", "total_epochs=1:"],
+        ),
         (["--config.accumulate=3"], ["accumulate=3", "multiple of 3"]),
         (["--config.profile=4"], ["'4'", "FIRST:LAST"]),
     ],

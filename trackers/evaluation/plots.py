@@ -10,7 +10,7 @@ from trackers.io import outputs
 
 # In fixed order, told apart in every common color blindness; the first tracker is the one that is evaluated.
 _COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
-_POINTS_OF_A_LINE = 150
+_POINTS_OF_A_LINE = 40
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
 
 
@@ -92,25 +92,27 @@ def runs(path, losses, scores, score, title=""):
 
     Args:
       path: PNG file. title: str.
-      losses: {run: [(epoch, loss), ...]}; long ones are drawn as means of neighbors.
+      losses: {run: [(epoch, loss), ...]}, drawn pale, and as means of neighbors.
       scores: {run: [(epoch, fraction), ...]}, of none or some of these runs. score: what they are, for the axis.
     """
     figure = _figure(9.6, 3.9)
     left, right = figure.subplots(1, 2)
-    handles = {}
+    handles, last = {}, 0.0
     for order, (run, points) in enumerate(losses.items()):
-        color = _COLORS[order % len(_COLORS)]
-        parts = np.array_split(np.asarray(points, float).reshape(-1, 2), max(1, min(len(points), _POINTS_OF_A_LINE)))
-        epochs, values = np.array([part.mean(axis=0) for part in parts if len(part)]).reshape(-1, 2).T
-        marker = "o" if len(parts) == 1 else None  # a line of one point is not seen
-        handles[run] = left.plot(epochs, values, color=color, linewidth=1.6, marker=marker, markersize=3.5)[0]
-        epochs, values = np.asarray(scores.get(run, ()), float).reshape(-1, 2).T
-        right.plot(epochs, 100 * values, color=color, linewidth=1.6, marker="o", markersize=3.5)
+        style = {"color": _COLORS[order % len(_COLORS)], "linewidth": 1.8, "markersize": 3.5}
+        points, found = (np.asarray(pairs, float).reshape(-1, 2) for pairs in (points, scores.get(run, ())))
+        parts = np.array_split(points, max(1, min(len(points), _POINTS_OF_A_LINE))) if len(points) else []
+        means = np.array([part.mean(axis=0) for part in parts]).reshape(-1, 2)
+        left.plot(*points.T, color=style["color"], linewidth=0.8, alpha=0.25)
+        marker = "o" if len(means) == 1 else None  # a line of one point is not seen
+        handles[run] = left.plot(*means.T, marker=marker, **style)[0]
+        right.plot(found[:, 0], 100 * found[:, 1], marker="o", clip_on=False, **style)
+        last = max([last, *points[:, 0], *found[:, 0]])
+    right.set_ylim(0, max(1.0, right.get_ylim()[1]))
     for axis, label in ((left, "Training loss"), (right, f"{score} [%]")):
+        axis.set_xlim(0, last or 1.0)
         axis.set_ylabel(label, color=_INK)
         axis.set_xlabel("Epoch", color=_INK)
-        axis.set_xlim(left=0)
-        axis.set_ylim(bottom=0)
         _plain_axes(axis)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
     columns = min(len(handles), 4)
