@@ -222,7 +222,7 @@ def video(
     boxes = read(boxes_file)
     withheld = first_box_only and len(boxes) == 1
     if span is not None:
-        names = _within(names, len(boxes), *span)
+        names = [name for name in names if span[0] <= number_in(name) <= span[1]]
     if len(boxes) == len(names) or withheld:
         return sequence(name, images, names, boxes, None if withheld else hidden)
     if names and (surplus if len(names) > len(boxes) else lacking):
@@ -291,15 +291,9 @@ _told = set()
 
 
 def number_in(name):
-    """The last number in a file's name, None where it has none."""
+    """The last number in a file's name, -1 where it has none."""
     digits = re.findall("[0-9]+", name.rpartition(".")[0])
-    return int(digits[-1]) if digits else None
-
-
-def _within(names, count, first, last):
-    """The names with numbers from first to last; all of them where they are `count` and those within are fewer."""
-    within = [name for name in names if first <= (number_in(name) or 0) <= last]
-    return names if len(within) < count == len(names) else within
+    return int(digits[-1]) if digits else -1
 
 
 def _left_over(name, images, names, boxes, hidden, boxes_file):

@@ -38,10 +38,12 @@ def open(root, split="train", origin="published", tiger1="1"):
 
 
 def _load(name, path, boxes_file, origin):
-    known = published.OTB.get(path.name)
-    read = annotations.box_reader(origin)
-    span, surplus = known and (known.first, known.last), path.name in _SURPLUS
-    return annotations.video(name, frames.images(path), boxes_file, read=read, span=span, surplus=surplus)
+    images, read, surplus = frames.images(path), annotations.box_reader(origin), path.name in _SURPLUS
+    # Copies that have the annotated images alone may number them anew.
+    whole = len(annotations.image_names(images)) == len(read(boxes_file))
+    known = None if whole else published.OTB.get(path.name)
+    span = known and (known.first, known.last)
+    return annotations.video(name, images, boxes_file, read=read, span=span, surplus=surplus)
 
 
 def _from(video, first):

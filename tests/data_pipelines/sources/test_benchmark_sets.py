@@ -117,6 +117,12 @@ def test_uav123_takes_the_range_of_each_sequence(tmp_path, capsys):
     (root / "data_seq" / "UAV123" / "bird1" / "000778.jpg").unlink()
     with pytest.raises(InputError, match=r"bird1_2: 3 frames numbered 775 to 778 in .* but 4 boxes in .*bird1_2\.txt"):
         _open("uav123", root)
+    # As many images as boxes, but others.
+    for image in (root / "data_seq" / "UAV123" / "bird1").iterdir():
+        image.unlink()
+    layouts.write_frames(root / "data_seq" / "UAV123" / "bird1", T, "{:06d}.jpg")
+    with pytest.raises(InputError, match="bird1_2: 0 frames numbered 775 to 778 in"):
+        _open("uav123", root)
 
 
 def test_nfs_as_published(tmp_path):
