@@ -69,12 +69,13 @@ class Division:
     shared_boundary: of mode "prototype", inference: number of search tokens around the boundary of the two groups that
       both share.
 
-    The prototype. In training all tokens look at all, as in "one_stream", and no gradient flows from the module into
-    the tokens it reads (our choice): the tracker learns what one_stream learns, the modules learn from the box. At
-    inference a layer's search tokens are sorted by the module's score, of equal ones the earlier token first; the best
-    round(portion * Nx), at least one, are A, the others S. Of the shared_boundary tokens that are B, half, rounded
-    down, rank before the boundary, the others after it (our choice); where all are A there is no boundary. The best
-    portions are found by trying: they belong to inference alone, so that no choice of them needs another training.
+    The prototype. In training all tokens look at all, as in "one_stream", and no gradient flows from the module
+    into the tokens it reads (our choice): the tracker learns what one_stream learns, the modules learn from the box
+    (they meet in train.clip_norm alone, which is of all gradients together). At inference a layer's search tokens
+    are sorted by the module's score, of equal ones the earlier token first; the best round(portion * Nx), at least
+    one, are A, the others S. Of the shared_boundary tokens that are B, half, rounded down, rank before the
+    boundary, the others after it (our choice); where all are A there is no boundary. The best portions are found by
+    trying: they belong to inference alone, so that no choice of them needs another training.
     """
 
     layers: tuple[int, ...] | None = None
