@@ -46,6 +46,7 @@ def main(argv):
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.track(config, model)
+    refer.one_object()
     if not FLAGS.box:
         raise errors.UsageError("--box is needed: x,y,w,h in pixels, such as --box=110,90,48,40")
     box = _parse_box(FLAGS.box)
@@ -57,6 +58,9 @@ def main(argv):
     wanted = _parse_frames(FLAGS.attention)
     if wanted:
         attention.check(model)
+    first = next(iter(source), None)
+    if first is not None:
+        single_object.check_box(box, *first.shape[:2])
     outputs.claim_folder(out)
     for name in ("boxes.csv", "tracked.mp4", "attention.png"):
         outputs.claim_file(out / name)

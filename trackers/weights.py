@@ -6,7 +6,6 @@ The shipped weights are a small GRM's, trained on procedural video alone (docs/s
 import contextlib
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -38,13 +37,9 @@ _SHIPPED = _ROOT / "weights" / "grm_t128"
 def define_flags():
     """--config and --checkpoint of the programs that track."""
     from absl import flags
-    from ml_collections import config_flags
 
     help_config = "Config file and variant: configs/grm.py:b256. None: the shipped GRM."
-    try:
-        config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
-    except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
-        errors.leave_config(error, sys.argv)
+    errors.define_config(help_config, _SHIPPED_CONFIG)
     help_checkpoint = "Workdir of train.py, its checkpoints folder, or a published file (.pth, ...)."
     flags.DEFINE_string("checkpoint", None, f"{help_checkpoint} None: the shipped weights.")
 
@@ -67,7 +62,11 @@ def load(path, config_model, prefer_ema=True, rng=None):
         raise InputError(f"checkpoint {path} does not exist")
     saved = path if path.name == FILE else path / FILE
     if not saved.exists() and not path.is_dir():
-        variables = convert.to_variables(convert.read_checkpoint(path), config_model, rng=rng)
+        published = convert.read_checkpoint(path)
+        try:
+            variables = convert.to_variables(published, config_model, rng=rng)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         return jax.tree.map(jax.numpy.asarray, variables)
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))

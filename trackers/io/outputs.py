@@ -59,8 +59,10 @@ def part_of(path):
 def _probe(path):
     """Writes and removes a file. Not where each file is a request over a network."""
     if "://" not in str(path):
-        path.write_bytes(b"?")
-        path.unlink()
+        try:
+            path.write_bytes(b"?")
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path, data):

@@ -89,7 +89,7 @@ def check_finite(step, metrics, leaf_name, workdir):
     if math.isfinite(loss) and math.isfinite(norm):
         return
     kept = epath.Path(workdir) / "checkpoints"
-    any_kept = kept.is_dir() and any(child.name.isdecimal() for child in kept.iterdir())
+    any_kept = kept.is_dir() and any(numbers.is_digits(child.name) for child in kept.iterdir())
     standing = f"the last checkpoint in {workdir} is good: resume" if any_kept else "there is no checkpoint yet: begin"
     where = f"first non-finite gradient {leaf_name}" if leaf_name else "gradients finite"
     raise InputError(
