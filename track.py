@@ -10,7 +10,6 @@ Tracking with words: refer.py.
 """
 
 import contextlib
-import csv
 import sys
 import time
 from pathlib import Path
@@ -71,7 +70,7 @@ def main(argv):
         video = None
         if not FLAGS["no-draw"].value:
             video = stack.enter_context(video_files.VideoWriter(records.replacing(out / "tracked.mp4"), source.rate))
-        table = _Table(stack.enter_context(records.replacing(out / "boxes.csv").open("w")))
+        table = _Table(records.replacing(out / "boxes.csv"), stack)
         maps = _AttentionMaps(tracker, variables, box, wanted)
         start = time.perf_counter()
         try:
@@ -109,15 +108,21 @@ def _parse_frames(texts):
 class _Table:
     """boxes.csv, complete up to the last frame at any time; `rows` counts the frames."""
 
-    def __init__(self, file):
-        self.rows = 0
-        self._file, self._writer = file, csv.writer(file, lineterminator="\n")
-        self._writer.writerow(["frame", "x", "y", "w", "h", "score"])
+    def __init__(self, path, stack):
+        self.rows, self._path = 0, path
+        # Without a buffer, so that what the disk does not take is known at once, and not tried again on closing.
+        self._file = stack.enter_context(path.open("wb", buffering=0))
+        self._write(["frame", "x", "y", "w", "h", "score"])
 
     def add(self, box, score=""):
-        self._writer.writerow([self.rows, *(f"{value:.3f}" for value in box), score])
-        self._file.flush()
+        self._write([str(self.rows), *(f"{value:.3f}" for value in box), score])
         self.rows += 1
+
+    def _write(self, cells):
+        try:
+            self._file.write((",".join(cells) + "\n").encode())
+        except OSError as error:
+            raise errors.InputError(f"{self._path} cannot be written: {errors.os_reason(error)}") from None
 
 
 class _AttentionMaps:

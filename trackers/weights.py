@@ -54,7 +54,8 @@ def load(path, config_model, prefer_ema=True, rng=None):
       prefer_ema: take the moving average of the parameters where the run kept one.
       rng: jax key for what a published backbone does not hold; jax.random.key(0) when None.
 
-    Raises: InputError for a missing path, an unreadable checkpoint or one of another model or size (names and shapes);
+    Raises: InputError for a missing path, an unreadable checkpoint, one of another model or size (names and shapes), or
+      numbers that are not finite;
       UsageError where no path is given and the shipped weights are of another model.
     """
     path = epath.Path(path) if path else _shipped(config_model)
@@ -67,12 +68,20 @@ def load(path, config_model, prefer_ema=True, rng=None):
             variables = convert.to_variables(published, config_model, rng=rng)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        _check_finite(stacking.flatten(variables), path)
         return jax.tree.map(jax.numpy.asarray, variables)
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
     leaves = _saved(saved) if saved.exists() else _newest(path, prefer_ema)
     check_leaves({name: leaf.shape for name, leaf in leaves.items()}, stacking.flatten(target), path)
+    _check_finite(leaves, path)
     return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
+
+
+def _check_finite(leaves, path):
+    bad = next((name for name, leaf in leaves.items() if not np.isfinite(leaf).all()), None)
+    if bad is not None:
+        raise InputError(f"{path}: {bad} holds numbers that are not finite: its training failed, take an earlier one")
 
 
 def _saved(file):
