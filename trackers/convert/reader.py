@@ -165,7 +165,7 @@ def _read_legacy(stream):
 
 def _find_state_dict(value):
     """{name: pickles.Tensor} of the unpickled value."""
-    if _is_module(value):
+    if _is_whole_model(value):
         return _module_tensors(value)
     if not isinstance(value, dict):
         raise InputError("its top level is not a dictionary of weights: save what model.state_dict() gives")
