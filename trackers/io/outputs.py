@@ -13,6 +13,8 @@ from etils import epath
 
 from trackers.errors import InputError, os_reason
 
+# Bytes in the name of a file or folder that disks take (ext4, XFS, APFS, NTFS all about as many).
+LONGEST_NAME = 255
 # Stands in a data set that is being written, and is taken away last: readers refuse a folder that has it.
 UNFINISHED = "UNFINISHED"
 
