@@ -119,10 +119,11 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     """
     out = outputs.claim_folder(out)
     store = out / "sweep.json"
-    with plain_text.naming(store, "remove it"):
-        kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
-        if not isinstance(kept, dict):
-            raise TypeError("it holds no plans")
+    kept, mine = {}, []
+    if store.exists():
+        with plain_text.naming(store, "remove it"):
+            kept = plain_text.read_json(store, "plans of a sweep")
+            reports.table(list(kept.values()))  # all of them can be shown
     for item in names:
         name, _, own = item.partition("/")
         sizes = mesh_sizes(own or mesh_text)

@@ -9,13 +9,19 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+import plan
 import refer
+import trackers
+from configs import grm
 from data_pipelines import annotations, phrase_annotations, sources, text
 from tests.convert import torch_files
 from tests.data_pipelines import layouts
 from trackers.convert import reader as checkpoints
+from trackers.errors import InputError
 from trackers.evaluation import phrase_results, records
-from trackers.io import image_files, mot_files, plain_text, video_files
+from trackers.io import digests, image_files, mot_files, ownership, plain_text, video_files
+from trackers.training import checkpoints as run_checkpoints
+from trackers.training import identity, metrics
 
 LARGEST = 2**24
 _FRAMES = 6
@@ -269,6 +275,63 @@ def _json(folder):
     return file, lambda: plain_text.read_json(file, "a config")
 
 
+def _run_config(folder):
+    """A run's config.json as a start in its workdir reads it, with another config."""
+    config = trackers.to_plain(grm.get_config("tiny"))
+    file = folder / "config.json"
+    file.write_text(json.dumps(config, indent=1))
+
+    def read():
+        former = run_checkpoints._former(file, config)
+        return identity.changes(former, config), identity.harmless_changes(former, config)
+
+    return file, read
+
+
+def _metrics(folder):
+    file = folder / "metrics.jsonl"
+    file.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in (1, 2, 3)))
+    return file, lambda: metrics._lines_until(file, 2)
+
+
+def _wrong_metrics(lines, data):
+    steps = [json.loads(line)["step"] for line in lines]
+    return _check(all(type(step) is int and step <= 2 for step in steps), "lines of later steps")
+
+
+def _digests(folder):
+    (folder / "data").write_bytes(b"numbers")
+    digests.write(folder)
+
+    def read():
+        try:
+            return digests.verify(folder)
+        except digests.Damaged as error:  # which the callers say together with the folder
+            raise InputError(f"{digests.FILE}: {error}") from None
+
+    return folder / digests.FILE, read
+
+
+def _wrong_digests(verified, data):
+    content, twice = _loads(data)
+    return _check(not twice and set(content["sha256"]) <= {"data"}, "digests of other files")
+
+
+def _lock(folder):
+    file = folder / ownership.FILE
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 12, "started": "x", "token": "y"}))
+    return file, lambda: ownership._Lock(file)._read()
+
+
+def _sweep(folder):
+    times = dict.fromkeys(("compute", "memory", "links", "step", "compiler"), 0.5)
+    row = {"config": "grm.py:tiny", "topology": "cpu:1", "chip": "cpu", "mesh": {"data": 1, "fsdp": 1, "tensor": 1}}
+    row |= {"chips": 1, "batch": 8, "limit": 2**30, "memory": 2**20, "fits": True, "times": times}
+    file = folder / "sweep.json"
+    file.write_text(json.dumps({"a": row | {"rate": 4.0, "mfu": 0.5, "hours": 2.5}}, indent=1))
+    return file, lambda: plan.sweep(None, "grm.py:tiny", [], "", 8, 0, folder)
+
+
 def _image(suffix):
     def make(folder):
         file = folder / f"00000001{suffix}"
@@ -314,6 +377,11 @@ READERS = {
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
+    "run: config.json": Reader(_run_config),
+    "run: metrics.jsonl": Reader(_metrics, wrong=_wrong_metrics),
+    "run: digests.json": Reader(_digests, wrong=_wrong_digests),
+    "run: owner.lock": Reader(_lock),
+    "sweep of plans": Reader(_sweep),
     "image .jpg": Reader(_image(".jpg"), "binary", _wrong_image),
     "image .png": Reader(_image(".png"), "png", _wrong_image),
     "image .bmp": Reader(_image(".bmp"), "binary", _wrong_image),

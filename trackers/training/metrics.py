@@ -177,8 +177,7 @@ class Writer:
             return
         self._path = epath.Path(workdir) / METRICS_FILE
         if self._path.exists():
-            text = self._path.read_bytes().decode(errors="replace")
-            self._lines = [line for line in text.splitlines() if _step_of(line) <= step]
+            self._lines = _lines_until(self._path, step)
             try:
                 self._rewrite()
             except OSError as error:
@@ -248,6 +247,11 @@ class Writer:
         part = self._path.with_name(f"{self._path.name}.part")
         part.write_text("".join(line + "\n" for line in self._lines))
         part.replace(self._path)
+
+
+def _lines_until(path, step):
+    """The lines of metrics.jsonl of steps up to `step`, without those that a kill has torn."""
+    return [line for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines() if _step_of(line) <= step]
 
 
 def _step_of(line):
