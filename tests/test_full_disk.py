@@ -52,16 +52,19 @@ def _lines(place):
         ["config.json"],
         ["trackers.convert", GRM, f"--checkpoint={place}/grm", f"{out}/w"],
     )
-    yield 100, "results.json", [], ["trackers.evaluation", f"--results={place}/results", f"{out}/scores"]
+    yield 100, "table.md", [], ["trackers.evaluation", f"--results={place}/results", f"{out}/scores"]
 
 
 @pytest.fixture(scope="module")
 def ended(place):
     """{the program's last argument: its finished process}, of _lines."""
     lines = list(_lines(place))
-    # Programs compiled there would be cut short, too, in a folder that all tests share.
-    without = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    done = forked.run([words for *_, words in lines], [size for size, *_ in lines], **without)
+    # Compiled programs are read but not kept: they would be cut short, too, in a folder that all tests share.
+    done = forked.run(
+        [words for *_, words in lines],
+        [size for size, *_ in lines],
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=str(2**40),
+    )
     return list(zip(lines, done, strict=True))
 
 
