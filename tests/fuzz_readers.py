@@ -14,6 +14,8 @@ import refer
 import trackers
 from configs import grm
 from data_pipelines import annotations, phrase_annotations, sources, text
+from data_pipelines.builders import sequences
+from data_pipelines.sources import shards
 from tests.convert import torch_files
 from tests.data_pipelines import layouts
 from trackers.convert import reader as checkpoints
@@ -250,6 +252,29 @@ def _wrong_shards(sequences, data):
     return _check(good, "boxes that do not fit the frames")
 
 
+def _records(name):
+    """A file beside the annotations: the images themselves, or what TFDS says of them."""
+
+    def make(folder):
+        layouts.write_frames(folder / "frames" / "a", _FRAMES)
+        layouts.write_boxes(folder / "frames" / "a" / "groundtruth.txt", layouts.boxes(_FRAMES))
+        sequences.write(sources.open_source("frames", folder / "frames"), folder, "train")
+        images = [file.read_bytes() for file in sorted((folder / "frames" / "a").glob("*.jpg"))]
+
+        def read():
+            shards._records.cache_clear()
+            kept = [shards.Record(str(folder / "train"), number).read_bytes() for number in range(_FRAMES)]
+            return [image == other for image, other in zip(images, kept, strict=True)]
+
+        return next(folder.rglob(name)), read
+
+    return make
+
+
+def _wrong_records(same, data):
+    return _check(all(same), "another image than was written")
+
+
 def _similarities(folder):
     tracks = mot_files.from_rows([1, 2], [1, 1], np.ones((2, 4)))
     phrase_results.write_similarities(folder, tracks, ["a car"], np.zeros((2, 1), np.float32), run="r")
@@ -374,6 +399,9 @@ READERS = {
     "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
     "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
     "shards": Reader(_shards, "zip", _wrong_shards),
+    "shards: records": Reader(_records("*array_record*"), "binary", _wrong_records, "train record"),
+    "shards: dataset_info.json": Reader(_records("dataset_info.json"), "binary", _wrong_records, "train"),
+    "shards: features.json": Reader(_records("features.json"), "binary", _wrong_records, "train"),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
