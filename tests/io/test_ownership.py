@@ -142,10 +142,11 @@ def test_a_torn_lock_and_the_number_of_another_process_are_no_owner(tmp_path, te
 
 
 @pytest.mark.parametrize("alive", [True, False])
-def test_an_owner_on_another_host_is_watched(tmp_path, monkeypatch, capsys, alive):
+@pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"host": socket.gethostname(), "numbers": "pid:[1]"}])
+def test_an_owner_on_another_host_or_in_another_container_is_watched(tmp_path, monkeypatch, capsys, alive, where):
     monkeypatch.setattr(ownership, "SILENT_SECONDS", 0.6)
     lock, over = tmp_path / ownership.FILE, threading.Event()
-    lock.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "started": "x", "token": "y"}))
+    lock.write_text(json.dumps(where | {"pid": os.getpid(), "started": "x", "token": "y"}))
 
     def beat():
         while not over.wait(0.05):
@@ -155,7 +156,7 @@ def test_an_owner_on_another_host_is_watched(tmp_path, monkeypatch, capsys, aliv
     try:
         if alive:
             beating.start()
-            with pytest.raises(InputError, match="on elsewhere"), ownership.hold(tmp_path):
+            with pytest.raises(InputError, match=f"on {where['host']}"), ownership.hold(tmp_path):
                 pass
         else:
             with ownership.hold(tmp_path):
