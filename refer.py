@@ -60,7 +60,7 @@ def define_flags():
     )
 
 
-# Of a video, of a benchmark, of all that phrases choose from, and of the programs that track one object.
+# Flags about a video, about a benchmark, about phrases, about tracks, and those of track.py and eval.py for one object.
 _VIDEO, _BENCHMARK = ("video", "images", "phrases", "calibration_data", "no-draw"), ("sequences", "draw", "convention")
 _WORDS, _TRACKS = ("phrases", "calibration", "calibration_data", "convention"), ("tracks", "first_frame")
 _ONE_OBJECT = ("baselines", "starts", "batch", "length", "workdir", "box", "layer", "attention")

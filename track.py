@@ -57,7 +57,7 @@ def main(argv):
     wanted = _parse_frames(FLAGS.attention)
     if wanted:
         attention.check(model)
-    first = next(iter(source), None)
+    first = next(iter(source), None)  # seen before anything that lies in --out is replaced
     if first is not None:
         single_object.check_box(box, *first.shape[:2])
     outputs.claim_folder(out)
@@ -119,8 +119,10 @@ class _Table:
         self.rows += 1
 
     def _write(self, cells):
+        line = (",".join(cells) + "\n").encode()
         try:
-            self._file.write((",".join(cells) + "\n").encode())
+            while line:  # a disk that is nearly full takes a part
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise errors.InputError(f"{self._path} cannot be written: {errors.os_reason(error)}") from None
 

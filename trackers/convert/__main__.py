@@ -25,7 +25,7 @@ def main(_):
     if out.is_dir() and any(out.iterdir()):
         raise errors.InputError(f"--out {out} is not empty: name a new folder, or empty it")
     if out.exists() and not out.is_dir():
-        raise errors.InputError(f"--out {out} is a file: name a new folder")
+        raise errors.InputError(f"--out {out}: a file stands where a folder is meant: name another path")
     config_model = flags.FLAGS.config.model
     variables = weights.load(_CHECKPOINT.value, config_model)
     outputs.claim_folder(out)  # only now: a checkpoint that does not fit leaves nothing behind
