@@ -88,13 +88,7 @@ def _wrong_flags(flags, data):
 
 def _names(folder):
     layouts.got10k(folder, length=3)
-    file = folder / "train" / "list.txt"
-
-    def read():
-        source = sources.open_source("got10k", folder)
-        return [sequence.name for sequence in source]
-
-    return file, read
+    return folder / "train" / "list.txt", lambda: [s.name for s in sources.open_source("got10k", folder)]
 
 
 def _tracks(folder):
@@ -427,8 +421,7 @@ READERS = {
     "COCO JSON": Reader(_coco, wrong=_wrong_coco),
     "config JSON": Reader(_json),
     "results: seqmap": Reader(_score("seqmap.txt"), wrong=_wrong_score, named="/"),
-    "results: truth": Reader(_score("gt.txt"), wrong=_wrong_score, named="a-car"),
-    "results: tracks": Reader(_score("predict.txt"), wrong=_wrong_score, named="a-car"),
+    **{f"results: {s}": Reader(_score(s), wrong=_wrong_score, named="a-car") for s in ("gt.txt", "predict.txt")},
     "phrases @FILE": Reader(_phrases, named="--phrases"),
     "vocabulary": Reader(_merges(False)),
     "vocabulary, gzip": Reader(_merges(True), "gzip"),
