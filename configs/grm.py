@@ -66,6 +66,8 @@ def b256():
     c.model.division.one_stream_layers = ()
     # The same for two-stream layers: template and search tokens don't look at one another.
     c.model.division.two_stream_layers = ()
+    # How those are computed: split (cheapest), or masked (as with a module that keeps all tokens apart).
+    c.model.division.two_stream_form = "split"
     # Target representation: max, average, box_max, box_average or none.
     c.model.division.pool = "max"
     # Where target and search token meet in the division module: early or late.

@@ -66,6 +66,7 @@ def chosen_config():
     given, beside = flags.FLAGS["config"], _beside(flags.FLAGS.checkpoint)
     if given.present or "tracking" not in beside:
         config, changes = given.value, _left_out_beside(beside, given.value.model)
+        changes = {key: value for key, value in changes.items() if f"model.{key}" not in given.override_values}
         for key, value in changes.items():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
         with config.unlocked():
@@ -93,9 +94,11 @@ def _left_out_beside(beside, config_model):
     """{"section.field": value} of what the config beside the weights leaves out, and another model section does not."""
     if beside.get("model", {}).get("name") != config_model.name:
         return {}
-    there, here = (traverse_util.flatten_dict(plain(model), sep=".") for model in (beside["model"], config_model))
     keys = getattr(trackers.build(beside["model"]), "leaving_out", ())
-    return {key: tuple(there[key]) for key in keys if there.get(key) and not here.get(key)}
+    sections = beside["model"], config_model, trackers.without(config_model, keys)
+    there, here, default = (traverse_util.flatten_dict(_filled(section), sep=".") for section in sections)
+    changed = {key: there[key] for key in keys if there[key] != default[key] == here[key]}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in changed.items()}
 
 
 def load(path, config_model, prefer_ema=True, rng=None):

@@ -229,6 +229,36 @@ def test_c2_layers_whose_division_is_constant_need_no_module(scan):
     close(found.division_log_probs[:, 0], whole.division_log_probs[:, 2], 1e-4)
 
 
+@pytest.mark.parametrize("mode", ["learned", "prototype"])
+def test_c2_only_the_masked_form_is_the_learned_layer_where_forbidden_logits_are_the_largest(mode):
+    """There the eps of the masked softmax counts; a split softmax has none."""
+    trained = TINY | {"division": {"layers": (1, 3)}}
+    model, variables = variables_of(trained)
+    variables = rigged(variables, {"block_0": 0, "block_2": 0})
+    sharp = jax.tree_util.tree_map_with_path(
+        lambda path, x: 6 * x if "qkv" in jax.tree_util.keystr(path) else x, variables
+    )
+    template, box, search = inputs()
+    whole, caught = jax.jit(lambda v: model.apply(v, template, box, search, mutable=["intermediates"]))(sharp)
+    q, k = caught["intermediates"]["encoder"]["block_2"]["attention"]["queries_and_keys"][0]
+    logits = np.asarray(relation.attention_logits(q, k))[:, :, :4]
+    assert np.any(logits[..., 4:].max(axis=-1) > logits[..., :4].max(axis=-1) + np.log(1e6))
+
+    apart = {}
+    for form in ("split", "masked"):
+        division = {"layers": (1, 3), "mode": mode, "two_stream_layers": (1, 3), "two_stream_form": form}
+        config = trained | {"division": division}
+        skipping = trackers.build(config)
+        fewer = convert.to_variables(convert.from_variables(sharp, config), config)
+        assert not any("division" in block for block in fewer["params"]["encoder"].values())
+        cache = skipping.apply(fewer, template, box, method="encode_template")
+        assert ("memory" in cache) == (form == "split")
+        found = jax.jit(lambda *x, model=skipping: model.apply(*x, method="locate"))(fewer, cache, search)
+        np.testing.assert_array_equal(found.division, whole.division)
+        apart[form] = np.abs(found.maps["score_map"] - whole.maps["score_map"]).max()
+    assert apart["masked"] < 1e-6 and apart["split"] > 1e-3
+
+
 def test_c2_what_a_fixed_layer_saves():
     trained = TINY | {"division": {"layers": (1, 2, 3)}}
     fixed = TINY | {"division": {"layers": (1, 2, 3), "one_stream_layers": (3,), "two_stream_layers": (1, 2)}}
@@ -244,6 +274,11 @@ def test_c2_what_a_fixed_layer_saves():
     once = 2 * (4 * 12 * 96 * 96 + 2 * 4 * 4 * 96)
     assert after["template"] == before["template"] + once
     assert before["parameters"] - after["parameters"] == 3 * (193 * 384 + 385 * 192 + 193 * 2)
+    # Masked, the mask and all pairs stay, and nothing of the template is kept but its tokens.
+    masked = trackers.merged(fixed, {"division": {"two_stream_form": "masked"}})
+    masked = flops.of_tracker(trackers.build(masked))
+    assert masked["whole"] - after["whole"] == pairs + 2 * (mask - 16 * 2 * 3)
+    assert masked["template"] == before["template"] and masked["parameters"] == after["parameters"]
 
 
 @pytest.mark.parametrize("pool", ["max", "average", "box_max", "box_average"])

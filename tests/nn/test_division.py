@@ -227,6 +227,7 @@ def test_table_5_layers(layers, dividing):
         {"mode": "x"},
         {"pool": "x"},
         {"fusion": "x"},
+        {"two_stream_form": "x"},
         {"pool": "none"},
         {"ratio": 0.5, "mode": "two_stream"},
         {"ratio": 0.5, "mode": "prototype"},
@@ -254,6 +255,9 @@ def test_layers_of_a_fixed_form_have_it_whatever_mode_and_layers_say():
     assert Division(**fixed).layer_relations(5) == (two, "learned", two, one, "learned")
     assert Division(layers=(5,), **fixed).layer_relations(5) == (two, one, two, one, "learned")
     assert Division(mode="two_stream", **fixed).layer_relations(5) == (two, two, two, one, one)
+    masked, form = relation.MASKED_TWO_STREAM, {"two_stream_form": "masked"}
+    assert Division(**fixed, **form).layer_relations(5) == (masked, "learned", masked, one, "learned")
+    assert Division(mode="two_stream", **fixed, **form).layer_relations(5) == (masked, two, masked, one, one)
     with pytest.raises(ValueError, match="model.division.one_stream_layers .* lie outside 1..2"):
         Division(**fixed).layer_relations(2)
     with pytest.raises(ValueError, match="both have 3: a layer has one form"):

@@ -82,10 +82,11 @@ def test_cached_layers_equal_the_full_forward(relations, covered, scan):
 
 
 def test_layers_are_cached_up_to_the_first_that_looks_at_the_rest():
-    apart, joint = (relation.ASYMMETRIC, relation.TWO_STREAM), (relation.ONE_STREAM, "learned", relation.CAUSAL)
+    apart = (relation.ASYMMETRIC, relation.TWO_STREAM)
+    joint = (relation.ONE_STREAM, "learned", relation.MASKED_TWO_STREAM, relation.CAUSAL)
     assert relation.independent_layers(()) == 0 and relation.independent_layers(apart) == 2
-    assert [relation.independent_layers((*apart, rows, *apart)) for rows in joint] == [2, 2, 2]
-    assert [relation.independent_layers((rows, *apart)) for rows in joint] == [0, 0, 0]
+    assert [relation.independent_layers((*apart, rows, *apart)) for rows in joint] == [2, 2, 2, 2]
+    assert [relation.independent_layers((rows, *apart)) for rows in joint] == [0, 0, 0, 0]
 
 
 def test_stacked_layers_equal_unstacked_ones():

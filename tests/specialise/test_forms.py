@@ -42,6 +42,9 @@ def test_the_config_names_new_forms_beside_those_it_had():
         "model.division.one_stream_layers: [], [4]",
         "model.division.two_stream_layers: [5], [2, 5]",
     ]
+    masked = forms.fixed(given, ("one_stream", "two_stream", "learned", "one_stream", "two_stream"), "masked")
+    assert weights.differing_models(found, masked) == ["model.division.two_stream_form: 'split', 'masked'"]
+    assert forms.fixed(masked, forms.verdicts(trackers.build(masked).layer_relations(), np.full((1, 5), 0.5))) == masked
     whole = recipes.random_variables(trackers.build(given))
     kept = stacking.flatten(forms.taken_over(whole, {**found, "scan_layers": True}))
     assert {path for path in stacking.flatten(whole) if path not in kept} == {

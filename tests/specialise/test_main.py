@@ -4,6 +4,7 @@ import functools
 import json
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -43,6 +44,19 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def sharp(checkpoint, tmp_path_factory):
+    """The same with sharp attention in layer 1: the largest logit of many tokens is at a key that is kept from them."""
+    config = json.loads((checkpoint / "config.json").read_text())["model"]
+    variables = weights.load(checkpoint, config)
+    variables = jax.tree_util.tree_map_with_path(
+        lambda path, x: 6 * x if {"block_0", "qkv"} <= {part.key for part in path} else x, variables
+    )
+    folder = tmp_path_factory.mktemp("sharp")
+    weights.save(folder, variables, config)
+    return folder
+
+
 def error_of(done, code):
     assert done.returncode == code, done.stdout + done.stderr
     lines = done.stderr.splitlines()
@@ -61,6 +75,7 @@ def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, c
     assert shares[0] == [0, 0, 0] and shares[2] == [100, 100, 100] and 0 < shares[1][1] < 100
     apart = re.search(r"one step from the same box: \S+ pixels apart \(median\), (\S+) at most", done.stdout)
     assert float(apart[1]) < 1e-3
+    assert re.search(r"two-stream layers: split; largest difference in one step, pixels: split \S+ \(", done.stdout)
     assert "10/10" in done.stderr and "frame/s" in done.stderr
     assert out.joinpath("table.md").read_text().strip() in done.stdout
 
@@ -98,6 +113,46 @@ def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, c
     assert programs.finish(evaluated).returncode == 0
     used = json.loads((tmp_path / "e" / "results.json").read_text())["config"]
     assert used["tracking"]["window"] == 0.5 and used["model"]["division"]["two_stream_layers"] == [1]
+
+
+def test_two_stream_layers_are_masked_where_split_ones_move_the_boxes(videos, sharp, tmp_path):
+    out = tmp_path / "out"
+    common = (*TINY, f"--checkpoint={sharp}", f"--benchmark=frames:{videos}")
+    asked = command(*common, f"--out={tmp_path / 'asked'}", "--two_stream=split", "--frames=2")
+    done = programs.finish(command(*common, f"--out={out}"))
+    assert done.returncode == 0, done.stderr
+    chosen = re.search(r"two-stream layers: masked; .* pixels: split (\S+), masked (\S+) \(", done.stdout)
+    apart = re.search(r"one step from the same box: \S+ pixels apart \(median\), (\S+) at most", done.stdout)
+    assert float(chosen[1]) > 1e-2 and float(chosen[2]) == float(apart[1]) < 1e-3
+    division = json.loads((out / "config.json").read_text())["model"]["division"]
+    assert (division["two_stream_layers"], division["two_stream_form"]) == ([1], "masked")
+    done = programs.finish(asked)
+    assert "two-stream layers: split, as --two_stream says" in done.stdout, done.stderr
+    assert (
+        json.loads((tmp_path / "asked" / "config.json").read_text())["model"]["division"]["two_stream_form"] == "split"
+    )
+
+    # The programs take the form over with the layers, unless the command line has another.
+    folder = sorted(path for path in videos.iterdir() if path.is_dir())[0]
+    box = (folder / "groundtruth.txt").read_text().splitlines()[0]
+    runs = {
+        "given": (f"--checkpoint={out}", *TINY),
+        "split": (f"--checkpoint={out}", *TINY, "--config.model.division.two_stream_form=split"),
+        "whole": (f"--checkpoint={sharp}", *TINY),
+    }
+    started = {
+        name: programs.start(
+            "track.py", *arguments, f"--images={folder}", f"--box={box}", "--no-draw", f"--out={tmp_path / name}"
+        )
+        for name, arguments in runs.items()
+    }
+    done = {name: programs.finish(process) for name, process in started.items()}
+    assert all(one.returncode == 0 for one in done.values()), done
+    says = "model.division.two_stream_form=masked, as config.json beside the weights says"
+    assert says in done["given"].stdout and says not in done["split"].stdout
+    boxes = {name: np.loadtxt(tmp_path / name / "boxes.csv", delimiter=",", skiprows=2) for name in runs}
+    np.testing.assert_allclose(boxes["given"], boxes["whole"], atol=2e-3)
+    assert np.abs(boxes["split"] - boxes["whole"]).max() > 1e-2
 
 
 def test_a_folder_that_was_not_written_to_its_end_is_refused(checkpoint, tmp_path):

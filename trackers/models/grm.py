@@ -12,7 +12,11 @@ from trackers.nn.heads import Prediction
 from trackers.nn.one_stream import CenterTracker
 
 # The category of all search tokens in a layer that does not divide.
-_FIXED = {relation.ONE_STREAM: relation.ALL, relation.TWO_STREAM: relation.SEARCH}
+_FIXED = {
+    relation.ONE_STREAM: relation.ALL,
+    relation.TWO_STREAM: relation.SEARCH,
+    relation.MASKED_TWO_STREAM: relation.SEARCH,
+}
 
 
 class Model(CenterTracker):
@@ -20,7 +24,7 @@ class Model(CenterTracker):
 
     division: Division = Division()
 
-    leaving_out = ("division.one_stream_layers", "division.two_stream_layers")
+    leaving_out = ("division.one_stream_layers", "division.two_stream_layers", "division.two_stream_form")
 
     def layer_relations(self):
         return self.division.layer_relations(self.depth)

@@ -55,7 +55,8 @@ class Context:
     """What is the same for a run of layers.
 
     lengths: tokens of each span; present: (first, last+1) of the spans whose tokens are given, the earlier ones are in
-      memory. relation: over all spans, or "learned" (spans: template, search), or relation.CAUSAL (one span).
+      memory. relation: over all spans, or "learned" or relation.MASKED_TWO_STREAM (spans: template, search), or
+      relation.CAUSAL (one span).
     template_mask: (B,Nz) for divisions that pool over the template box, or None.
     key_mask: (B,N) float32 in 0..1, how much each given token is looked at, or None for 1; gradients flow into it.
     watch: indices of the given tokens whose attention weights `reduce` is shown, a tuple of int.
@@ -269,8 +270,10 @@ class Block(nn.Module):
     def __call__(self, x, inputs, context):
         x, y = StreamNorm(self.norm_eps, self.kernels, self.dtype, name="norm1")(x)
         divided, division, facts, matrix = None, None, None, relation.GRM_RELATION
+        if context.relation in ("learned", relation.MASKED_TWO_STREAM):
+            matrix = self.division.relation
+            n_template, n_search = context.lengths
         if context.relation == "learned":
-            n_template, matrix = context.lengths[0], self.division.relation
             divided = divisions.DivisionModule(self.division, self.grid, self.dtype, name="division")(
                 y[:, :n_template], y[:, n_template:], context.template_mask, inputs.noise, context.train, inputs.joined
             )
@@ -279,6 +282,9 @@ class Block(nn.Module):
             else:
                 template = jax.nn.one_hot(jnp.zeros((x.shape[0], n_template), int), len(matrix))
                 division = jnp.concatenate([template, divided.one_hot], axis=1)
+        elif context.relation == relation.MASKED_TWO_STREAM:
+            categories = np.repeat((relation.TEMPLATE, relation.SEARCH), (n_template, n_search))
+            division = jnp.broadcast_to(jax.nn.one_hot(categories, len(matrix)), (*x.shape[:2], len(matrix)))
         how = (self.attention_init, self.kernels, self.dtype, matrix)
         attention = Attention(self.width, self.heads, self.qkv_bias, *how, name="attention")
         attended = attention(y, division, inputs.memory, context)

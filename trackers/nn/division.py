@@ -21,6 +21,7 @@ from trackers.nn.relation import (
     ALL,
     BOUNDARY,
     GRM_RELATION,
+    MASKED_TWO_STREAM,
     ONE_STREAM,
     PROTOTYPE_RELATION,
     SEARCH,
@@ -38,6 +39,8 @@ CHOICES = {
     "prototype": (SEARCH, ALL),
 }
 FIXED_MODES = ("one_stream", "two_stream")
+# How the layers of two_stream_layers are computed.
+TWO_STREAM_FORMS = ("split", "masked")
 POOLS = ("max", "average", "box_max", "box_average", "none")
 
 
@@ -49,6 +52,11 @@ class Division:
     mode: "learned" (S or A; Table 4 #5), "learned_template_search" (S or T; #3), "learned_three" (#4), "two_stream"
       (all S, last layer global; #1), "one_stream" (#2), "continuous" (probabilities scale the attention; appendix C.3),
       "prototype" (appendix C.1, below).
+    one_stream_layers, two_stream_layers: 1-based layers that have this form without a module, whatever the two above
+      say (appendix C.2).
+    two_stream_form: how two_stream_layers are computed: "split" (template and search tokens apart, which costs least
+      and lets the template's part be kept) or "masked" (as a layer with a module whose search tokens are all S). They
+      differ by the eps of relation.masked_softmax, which counts where a token's largest logit is at a forbidden key.
     pool: target representation: "max" or "average" over all template tokens, "box_max" or "box_average" over those
       in the template box (the others count as zeros, as in the program), "none" (search token alone; with late
       fusion only).
@@ -82,6 +90,7 @@ class Division:
     mode: str = "learned"
     one_stream_layers: tuple[int, ...] = ()
     two_stream_layers: tuple[int, ...] = ()
+    two_stream_form: str = "split"
     pool: str = "max"
     fusion: str = "early"
     smoothing: float = 0.0
@@ -103,6 +112,10 @@ class Division:
             raise ValueError(f"model.division.mode must be one of {(*CHOICES, *FIXED_MODES)}, got {self.mode!r}")
         if self.pool not in POOLS:
             raise ValueError(f"model.division.pool must be one of {POOLS}, got {self.pool!r}")
+        if self.two_stream_form not in TWO_STREAM_FORMS:
+            raise ValueError(
+                f"model.division.two_stream_form must be one of {TWO_STREAM_FORMS}, got {self.two_stream_form!r}"
+            )
         if self.fusion not in ("early", "late"):
             raise ValueError(f"model.division.fusion must be early or late, got {self.fusion!r}")
         if self.pool == "none" and self.fusion == "early":
@@ -122,7 +135,8 @@ class Division:
             )
 
     def layer_relations(self, depth):
-        """What each of `depth` layers does: "learned", or its fixed relation over (template, search)."""
+        """What each of `depth` layers does: "learned", or its fixed relation over (template, search), or
+        relation.MASKED_TWO_STREAM."""
         layers = tuple(range(2, depth + 1)) if self.layers is None else self.layers
         fields = ("layers", "one_stream_layers", "two_stream_layers")
         for field, numbers in zip(fields, (layers, self.one_stream_layers, self.two_stream_layers), strict=True):
@@ -134,7 +148,8 @@ class Division:
             relations = [ONE_STREAM] * depth
         else:
             relations = ["learned" if i + 1 in layers else ONE_STREAM for i in range(depth)]
-        fixed = dict.fromkeys(self.one_stream_layers, ONE_STREAM) | dict.fromkeys(self.two_stream_layers, TWO_STREAM)
+        two_stream = TWO_STREAM if self.two_stream_form == "split" else MASKED_TWO_STREAM
+        fixed = dict.fromkeys(self.one_stream_layers, ONE_STREAM) | dict.fromkeys(self.two_stream_layers, two_stream)
         return tuple(fixed.get(i, rows) for i, rows in enumerate(relations, start=1))
 
     @property

@@ -62,7 +62,8 @@ class OneStreamTracker(nn.Module):
     n_prediction_tokens = 0
     # Whether there is a head that says if the target is in the search crop.
     score_head = False
-    # Fields of config.model ("section.field") that leave out modules which a checkpoint of the tracker may still hold.
+    # Fields of config.model ("section.field") that leave out modules which a checkpoint of the tracker may still hold,
+    # and that say how their layers are computed.
     leaving_out = ()
     # Whether `locate` reads the templates' own tokens after the last layer (template_tokens).
     needs_template = False

@@ -2,8 +2,8 @@
 
 GRM (Gao et al., CVPR 2023, Sec. 3.2) gives every token one of three categories. T (template) looks at T and A, S
 (search only) looks at S and A, A looks at all. A relation that is fixed for whole spans of tokens is executed by
-splitting queries and keys; only a learned division is executed as a mask. GRM's prototype (appendix C.1) has a fourth
-category, B; all that it changes here is R.
+splitting queries and keys; only a learned division is executed as a mask, and a constant one in its
+place (MASKED_TWO_STREAM). GRM's prototype (appendix C.1) has a fourth category, B; all that it changes here is R.
 """
 
 import jax
@@ -24,6 +24,8 @@ PROTOTYPE_RELATION = ((1, 0, 1, 1), (0, 1, 0, 1), (1, 0, 1, 1), (1, 1, 1, 1))
 ONE_STREAM = ((1, 1), (1, 1))
 TWO_STREAM = ((1, 0), (0, 1))
 ASYMMETRIC = ((1, 0), (1, 1))
+# TWO_STREAM as a division in which all search tokens are S: under the mask, with its eps, not by splitting.
+MASKED_TWO_STREAM = "masked_two_stream"
 # Within the one span of a text: every token looks at itself and at those before it.
 CAUSAL = "causal"
 
@@ -161,7 +163,8 @@ def _merged_rows(relation, spans):
 def independent_layers(relations):
     """How many of the first layers keep the first span from all others: there its keys and values can be cached.
 
-    relations: for each layer its relation over the spans, or a name ("learned", CAUSAL), which keeps nothing apart.
+    relations: for each layer its relation over the spans, or a name ("learned", MASKED_TWO_STREAM, CAUSAL), which
+      keeps nothing apart.
     """
     for count, relation in enumerate(relations):
         if isinstance(relation, str) or any(relation[0][1:]):

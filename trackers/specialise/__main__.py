@@ -4,9 +4,13 @@
     python -m trackers.specialise --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:DIR --out OUT
 
 Tracks the sequences and prints for each layer which share of the search tokens interacts with the template. A layer in
-which all do becomes one-stream, one in which none does two-stream; neither has a module or a mask any more. --tolerance
-lets that share of a layer's tokens be otherwise. --out, new or empty, gets the config, the weights and the tables;
-eval.py and track.py take it as --checkpoint. Both networks then track side by side, and what differs is printed.
+which all do becomes one-stream, one in which none does two-stream; neither has a module any more. --tolerance lets
+that share of a layer's tokens be otherwise. --out, new or empty, gets the config, the weights and the tables; eval.py
+and track.py take it as --checkpoint. Both networks track side by side, and what differs is printed.
+
+A two-stream layer can be computed split, template and search tokens apart, or masked, as the learned layer computes it
+(model.division.two_stream_form). --two_stream auto takes split where no box of one step differs by more than 1e-3
+pixels, else the form that differs less: masked, as a rule, which costs more.
 
 What config.tracking.benchmarks sets for the benchmark (a division threshold) holds while divisions are counted.
 """
@@ -20,6 +24,7 @@ from data_pipelines import sources
 from trackers import errors, weights
 from trackers.evaluation import benchmark, tables
 from trackers.io import image_files, outputs
+from trackers.nn import division
 from trackers.specialise import forms, tracks
 from trackers.tracking import single_object
 from trackers.training import flops
@@ -37,12 +42,17 @@ flags.DEFINE_float(
     lower_bound=0.0,
     upper_bound=0.49,
 )
+flags.DEFINE_enum(
+    "two_stream", "auto", ["auto", *division.TWO_STREAM_FORMS], "How the two-stream layers are computed; see above."
+)
 flags.DEFINE_integer("frames", 0, "So many frames of each sequence at most; 0: all.", lower_bound=0)
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.mark_flags_as_required(["benchmark", "out"])
 
 # Pixels above which two boxes count as different.
 _NOTABLE = 0.01
+# Pixels up to which --two_stream auto counts the boxes of one step as equal.
+_EQUAL = 1e-3
 
 
 def main(argv):
@@ -68,24 +78,48 @@ def main(argv):
     counted = forms.table(shares, found)
     print(f"{len(shares)} frames of {len(sequences)} sequences, tolerance {FLAGS.tolerance:g}; per cent of the tokens")
     print(counted, flush=True)
-    model_section = forms.fixed(config.model, found)
-    if not weights.differing_models(config.model, model_section):
+    if not weights.differing_models(config.model, forms.fixed(config.model, found)):
         print("no layer's division is constant: nothing was written; --tolerance lets a share of its tokens differ")
         return
 
     # What is left of the model, and what that changes.
-    smaller = config.copy_and_resolve_references()
-    with smaller.unlocked(), smaller.ignore_type():
-        smaller.model = model_section
+    two_stream = forms.TWO_STREAM in found
+    candidates = (FLAGS.two_stream,) if FLAGS.two_stream != "auto" else division.TWO_STREAM_FORMS
+    results = {}
+    for form in candidates if two_stream else (None,):
+        smaller = _with_model(config, forms.fixed(config.model, found, form))
+        held = forms.taken_over(variables, smaller.model)
+        runs = (tracker, variables), (_tracker(smaller, name)[0], jax.device_put(held))
+        both = tracks.side_by_side(runs, sequences)
+        results[form] = smaller, held, runs, both
+        if both.largest_step() <= _EQUAL:
+            break
+    form = min(results, key=lambda form: results[form][-1].largest_step())
+    smaller, held, runs, both = results[form]
+    lines = [counted, "", _costs(runs, both, sequences), ""]
+    if two_stream:
+        lines.append(_choice(form, {tried: result[-1].largest_step() for tried, result in results.items()}))
+    lines.append(_difference(both))
     with outputs.unfinished(out):
-        weights.save(out, forms.taken_over(variables, model_section), model_section, smaller)
-    other, _ = _tracker(smaller, name)
-    runs = (tracker, variables), (other, jax.device_put(weights.load(out, smaller.model)))
-    both = tracks.side_by_side(runs, sequences)
-    lines = [counted, "", _costs(runs, both, sequences), "", _difference(both)]
-    outputs.write_text(out / "table.md", "\n".join(lines) + "\n")
+        weights.save(out, held, smaller.model, smaller)
+        outputs.write_text(out / "table.md", "\n".join(lines) + "\n")
     print("\n".join(lines[1:]))
     print(f"wrote {out}")
+
+
+def _with_model(config, model_section):
+    changed = config.copy_and_resolve_references()
+    with changed.unlocked(), changed.ignore_type():
+        changed.model = model_section
+    return changed
+
+
+def _choice(form, largest):
+    """Which form the two-stream layers got, and why; largest: {form: pixels} of a step with each that was tried."""
+    if FLAGS.two_stream != "auto":
+        return f"two-stream layers: {form}, as --two_stream says"
+    apart = ", ".join(f"{tried} {pixels:.2g}" for tried, pixels in largest.items())
+    return f"two-stream layers: {form}; largest difference in one step, pixels: {apart} (equal: up to {_EQUAL:g})"
 
 
 def _tracker(config, name):

@@ -11,7 +11,12 @@ from trackers.nn import relation, stacking
 LEARNED, ONE_STREAM, TWO_STREAM = "learned", "one_stream", "two_stream"
 # Modes whose divisions are categories: probabilities that scale the attention ("continuous") never become a fixed form.
 _MODES = ("learned", "learned_template_search", "learned_three")
-_OF_RELATION = {"learned": LEARNED, relation.ONE_STREAM: ONE_STREAM, relation.TWO_STREAM: TWO_STREAM}
+_OF_RELATION = {
+    "learned": LEARNED,
+    relation.ONE_STREAM: ONE_STREAM,
+    relation.TWO_STREAM: TWO_STREAM,
+    relation.MASKED_TWO_STREAM: TWO_STREAM,
+}
 
 
 def check(model):
@@ -68,15 +73,15 @@ def table(shares, found):
     return tables.markdown(heads, rows)
 
 
-def fixed(config_model, found):
+def fixed(config_model, found, two_stream_form=None):
     """The model section, plain, in which the layers found constant have their form; `layers` stays what was trained.
 
-    Args: config_model: mapping. found: of `verdicts`.
+    Args: config_model: mapping. found: of `verdicts`. two_stream_form: of division.TWO_STREAM_FORMS; None: as it was.
     """
     model = trackers.build(config_model)
     was = [_OF_RELATION[rows] for rows in model.layer_relations()]
     lists = {"one_stream_layers": ONE_STREAM, "two_stream_layers": TWO_STREAM}
-    division = {}
+    division = {} if two_stream_form is None else {"two_stream_form": two_stream_form}
     for field, form in lists.items():
         new = {i for i, (before, now) in enumerate(zip(was, found, strict=True), start=1) if before != now == form}
         division[field] = tuple(sorted({*getattr(model.division, field), *new}))

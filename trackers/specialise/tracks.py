@@ -55,6 +55,10 @@ class SideBySide:
     cpu: np.ndarray
     sizes: dict
 
+    def largest_step(self):
+        """Pixels: the largest of `steps`, whatever its sign."""
+        return float(np.abs(self.steps).max())
+
     def largest_difference(self):
         """(pixels, sequence, number of the frame from 0): where the trackers' own ways are farthest apart."""
         apart = {name: np.abs(one - other).max(axis=1) for name, (one, other) in self.boxes.items()}
