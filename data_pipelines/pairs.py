@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from data_pipelines import augment, bad_samples, crops, sampling, sources, tf_stream
+from data_pipelines import augment, bad_samples, contexts, crops, sampling, sources, tf_stream
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -197,17 +197,13 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
 
 
 def _read(source, draw):
-    from trackers.io.image_files import read_image
-
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    images = {path: bad_samples.read(read_image, path) for path in dict.fromkeys(paths)}
+    images = {path: bad_samples.read(contexts.read, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
-        # The program's stand-in for a hidden target: a box of an eighth of the image's sides in its middle.
-        sides = np.array(search.shape[1::-1], np.float64)
-        search_box = np.concatenate([sides * 7 / 16, sides / 8])
+        search_box = crops.hidden_box(search.shape[1::-1])
     return {
         "template": [images[path] for path in paths[:-1]],
         "template_box": sequence.boxes[list(draw.templates)],

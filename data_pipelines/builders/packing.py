@@ -1,0 +1,108 @@
+"""What packed shards hold of each frame: its target with what the crops of training pairs need around it, as JPEG.
+
+The square around a target is `context` times sqrt(area) wide, the reach of nearly all search windows (`reach`), and is
+scaled down to 512 pixels where it is wider. A frame whose target is hidden is packed around its middle, where such
+frames are cut as negatives (config.data.positive_probability below 1).
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from data_pipelines import contexts, crops, pairs
+from trackers.errors import InputError
+from trackers.io.image_files import read_image
+
+# Longest side of what is packed, pixels (our choice: twice a search crop of 256).
+LARGEST = 512
+# Share of search windows that the context is made for, and windows that are drawn to find it, and for each frame.
+_SHARE, _DRAWS, _WINDOWS_PER_FRAME = 0.99, 100_000, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """How frames are packed.
+
+    windows: PairConfig, whose search windows are to fit. context: side over sqrt(area). quality: of the JPEG, 1 to 100.
+    """
+
+    windows: pairs.PairConfig = pairs.PairConfig(template_size=128, search_size=256, patch_size=16)
+    context: float | None = None
+    quality: int = 95
+
+    def __post_init__(self):
+        if self.context is None:
+            object.__setattr__(self, "context", reach(self.windows))
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """One target in one image: JPEG bytes, its Place, how many of the windows drawn to try it reach beyond what is
+    packed but inside the image, and the sum of the shares of their area that do."""
+
+    jpeg: bytes
+    place: contexts.Place
+    beyond: int
+    area_beyond: float
+
+
+def reach(config):
+    """Side over sqrt(area) of the square around a target that holds 99 % of a PairConfig's search windows."""
+    rng = np.random.default_rng(0)
+    growth = np.exp(config.search_scale_jitter * rng.standard_normal((_DRAWS, 2)).mean(1))
+    shift = config.search_center_jitter * np.abs(rng.random((_DRAWS, 2)) - 0.5).max(1)
+    side = np.quantile(growth * (config.search_factor + 2 * shift), _SHARE)
+    return math.ceil(10 * side) / 10
+
+
+def packed(path, boxes, visible, packing):
+    """The targets of one image file -> list of Packed.
+
+    Args: boxes: (N, 4) x, y, w, h in pixels. visible: (N,) bool.
+
+    Raises: InputError naming the file where it cannot be read.
+    """
+    import cv2
+
+    image = read_image(path)
+    bgr, size = image[:, :, ::-1], image.shape[1::-1]
+    found = []
+    for box, is_visible in zip(boxes, visible, strict=True):
+        if not (is_visible and np.isfinite(box).all() and box[2:].min() > 0):
+            box = crops.hidden_box(size)
+        place = contexts.place_around(box, packing.context, size, LARGEST)
+        pixels = contexts.pack(bgr, place)
+        jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, packing.quality])[1]
+        found.append(Packed(jpeg.tobytes(), place, *_beyond(box, place, packing.windows)))
+    return found
+
+
+def windows(count):
+    """How many windows are drawn to try `count` targets."""
+    return count * _WINDOWS_PER_FRAME
+
+
+def _beyond(box, place, config):
+    """(windows that reach beyond a place, sum of their shares of area there) of those drawn around a box."""
+    rng = np.random.default_rng(0)
+    start, size = np.array(place.region[:2]), np.array(place.size)
+    stop = start + place.region[2:]
+    jitter = config.search_center_jitter, config.search_scale_jitter
+    count, area = 0, 0.0
+    for _ in range(_WINDOWS_PER_FRAME):
+        around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
+        *corner, side = crops.window(around, config.search_factor)
+        first, last = np.maximum(corner, 0), np.minimum(np.add(corner, side), size)
+        inside = np.prod(np.maximum(last - first, 0))
+        known = np.prod(np.maximum(np.minimum(last, stop) - np.maximum(first, start), 0))
+        if inside > known:
+            count, area = count + 1, area + (inside - known) / side**2
+    return count, area
+
+
+def check(sequences, name):
+    """Raises: InputError where boxes are not published for all frames: nothing can be packed around."""
+    for sequence in sequences:
+        if sequence.truth_withheld:
+            raise InputError(f"{name}: {sequence.name} has a box in its first frame only: write it without --packed")
