@@ -7,7 +7,7 @@
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
     python -m data_pipelines examples --source refer_kitti:/data/Refer-KITTI --out examples.png [--pairs 16]
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
-                                    [--packed [--config configs/grm.py:b256] [--context 9] [--quality 95]]
+                                    [--packed [--config configs/grm.py:b256] [--context 9] [--largest 512]]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -60,6 +60,9 @@ flags.DEFINE_float(
     " --config (GRM's) need.",
     lower_bound=1,
     upper_bound=1000,
+)
+flags.DEFINE_integer(
+    "largest", 512, "shards --packed: pixels to which what is kept is scaled down.", lower_bound=64, upper_bound=8192
 )
 flags.DEFINE_integer("quality", 95, "shards --packed: of the JPEG files.", lower_bound=1, upper_bound=100)
 flags.DEFINE_integer("max_sequences", None, "shards: how many sequences, the first ones; else all.", lower_bound=1)
@@ -235,15 +238,15 @@ def write_shards():
 
 
 def _packing():
-    """The Packing of --packed, --context, --quality and --config, None without --packed."""
+    """The Packing of --packed and the flags with it, None without --packed."""
     from data_pipelines import pairs
     from data_pipelines.builders import packing
 
     if not FLAGS.packed:
-        if given := [name for name in ("context", "quality", "config") if FLAGS[name].present]:
+        if given := [name for name in ("context", "largest", "quality", "config") if FLAGS[name].present]:
             raise errors.UsageError(f"shards: --{given[0]} is of --packed shards: give that too")
         return None
-    given = {"context": FLAGS.context, "quality": FLAGS.quality}
+    given = {name: FLAGS[name].value for name in ("context", "largest", "quality")}
     if FLAGS.config is None:
         return packing.Packing(**given)
     if FLAGS.config.data.name != "pairs":

@@ -1,12 +1,12 @@
 """What packed shards hold of each frame: its target with what the crops of training pairs need around it, as JPEG.
 
-The square around a target is `context` times sqrt(area) wide, the reach of nearly all search windows (`reach`), and is
-scaled down to 512 pixels where it is wider. A frame whose target is hidden is packed around its middle, where such
+The square around a target is `context` times sqrt(area) wide, the reach of nearly all search windows (pairs.reach), and
+is scaled down to 512 pixels where it is wider. A frame whose target is hidden is packed around its middle, where such
 frames are cut as negatives (config.data.positive_probability below 1).
 """
 
 import dataclasses
-import math
+import zlib
 
 import numpy as np
 
@@ -14,26 +14,27 @@ from data_pipelines import contexts, crops, pairs
 from trackers.errors import InputError
 from trackers.io.image_files import read_image
 
-# Longest side of what is packed, pixels (our choice: twice a search crop of 256).
-LARGEST = 512
-# Share of search windows that the context is made for, and windows that are drawn to find it, and for each frame.
-_SHARE, _DRAWS, _WINDOWS_PER_FRAME = 0.99, 100_000, 8
+# Windows that are drawn to try what is packed of each frame.
+_WINDOWS_PER_FRAME = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Packing:
     """How frames are packed.
 
-    windows: PairConfig, whose search windows are to fit. context: side over sqrt(area). quality: of the JPEG, 1 to 100.
+    windows: PairConfig, whose search windows are to fit. context: side of what is packed over sqrt(area); None = as
+    pairs.reach says of the windows. largest: side in pixels, down to which a longer one is scaled (our choice).
+    quality: of the JPEG, 1 to 100.
     """
 
     windows: pairs.PairConfig = pairs.PairConfig(template_size=128, search_size=256, patch_size=16)
     context: float | None = None
+    largest: int = 512
     quality: int = 95
 
     def __post_init__(self):
         if self.context is None:
-            object.__setattr__(self, "context", reach(self.windows))
+            object.__setattr__(self, "context", pairs.reach(self.windows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +46,6 @@ class Packed:
     place: contexts.Place
     beyond: int
     area_beyond: float
-
-
-def reach(config):
-    """Side over sqrt(area) of the square around a target that holds 99 % of a PairConfig's search windows."""
-    rng = np.random.default_rng(0)
-    growth = np.exp(config.search_scale_jitter * rng.standard_normal((_DRAWS, 2)).mean(1))
-    shift = config.search_center_jitter * np.abs(rng.random((_DRAWS, 2)) - 0.5).max(1)
-    side = np.quantile(growth * (config.search_factor + 2 * shift), _SHARE)
-    return math.ceil(10 * side) / 10
 
 
 def packed(path, boxes, visible, packing):
@@ -71,7 +63,7 @@ def packed(path, boxes, visible, packing):
     for box, is_visible in zip(boxes, visible, strict=True):
         if not (is_visible and np.isfinite(box).all() and box[2:].min() > 0):
             box = crops.hidden_box(size)
-        place = contexts.place_around(box, packing.context, size, LARGEST)
+        place = contexts.place_around(box, packing.context, size, packing.largest)
         pixels = contexts.pack(bgr, place)
         jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, packing.quality])[1]
         found.append(Packed(jpeg.tobytes(), place, *_beyond(box, place, packing.windows)))
@@ -85,7 +77,8 @@ def windows(count):
 
 def _beyond(box, place, config):
     """(windows that reach beyond a place, sum of their shares of area there) of those drawn around a box."""
-    rng = np.random.default_rng(0)
+    # Each target's own numbers, in whatever order threads come to them.
+    rng = np.random.default_rng(zlib.crc32(np.asarray(box, np.float64).tobytes()))
     start, size = np.array(place.region[:2]), np.array(place.size)
     stop = start + place.region[2:]
     jitter = config.search_center_jitter, config.search_scale_jitter

@@ -105,7 +105,7 @@ def write(source, out, split, packing=None, max_sequences=None):
         "visible": visible,
     }
     if packing is not None:
-        places = {"regions": tally.regions, "sizes": tally.sizes, "largest": np.array(packings.LARGEST)}
+        places = {"regions": tally.regions, "sizes": tally.sizes, "largest": np.array(packing.largest)}
         annotations |= places | {"context": np.array(packing.context)}
     # Last, so that a folder without it is one that was not finished.
     packed = io.BytesIO()

@@ -88,7 +88,7 @@ def open(root, split="train"):
         with file.open("rb") as opened:
             known = array_files.read_npz(opened, f"shards: {file}")
         records, boxes, visible = _split(known)
-        places = _places(known) if "regions" in known else None
+        places, context = _places(known) if "regions" in known else (None, None)
         names, name, is_video = known["names"].tolist(), str(known["source"]), bool(known["is_video"])
         if not len(names) == len(records) == len(boxes) == len(visible):
             raise ValueError(f"{len(names)} names for {len(records)} sequences")
@@ -97,7 +97,7 @@ def open(root, split="train"):
         frames = Records(str(folder), records[index], places and (places[0][index], places[1][index], places[2]))
         return Sequence(names[index], frames, boxes[index], visible[index])
 
-    return Source(name, names, load, is_video)
+    return Source(name, names, load, is_video, context=context)
 
 
 def _split(known):
@@ -117,8 +117,8 @@ def _split(known):
 
 
 def _places(known):
-    """([regions], [sizes], largest) of the sequences of packed shards, from the arrays of an annotation file."""
-    regions, sizes, largest = known["regions"], known["sizes"], int(known["largest"])
+    """(([regions], [sizes], largest), context) of packed shards' sequences, from the arrays of an annotation file."""
+    regions, sizes, largest, context = known["regions"], known["sizes"], int(known["largest"]), float(known["context"])
     for name, array, columns in (("regions", regions, 4), ("sizes", sizes, 2)):
         if array.dtype.kind not in "iu" or array.shape != (len(known["records"]), columns):
             raise ValueError(f"{name} is an array {array.shape} of {array.dtype}")
@@ -128,4 +128,4 @@ def _places(known):
     if not inside.all() or sizes.max(initial=0) > numbers.LARGEST_PIXEL or largest < 1:
         raise ValueError("regions outside their images")
     ends = np.cumsum(known["frames"])[:-1]
-    return np.split(regions, ends), np.split(sizes, ends), largest
+    return (np.split(regions, ends), np.split(sizes, ends), largest), context
