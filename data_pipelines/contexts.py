@@ -53,9 +53,11 @@ class Context:
 
     def mirrored(self):
         """The image mirrored left to right."""
+        import cv2
+
         x, y, w, h = self.place.region
         place = dataclasses.replace(self.place, region=(self.place.size[0] - x - w, y, w, h))
-        return Context(self.pixels[:, ::-1], place)
+        return Context(cv2.flip(self.pixels, 1), place)
 
     def changed(self, function):
         """The image with function(pixels) -> pixels of the same shape."""
@@ -77,8 +79,7 @@ class Context:
             row[axis], row[2] = step / scale, (start - self.place.region[axis] + step / 2) / scale - 0.5
             rows.append(row)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        pixels = np.ascontiguousarray(self.pixels)
-        return cv2.warpAffine(pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(self.pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def place_around(box, context, size, largest):

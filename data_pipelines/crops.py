@@ -68,7 +68,8 @@ def sample_target(image, box, factor, size):
     if isinstance(image, Context):
         crop = image.cut(x1, y1, side, size)
         if padding.any():
-            crop = np.rint(crop * ((1 - black_y) * (1 - black_x))[:, :, None]).astype(np.uint8)
+            shown = np.float32(1 - black_y) * np.float32(1 - black_x)
+            crop = np.rint(crop * shown[:, :, None]).astype(np.uint8)
         return crop, size / side, padding
     crop = np.zeros((side, side, 3), np.uint8)
     if left < right and top < bottom:

@@ -226,23 +226,36 @@ def _wrong_weights(weights, data):
     return _check(all(isinstance(array, np.ndarray) for array in weights.values()), "something that is no array")
 
 
-def _shards(folder):
+def _shards(folder, more=()):
     file = folder / "train" / "annotations.npz"
     file.parent.mkdir()
     whole = {"source": np.array("frames"), "is_video": np.array(True), "names": np.array(["a", "b"])}
     counts = {"frames": np.array([3, 2]), "annotated": np.array([3, 2]), "records": np.arange(5)}
-    _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool)})
+    _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool), **dict(more)})
 
     def read():
         source = sources.open_source("shards", folder)
-        return [(s.name, len(s), s.boxes, s.visible) for s in source]
+        return [(s.name, len(s), s.boxes, s.visible, [frame.place for frame in s.frames]) for s in source]
 
     return file, read
 
 
+def _packed_shards(folder):
+    places = {"regions": np.tile([16, 0, 40, 32], (5, 1)), "sizes": np.tile([64, 48], (5, 1))}
+    return _shards(folder, places | {"largest": np.array(512), "context": np.array(9.5)})
+
+
 def _wrong_shards(sequences, data):
-    good = all(len(boxes) == len(visible) and not np.isinf(boxes).any() for _, _, boxes, visible in sequences)
-    return _check(good, "boxes that do not fit the frames")
+    good = all(len(boxes) == len(visible) and not np.isinf(boxes).any() for _, _, boxes, visible, _ in sequences)
+    places = [place for *_, found in sequences for place in found if place is not None]
+    inside = all(
+        start >= 0 and side >= 1 and start + side <= size and packed >= 1
+        for place in places
+        for start, side, size, packed in zip(
+            place.region[:2], place.region[2:], place.size, place.packed_size, strict=True
+        )
+    )
+    return _check(good, "boxes that do not fit the frames") or _check(inside, "a region outside its image")
 
 
 def _similarities(folder):
@@ -353,6 +366,7 @@ READERS = {
     "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
     "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
     "shards": Reader(_shards, "zip", _wrong_shards),
+    "shards, packed": Reader(_packed_shards, "zip", _wrong_shards),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
