@@ -128,4 +128,5 @@ def _places(known):
     if not inside.all() or sizes.max(initial=0) > numbers.LARGEST_PIXEL or largest < 1:
         raise ValueError("regions outside their images")
     ends = np.cumsum(known["frames"])[:-1]
-    return (np.split(regions, ends), np.split(sizes, ends), largest), context
+    regions, sizes = (np.split(array.astype(np.int32), ends) for array in (regions, sizes))
+    return (regions, sizes, largest), context
