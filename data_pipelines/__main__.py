@@ -227,7 +227,7 @@ def write_shards():
     source = sources.open_source(layout, root, FLAGS.split)
     done = sequences.write(source, FLAGS.out, FLAGS.split, packing, FLAGS.max_sequences)
     print(
-        f"{done.sequences} sequences, {done.records} images of {done.bytes / max(done.records, 1):.0f} bytes in"
+        f"{done.sequences} sequences, {done.records} images of {done.bytes / max(done.records, 1):.0f} bytes each in"
         f" {FLAGS.out}/{FLAGS.split}"
     )
     if packing is not None:

@@ -5,8 +5,8 @@ is scaled down to 512 pixels where it is wider. A frame whose target is hidden i
 frames are cut as negatives (config.data.positive_probability below 1).
 
 Measured against pairs of whole frames, with GRM's jitter, context 9.6, quality 95: the boxes are equal; search crops of
-256 have a PSNR of 43.9 dB on the mean (5 % are below 35.2), templates of 128 of 42.5 (36.0), black borders left out. That
-is of 400 pairs; targets of 20 to 300 pixels, anywhere in 64 frames of 1280 x 720, JPEG of quality 90, each put together
+256 have a PSNR of 43.9 dB on the mean (5 % are below 35.2), templates of 128 of 42.5 (36.0), black borders left out.
+These are 400 pairs; targets of 20 to 300 pixels, anywhere in 64 frames of 1280 x 720, JPEG of quality 90, each put together
 from six procedural views.
 """
 
