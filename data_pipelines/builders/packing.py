@@ -6,8 +6,8 @@ frames are cut as negatives (config.data.positive_probability below 1).
 
 Measured against pairs of whole frames, with GRM's jitter, context 9.6, quality 95: the boxes are equal; search crops of
 256 have a PSNR of 43.9 dB on the mean (5 % are below 35.2), templates of 128 of 42.5 (36.0), black borders left out.
-These are 400 pairs; targets of 20 to 300 pixels, anywhere in 64 frames of 1280 x 720, JPEG of quality 90, each put together
-from six procedural views.
+These are 400 pairs; targets of 20 to 300 pixels, anywhere in 64 frames of 1280 x 720, JPEG of quality 90, each put
+together from six procedural views.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from data_pipelines import contexts, crops, pairs
 from trackers.errors import InputError
 from trackers.io.image_files import read_image
 
-# Windows that are drawn to try what is packed of each frame.
-_WINDOWS_PER_FRAME = 8
+# Windows that are drawn to try what is packed of each target.
+WINDOWS_EACH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +75,6 @@ def packed(path, boxes, visible, packing):
     return found
 
 
-def windows(count):
-    """How many windows are drawn to try `count` targets."""
-    return count * _WINDOWS_PER_FRAME
-
-
 def _beyond(box, place, config):
     """(windows that reach beyond a place, sum of their shares of area there) of those drawn around a box."""
     # Each target's own numbers, in whatever order threads come to them.
@@ -88,7 +83,7 @@ def _beyond(box, place, config):
     stop = start + place.region[2:]
     jitter = config.search_center_jitter, config.search_scale_jitter
     count, area = 0, 0.0
-    for _ in range(_WINDOWS_PER_FRAME):
+    for _ in range(WINDOWS_EACH):
         around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
         *corner, side = crops.window(around, config.search_factor)
         first, last = np.maximum(corner, 0), np.minimum(np.add(corner, side), size)

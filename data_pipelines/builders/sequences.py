@@ -111,7 +111,7 @@ def write(source, out, split, packing=None, max_sequences=None):
     packed = io.BytesIO()
     np.savez_compressed(packed, **annotations)
     outputs.write_bytes(folder / ANNOTATIONS, packed.getvalue())
-    windows = max(packings.windows(tally.records), 1)
+    windows = max(tally.records * packings.WINDOWS_EACH, 1)
     return Written(len(sequences), tally.records, tally.bytes, tally.beyond / windows, tally.area_beyond / windows)
 
 
