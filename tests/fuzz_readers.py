@@ -9,14 +9,21 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+import plan
 import refer
+import trackers
+from configs import grm
 from data_pipelines import annotations, phrase_annotations, regions, sources, text
 from data_pipelines.sources import nfs, videos
+from tests import fuzz_shards
 from tests.convert import torch_files
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
+from trackers.errors import InputError
 from trackers.evaluation import phrase_results, records
-from trackers.io import image_files, mot_files, plain_text, video_files
+from trackers.io import digests, image_files, mot_files, ownership, plain_text, video_files
+from trackers.training import checkpoints as run_checkpoints
+from trackers.training import identity, metrics
 
 LARGEST = 2**24
 _FRAMES = 6
@@ -226,38 +233,6 @@ def _wrong_weights(weights, data):
     return _check(all(isinstance(array, np.ndarray) for array in weights.values()), "something that is no array")
 
 
-def _shards(folder, more=()):
-    file = folder / "train" / "annotations.npz"
-    file.parent.mkdir()
-    whole = {"source": np.array("frames"), "is_video": np.array(True), "names": np.array(["a", "b"])}
-    counts = {"frames": np.array([3, 2]), "annotated": np.array([3, 2]), "records": np.arange(5)}
-    _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool), **dict(more)})
-
-    def read():
-        source = sources.open_source("shards", folder)
-        return [(s.name, len(s), s.boxes, s.visible, [frame.place for frame in s.frames]) for s in source]
-
-    return file, read
-
-
-def _packed_shards(folder):
-    places = {"regions": np.tile([16, 0, 40, 32], (5, 1)), "sizes": np.tile([64, 48], (5, 1))}
-    return _shards(folder, places | {"largest": np.array(512), "context": np.array(9.5)})
-
-
-def _wrong_shards(sequences, data):
-    good = all(len(boxes) == len(visible) and not np.isinf(boxes).any() for _, _, boxes, visible, _ in sequences)
-    places = [place for *_, found in sequences for place in found if place is not None]
-    inside = all(
-        start >= 0 and side >= 1 and start + side <= size and packed >= 1
-        for place in places
-        for start, side, size, packed in zip(
-            place.region[:2], place.region[2:], place.size, place.packed_size, strict=True
-        )
-    )
-    return _check(good, "boxes that do not fit the frames") or _check(inside, "a region outside its image")
-
-
 def _similarities(folder):
     tracks = mot_files.from_rows([1, 2], [1, 1], np.ones((2, 4)))
     phrase_results.write_similarities(folder, tracks, ["a car"], np.zeros((2, 1), np.float32), run="r")
@@ -281,6 +256,63 @@ def _json(folder):
     file = folder / "config.json"
     file.write_text(json.dumps({"seed": 0, "model": {"name": "grm", "sizes": [1, 2.5, None, True]}}, indent=1))
     return file, lambda: plain_text.read_json(file, "a config")
+
+
+def _run_config(folder):
+    """A run's config.json as a start in its workdir reads it, with another config."""
+    config = trackers.to_plain(grm.get_config("tiny"))
+    file = folder / "config.json"
+    file.write_text(json.dumps(config, indent=1))
+
+    def read():
+        former = run_checkpoints._former(file, config)
+        return identity.changes(former, config), identity.harmless_changes(former, config)
+
+    return file, read
+
+
+def _metrics(folder):
+    file = folder / "metrics.jsonl"
+    file.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in (1, 2, 3)))
+    return file, lambda: metrics._lines_until(file, 2)
+
+
+def _wrong_metrics(lines, data):
+    steps = [json.loads(line)["step"] for line in lines]
+    return _check(all(type(step) is int and step <= 2 for step in steps), "lines of later steps")
+
+
+def _digests(folder):
+    (folder / "data").write_bytes(b"numbers")
+    digests.write(folder)
+
+    def read():
+        try:
+            return digests.verify(folder)
+        except digests.Damaged as error:  # which the callers say together with the folder
+            raise InputError(f"{digests.FILE}: {error}") from None
+
+    return folder / digests.FILE, read
+
+
+def _wrong_digests(verified, data):
+    content, twice = _loads(data)
+    return _check(not twice and set(content["sha256"]) <= {"data"}, "digests of other files")
+
+
+def _lock(folder):
+    file = folder / ownership.FILE
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 12, "started": "x", "token": "y"}))
+    return file, lambda: ownership._Lock(file)._read()
+
+
+def _sweep(folder):
+    times = dict.fromkeys(("compute", "memory", "links", "step", "compiler"), 0.5)
+    row = {"config": "grm.py:tiny", "topology": "cpu:1", "chip": "cpu", "mesh": {"data": 1, "fsdp": 1, "tensor": 1}}
+    row |= {"chips": 1, "batch": 8, "limit": 2**30, "memory": 2**20, "fits": True, "times": times}
+    file = folder / "sweep.json"
+    file.write_text(json.dumps({"a": row | {"rate": 4.0, "mfu": 0.5, "hours": 2.5}}, indent=1))
+    return file, lambda: plan.sweep(None, "grm.py:tiny", [], "", 8, 0, folder)
 
 
 def _image(suffix):
@@ -365,11 +397,19 @@ READERS = {
     "weights .safetensors": Reader(_checkpoint(_write_safetensors), "safetensors", _wrong_weights),
     "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
     "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
-    "shards": Reader(_shards, "zip", _wrong_shards),
-    "shards, packed": Reader(_packed_shards, "zip", _wrong_shards),
+    "shards": Reader(fuzz_shards.whole, "zip", fuzz_shards.wrong),
+    "shards, packed": Reader(fuzz_shards.packed, "zip", fuzz_shards.wrong),
+    "shards: records": Reader(fuzz_shards.records("*array_record*"), "binary", fuzz_shards.changed, "train record"),
+    "shards: dataset_info.json": Reader(fuzz_shards.records("dataset_info.json"), "binary", fuzz_shards.changed, "train"),
+    "shards: features.json": Reader(fuzz_shards.records("features.json"), "binary", fuzz_shards.changed, "train"),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
+    "run: config.json": Reader(_run_config),
+    "run: metrics.jsonl": Reader(_metrics, wrong=_wrong_metrics),
+    "run: digests.json": Reader(_digests, wrong=_wrong_digests),
+    "run: owner.lock": Reader(_lock),
+    "sweep of plans": Reader(_sweep),
     "image .jpg": Reader(_image(".jpg"), "binary", _wrong_image),
     "image .png": Reader(_image(".png"), "png", _wrong_image),
     "image .bmp": Reader(_image(".bmp"), "binary", _wrong_image),

@@ -72,7 +72,11 @@ def _records(folder):
     from etils import epath
 
     path = epath.Path(folder)
-    return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
+    try:
+        return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
+    except Exception as error:  # TFDS reads JSON of its own, by readers that raise what they like
+        place = path / NAME / VERSION
+        raise InputError(f"{place} is damaged ({plain_text.reason(error)}): write the data set again") from None
 
 
 def open(root, split="train"):
@@ -125,8 +129,10 @@ def _places(known):
     regions, sizes = regions.astype(np.int64), sizes.astype(np.int64)
     starts, sides = regions[:, :2], regions[:, 2:]
     inside = (starts >= 0) & (sides >= 1) & (sides <= sizes) & (starts <= sizes - sides)
-    if not inside.all() or sizes.max(initial=0) > numbers.LARGEST_PIXEL or largest < 1:
+    if not inside.all() or sizes.max(initial=0) > numbers.LARGEST_PIXEL:
         raise ValueError("regions outside their images")
+    if largest < 1 or not context > 0:
+        raise ValueError(f"largest is {largest}, context {context}")
     ends = np.cumsum(known["frames"])[:-1]
     regions, sizes = (np.split(array.astype(np.int32), ends) for array in (regions, sizes))
     return (regions, sizes, largest), context

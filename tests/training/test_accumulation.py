@@ -14,7 +14,7 @@ from trackers import objectives
 from trackers.errors import UsageError
 from trackers.training import accumulation, sharding, state
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def test_parts_are_strides():

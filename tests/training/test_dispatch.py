@@ -18,7 +18,7 @@ from trackers import weights
 from trackers.errors import UsageError
 from trackers.training import checkpoints, dispatch, sharding
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 class Noise:

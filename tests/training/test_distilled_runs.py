@@ -18,7 +18,7 @@ from trackers.errors import InputError
 from trackers.nn import stacking
 from trackers.training import checkpoints, initial
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(autouse=True)

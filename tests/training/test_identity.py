@@ -39,16 +39,30 @@ def _changed(**values):
 )
 def test_another_meaning_is_refused_unless_allowed_and_the_former_config_is_kept(tmp_path, change, named):
     checkpoints.claim_workdir(tmp_path, _changed())
+    (tmp_path / "metrics.jsonl").touch()
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(InputError) as caught:
         checkpoints.claim_workdir(tmp_path, _changed(**change))
     assert named in str(caught.value) and "--allow_config_change" in str(caught.value)
-    assert (tmp_path / "config.json").read_text() == before and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "config.json").read_text() == before and len(list(tmp_path.iterdir())) == 2
     said = []
     checkpoints.claim_workdir(tmp_path, _changed(**change), True, said.append)
     assert len(said) == 1 and named in said[0] and "config.json.1" in said[0]
     assert (tmp_path / "config.json.1").read_text() == before
     assert json.loads((tmp_path / "config.json").read_text()) == plain(_changed(**change))
+
+
+@pytest.mark.parametrize("kept", ["checkpoints/3/params", "checkpoints/3.broken"])
+def test_a_run_that_took_no_step_leaves_its_folder_to_another(tmp_path, kept):
+    """As one whose config.init.checkpoint was mistyped: the corrected command is not another run."""
+    checkpoints.claim_workdir(tmp_path, _changed(init__checkpoint="a.pht"))
+    (tmp_path / "checkpoints").mkdir()
+    said = []
+    checkpoints.claim_workdir(tmp_path, _changed(init__checkpoint="a.pth"), False, said.append)
+    assert len(said) == 1 and "init.checkpoint: 'a.pht', 'a.pth'" in said[0]
+    (tmp_path / kept).mkdir(parents=True)
+    with pytest.raises(InputError, match="another run"):
+        checkpoints.claim_workdir(tmp_path, _changed())
 
 
 def test_settings_without_meaning_may_change_and_are_named(tmp_path):

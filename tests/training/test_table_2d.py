@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 
 import trackers
 import train
@@ -42,16 +41,7 @@ def _three_steps(config):
     return losses, jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
 
 
-@pytest.fixture
-def as_written():
-    """The compiler leaves the order of operations alone, in which two programs may otherwise differ."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
-def test_pmdp_without_fading_is_tea_skip_bit_for_bit(tmp_path, as_written):
+def test_pmdp_without_fading_is_tea_skip_bit_for_bit(tmp_path, compile_quickly):
     """m = 0: eight of twelve layers are gone from the start. The network trains as the four layers that Tea-skip4 takes
     from MixViT do, and leaves their weights. Drop path, whose rates go by the depth, and clipping, whose norm is a sum
     of other parts, are off."""

@@ -22,7 +22,7 @@ from trackers import objectives, weights
 from trackers.errors import InputError
 from trackers.training import checkpoints, chips, initial, sharding, state
 
-pytestmark = pytest.mark.usefixtures("compile_once")
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(autouse=True)

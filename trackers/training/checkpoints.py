@@ -18,8 +18,9 @@ from jax.experimental import multihost_utils
 
 from trackers import quiet, weights
 from trackers.errors import InputError
-from trackers.io import digests, outputs, ownership
+from trackers.io import digests, outputs, ownership, plain_text
 from trackers.training import identity
+from trackers.training.metrics import METRICS_FILE
 from trackers.training.state import named_leaves
 from trackers.weights import in_one_line, plain
 
@@ -49,7 +50,8 @@ def opened(workdir, config, allow_config_change=False, report=print):
 def claim_workdir(workdir, config, allow_config_change=False, report=print):
     """Makes the folder of a run and writes its config.json, or checks that it belongs to the same run (identity.py).
 
-    A config.json that is replaced is kept as config.json.1, config.json.2, ...
+    A config.json that is replaced is kept as config.json.1, config.json.2, ... Where the run there failed before its
+    first step, any config may take its place.
 
     Args:
       workdir: path (gs:// too). config: the whole config, any mapping.
@@ -66,21 +68,36 @@ def _claim(workdir, config, allow_config_change, report):
     if path.with_name(weights.FILE).exists():
         raise InputError(_variables_only(workdir))
     if path.exists():
-        try:
-            former = json.loads(path.read_text())
-            former["model"].keys()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
+        former = _former(path, config)
         if former == config:
             return ""
         kept = next(name for name in _numbered(path) if not name.exists())
-        identity.check(workdir, former, config, allow_config_change)
+        if (workdir / METRICS_FILE).exists() or _any_kept(workdir):  # else no step of it has been taken
+            identity.check(workdir, former, config, allow_config_change)
         different = identity.listed([*identity.changes(former, config), *identity.harmless_changes(former, config)])
         path.rename(kept)
         report(f"{path} differs from this config (there, here): {different}; going on, the former is {kept.name}")
     outputs.claim_folder(workdir, "--workdir")
     outputs.write_text(path, json.dumps(config, indent=2) + "\n")
     return ""
+
+
+def _former(path, config):
+    """The config of the run that is there, whose sections are those of `config`."""
+    try:
+        former = plain_text.read_json(path, "a run's config")
+        sections = {name for name, section in config.items() if isinstance(section, dict)} & former.keys() | {"model"}
+        if not all(isinstance(section, dict) for section in map(former.get, sections)):
+            raise TypeError("a section is a value")
+    except plain_text.DAMAGE:
+        raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
+    return former
+
+
+def _any_kept(workdir):
+    """Whether there is a checkpoint in a run's folder, broken ones too."""
+    folder = workdir / weights.FOLDER
+    return folder.is_dir() and any(child.name[:1].isdecimal() for child in folder.iterdir())
 
 
 def _numbered(path):

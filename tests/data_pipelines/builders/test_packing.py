@@ -115,6 +115,7 @@ def test_sets_without_boxes_are_refused(tmp_path):
         {"sizes": np.ones((20, 2), np.int32)},
         {"largest": np.array([1, 2])},
         {"context": np.array("wide")},
+        {"context": np.array(np.nan)},
         {"largest": np.array(0)},
         {"sizes": None},
     ],
