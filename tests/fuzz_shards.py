@@ -59,12 +59,12 @@ def records(name):
         def read():
             shards._records.cache_clear()
             kept = [shards.Record(str(folder / "train"), number).read_bytes() for number in range(_FRAMES)]
-            return [image == other for image, other in zip(images, kept, strict=True)]
+            return [image == found for image, found in zip(images, kept, strict=True)]
 
         return next(folder.rglob(name)), read
 
     return make
 
 
-def changed(same, data):
+def other(same, data):
     return None if all(same) else "another image than was written"
