@@ -7,6 +7,7 @@
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
     python -m data_pipelines examples --source refer_kitti:/data/Refer-KITTI --out examples.png [--pairs 16]
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
+                                    [--packed [--config configs/grm.py:b256] [--context 9] [--largest 512]]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -20,6 +21,8 @@ synthetic  sequences in the GOT-10k layout, with the detail of the config's trai
 phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
 examples  a PNG of phrases of a referring data set, from frequent to rare ones, in frames with the boxes that they mean.
 shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.shards; every image is checked.
+       --packed keeps of each frame only what the crops of training pairs need: a square around the target, as wide as
+       nearly all search windows of the config reach, at most 512 pixels. Pairs are drawn as from whole frames.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
 """
@@ -48,6 +51,20 @@ flags.DEFINE_string(
     "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards: folder to write to."
 )
 flags.DEFINE_integer("pairs", 16, "sheet, examples: number of examples.", lower_bound=1)
+flags.DEFINE_boolean("packed", False, "shards: keep what lies around the targets, not whole images.")
+flags.DEFINE_float(
+    "context",
+    None,
+    "shards --packed: side of what is kept over sqrt(area) of the target; else what 99 % of the search windows of"
+    " --config (GRM's) need.",
+    lower_bound=1,
+    upper_bound=1000,
+)
+flags.DEFINE_integer(
+    "largest", 512, "shards --packed: pixels to which what is kept is scaled down.", lower_bound=64, upper_bound=8192
+)
+flags.DEFINE_integer("quality", 95, "shards --packed: of the JPEG files.", lower_bound=1, upper_bound=100)
+flags.DEFINE_integer("max_sequences", None, "shards: how many sequences, the first ones; else all.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
 flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
 flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
@@ -215,9 +232,37 @@ def write_shards():
     if not FLAGS.out:
         raise errors.UsageError("shards: give --out=FOLDER")
     layout, root = _split_source(sources.on_disk("pairs"))
+    packing = _packing()
     outputs.claim_folder(FLAGS.out)
-    count, images = sequences.write(sources.open_source(layout, root, FLAGS.split), FLAGS.out, FLAGS.split)
-    print(f"{count} sequences, {images} images in {FLAGS.out}/{FLAGS.split}")
+    source = sources.open_source(layout, root, FLAGS.split)
+    done = sequences.write(source, FLAGS.out, FLAGS.split, packing, FLAGS.max_sequences)
+    print(
+        f"{done.sequences} sequences, {done.records} images of {done.bytes / max(done.records, 1):.0f} bytes each in"
+        f" {FLAGS.out}/{FLAGS.split}"
+    )
+    if packing is not None:
+        print(
+            f"packed: {packing.context:g} sqrt(area) around the target; {done.beyond:.2%} of search windows reach"
+            f" beyond it inside the image, with {done.area_beyond:.3%} of all area, where its edge is repeated"
+        )
+
+
+def _packing():
+    """The Packing of --packed and the flags with it, None without --packed."""
+    from data_pipelines import pairs
+    from data_pipelines.builders import packing
+
+    if not FLAGS.packed:
+        if given := [name for name in ("context", "largest", "quality", "config") if FLAGS[name].present]:
+            raise errors.UsageError(f"shards: --{given[0]} is of --packed shards: give that too")
+        return None
+    given = {name: FLAGS[name].value for name in ("context", "largest", "quality")}
+    if FLAGS.config is None:
+        return packing.Packing(**given)
+    if FLAGS.config.data.name != "pairs":
+        raise errors.UsageError(f"shards: --config has {FLAGS.config.data.name}, and what is packed serves pairs only")
+    ranges.check(FLAGS.config)
+    return packing.Packing(pairs.PairConfig.from_config(FLAGS.config), **given)
 
 
 def draw_phrases():

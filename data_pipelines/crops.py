@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from data_pipelines.contexts import Context
+
 
 def window(box, factor):
     """Top-left corner and side of the square around a box.
@@ -36,7 +38,7 @@ def sample_target(image, box, factor, size):
     """Cuts the square of `window`, black outside the image, and resizes it bilinearly (no antialiasing).
 
     Args:
-      image: (H, W, 3) uint8.
+      image: (H, W, 3) uint8, or a Context, of which it is cut as near as its pixels allow.
       box: x, y, w, h in pixels.
       factor: side of the square over sqrt(w * h).
       size: side of the result in pixels.
@@ -55,16 +57,24 @@ def sample_target(image, box, factor, size):
     height, width = image.shape[:2]
     left, right = _visible(x1, side, width)
     top, bottom = _visible(y1, side, height)
-    crop = np.zeros((side, side, 3), np.uint8)
     outside_x, outside_y = np.ones(side), np.ones(side)
     if left < right and top < bottom:
-        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
         outside_x[left - x1 : right - x1] = 0
         outside_y[top - y1 : bottom - y1] = 0
     # Padding is separable, so two lines tell what resizing the whole mask would.
-    padded_x = cv2.resize(outside_x[None, :], (size, 1))[0] > 0
-    padded_y = cv2.resize(outside_y[:, None], (1, size))[:, 0] > 0
-    return cv2.resize(crop, (size, size)), size / side, padded_y[:, None] | padded_x[None, :]
+    black_x = cv2.resize(outside_x[None, :], (size, 1))
+    black_y = cv2.resize(outside_y[:, None], (1, size))
+    padding = (black_y > 0) | (black_x > 0)
+    if isinstance(image, Context):
+        crop = image.cut(x1, y1, side, size)
+        if padding.any():
+            shown = np.float32(1 - black_y) * np.float32(1 - black_x)
+            crop = np.rint(crop * shown[:, :, None]).astype(np.uint8)
+        return crop, size / side, padding
+    crop = np.zeros((side, side, 3), np.uint8)
+    if left < right and top < bottom:
+        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+    return cv2.resize(crop, (size, size)), size / side, padding
 
 
 def jittered_box(box, normal, uniform, center, scale):
@@ -84,6 +94,17 @@ def jittered_box(box, normal, uniform, center, scale):
     shift = np.sqrt(size[0] * size[1]) * np.float32(center) * (uniform - np.float32(0.5))
     middle = box[:2] + np.float32(0.5) * box[2:] + shift
     return np.concatenate([middle - np.float32(0.5) * size, size])
+
+
+def hidden_box(size):
+    """The program's stand-in for the box of a hidden target: an eighth of the image's sides, in its middle.
+
+    Args: size: (width, height) of the image.
+
+    Returns: (4,) float64 x, y, w, h.
+    """
+    sides = np.array(size, np.float64)
+    return np.concatenate([sides * 7 / 16, sides / 8])
 
 
 def box_in_crop(box, around, resize_factor, size):

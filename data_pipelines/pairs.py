@@ -6,10 +6,11 @@ some of its rows from either.
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 
-from data_pipelines import augment, bad_samples, crops, sampling, sources, tf_stream
+from data_pipelines import annotations, augment, bad_samples, contexts, crops, sampling, sources, tf_stream
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -17,6 +18,8 @@ _MAX_DRAWS = 100
 # Side in pixels of the largest window that is cut (200 MB); the programs have no limit but their memory. A target that
 # fills a frame of 1920 x 1080 needs 5760 before jitter.
 _MAX_SIDE = 8192
+# Share of search windows that `reach` is of, and windows that are drawn to find it.
+_REACH_SHARE, _REACH_DRAWS = 0.99, 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +129,10 @@ def _origin(weights, seed, split, step, row):
 def _from_files(config, shares, is_from_files, start_step, rows, seed, split):
     """Batches of file pairs; rows for which is_from_files(step, row) is false are left blank."""
     pair_config = PairConfig.from_config(config)
-    opened = [bad_samples.tolerant(sources.open_from(config, name, split)) for name in shares]
+    opened = [sources.open_from(config, name, split) for name in shares]
+    for source in opened:
+        _say_reach(source, pair_config)
+    opened = [bad_samples.tolerant(source) for source in opened]
     weights = list(shares.values())
 
     def draw(step, row, attempt):
@@ -140,6 +146,24 @@ def _from_files(config, shares, is_from_files, start_step, rows, seed, split):
         return replacing(step, row)
 
     return tf_stream.stream(sample, pair_config.shapes, config, start_step, rows, replacing.summary)
+
+
+def reach(config):
+    """Side over sqrt(area) of the square around a target that 99 % of the search windows of a PairConfig lie in."""
+    rng = np.random.default_rng(0)
+    growth = np.exp(config.search_scale_jitter * rng.standard_normal((_REACH_DRAWS, 2)).mean(1))
+    shift = config.search_center_jitter * np.abs(rng.random((_REACH_DRAWS, 2)) - 0.5).max(1)
+    side = np.quantile(growth * (config.search_factor + 2 * shift), _REACH_SHARE)
+    return math.ceil(10 * side) / 10
+
+
+def _say_reach(source, config):
+    """Says on stderr where a source was packed for smaller windows than a PairConfig's."""
+    if source.context is not None and source.context < (needed := reach(config)):
+        annotations.say_once(
+            f"{source.name}: packed {source.context:g} sqrt(area) around each target, but 1 % of this config's search"
+            f" windows reach beyond {needed:g}; the edge is repeated there: pack it with --context={needed:g}"
+        )
 
 
 def _mixed(streams, origin, start_step, rows):
@@ -197,17 +221,13 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
 
 
 def _read(source, draw):
-    from trackers.io.image_files import read_image
-
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    images = {path: bad_samples.read(read_image, path) for path in dict.fromkeys(paths)}
+    images = {path: bad_samples.read(contexts.read, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
-        # The program's stand-in for a hidden target: a box of an eighth of the image's sides in its middle.
-        sides = np.array(search.shape[1::-1], np.float64)
-        search_box = np.concatenate([sides * 7 / 16, sides / 8])
+        search_box = crops.hidden_box(search.shape[1::-1])
     return {
         "template": [images[path] for path in paths[:-1]],
         "template_box": sequence.boxes[list(draw.templates)],

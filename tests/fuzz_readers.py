@@ -14,8 +14,8 @@ import refer
 import trackers
 from configs import grm
 from data_pipelines import annotations, phrase_annotations, regions, sources, text
-from data_pipelines.builders import sequences
-from data_pipelines.sources import nfs, shards, videos
+from data_pipelines.sources import nfs, videos
+from tests import fuzz_shards
 from tests.convert import torch_files
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
@@ -228,46 +228,8 @@ def _wrong_weights(weights, data):
     return _check(all(isinstance(array, np.ndarray) for array in weights.values()), "something that is no array")
 
 
-def _shards(folder):
-    file = folder / "train" / "annotations.npz"
-    file.parent.mkdir()
-    whole = {"source": np.array("frames"), "is_video": np.array(True), "names": np.array(["a", "b"])}
-    counts = {"frames": np.array([3, 2]), "annotated": np.array([3, 2]), "records": np.arange(5)}
-    _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool)})
-
-    return file, _opening("shards", folder)
-
-
 def _opening(name, folder):
     return lambda: [(s.name, len(s), s.boxes, s.visible) for s in sources.open_source(name, folder)]
-
-
-def _wrong_shards(sequences, data):
-    good = all(len(boxes) == len(visible) and not np.isinf(boxes).any() for _, _, boxes, visible in sequences)
-    return _check(good, "boxes that do not fit the frames")
-
-
-def _records(name):
-    """A file beside the annotations: the images themselves, or what TFDS says of them."""
-
-    def make(folder):
-        layouts.write_frames(folder / "frames" / "a", _FRAMES)
-        layouts.write_boxes(folder / "frames" / "a" / "groundtruth.txt", layouts.boxes(_FRAMES))
-        sequences.write(sources.open_source("frames", folder / "frames"), folder, "train")
-        images = [file.read_bytes() for file in sorted((folder / "frames" / "a").glob("*.jpg"))]
-
-        def read():
-            shards._records.cache_clear()
-            kept = [shards.Record(str(folder / "train"), number).read_bytes() for number in range(_FRAMES)]
-            return [image == other for image, other in zip(images, kept, strict=True)]
-
-        return next(folder.rglob(name)), read
-
-    return make
-
-
-def _wrong_records(same, data):
-    return _check(all(same), "another image than was written")
 
 
 def _similarities(folder):
@@ -429,10 +391,11 @@ READERS = {
     "weights .safetensors": Reader(_checkpoint(_write_safetensors), "safetensors", _wrong_weights),
     "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
     "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
-    "shards": Reader(_shards, "zip", _wrong_shards),
-    "shards: records": Reader(_records("*array_record*"), "binary", _wrong_records, "train record"),
-    "shards: dataset_info.json": Reader(_records("dataset_info.json"), "binary", _wrong_records, "train"),
-    "shards: features.json": Reader(_records("features.json"), "binary", _wrong_records, "train"),
+    "shards": Reader(fuzz_shards.whole, "zip", fuzz_shards.wrong),
+    "shards, packed": Reader(fuzz_shards.packed, "zip", fuzz_shards.wrong),
+    "shards: records": Reader(fuzz_shards.records("*array_record*"), "binary", fuzz_shards.other, "train record"),
+    "shards: dataset_info.json": Reader(fuzz_shards.records("dataset_info.json"), "binary", fuzz_shards.other, "train"),
+    "shards: features.json": Reader(fuzz_shards.records("features.json"), "binary", fuzz_shards.other, "train"),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),

@@ -130,10 +130,14 @@ class Source(collections.abc.Sequence):
       is_video: False for image data sets, whose template and search image are the same.
       keep: whether parsed sequences are kept; False where parsing costs nothing.
       published: {release: {what: number}}, what a paper counts in it (phrase_annotations.compare); None = nothing.
+      context: side over sqrt(area) of what its images show around the targets (packed shards); None = all of them.
     """
 
-    def __init__(self, name: str, names: ListLike, load: Callable, is_video=True, keep=True, published=None):
+    def __init__(
+        self, name: str, names: ListLike, load: Callable, is_video=True, keep=True, published=None, context=None
+    ):
         self.name, self.names, self.is_video, self.published = name, names, is_video, published
+        self.context = context
         self._load, self._parsed = load, {} if keep else None
 
     def __len__(self):

@@ -2,9 +2,11 @@
 
     ROOT/{train,val,test}/{annotations.npz, sequences/1.0.0/...}
 
-Which splits are there is up to what was written.
+Which splits are there is up to what was written. Packed ones (--packed) hold of each frame what lies around its target;
+their annotations also say where that is.
 """
 
+import collections.abc
 import dataclasses
 import functools
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from data_pipelines import annotations
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
+from data_pipelines.contexts import Place
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers.errors import InputError
 from trackers.io import array_files, numbers, plain_text
@@ -24,11 +27,12 @@ _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipe
 class Record:
     """One image of a split, read when asked for; stands in for its path.
 
-    folder: the split's. index: the record's number.
+    folder: the split's. index: the record's number. place: where the record lies in its image; None for whole ones.
     """
 
     folder: str
     index: int
+    place: Place | None = None
 
     @property
     def name(self):
@@ -41,6 +45,25 @@ class Record:
         """The image file's bytes. Raises: InputError where the records are damaged."""
         with plain_text.naming(self, "write the data set again"):
             return bytes(_records(self.folder)[self.index]["image"])
+
+
+class Records(collections.abc.Sequence):
+    """The frames of a sequence as Records, made when asked for. places: (regions, sizes, largest), or None."""
+
+    def __init__(self, folder, numbers, places):
+        self._folder, self._numbers, self._places = folder, numbers, places
+
+    def __len__(self):
+        return len(self._numbers)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = None
+        if self._places is not None:
+            regions, sizes, largest = self._places
+            place = Place(tuple(regions[index].tolist()), tuple(sizes[index].tolist()), largest)
+        return Record(self._folder, int(self._numbers[index]), place)
 
 
 @functools.lru_cache(maxsize=8)
@@ -69,15 +92,16 @@ def open(root, split="train"):
         with file.open("rb") as opened:
             known = array_files.read_npz(opened, f"shards: {file}")
         records, boxes, visible = _split(known)
+        places, context = _places(known) if "regions" in known else (None, None)
         names, name, is_video = known["names"].tolist(), str(known["source"]), bool(known["is_video"])
         if not len(names) == len(records) == len(boxes) == len(visible):
             raise ValueError(f"{len(names)} names for {len(records)} sequences")
 
     def load(index):
-        frames = [Record(str(folder), number) for number in records[index].tolist()]
+        frames = Records(str(folder), records[index], places and (places[0][index], places[1][index], places[2]))
         return Sequence(names[index], frames, boxes[index], visible[index])
 
-    return Source(name, names, load, is_video)
+    return Source(name, names, load, is_video, context=context)
 
 
 def _split(known):
@@ -94,3 +118,21 @@ def _split(known):
         if known[many].min(initial=0) < 0 or known[many].sum() != len(known[what]):
             raise ValueError(f"{many} does not add up to {what}")
     return [np.split(known[what], np.cumsum(known[many])[:-1]) for what, many in parts]
+
+
+def _places(known):
+    """(([regions], [sizes], largest), context) of packed shards' sequences, from the arrays of an annotation file."""
+    regions, sizes, largest, context = known["regions"], known["sizes"], int(known["largest"]), float(known["context"])
+    for name, array, columns in (("regions", regions, 4), ("sizes", sizes, 2)):
+        if array.dtype.kind not in "iu" or array.shape != (len(known["records"]), columns):
+            raise ValueError(f"{name} is an array {array.shape} of {array.dtype}")
+    regions, sizes = regions.astype(np.int64), sizes.astype(np.int64)
+    starts, sides = regions[:, :2], regions[:, 2:]
+    inside = (starts >= 0) & (sides >= 1) & (sides <= sizes) & (starts <= sizes - sides)
+    if not inside.all() or sizes.max(initial=0) > numbers.LARGEST_PIXEL:
+        raise ValueError("regions outside their images")
+    if largest < 1 or not context > 0:
+        raise ValueError(f"largest is {largest}, context {context}")
+    ends = np.cumsum(known["frames"])[:-1]
+    regions, sizes = (np.split(array.astype(np.int32), ends) for array in (regions, sizes))
+    return (regions, sizes, largest), context

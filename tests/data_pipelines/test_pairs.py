@@ -179,3 +179,14 @@ def test_a_hidden_target_is_replaced_by_a_box_in_the_middle(tmp_path):
 def test_wrong_sampling_is_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         dataclasses.replace(PLAIN, **wrong)
+
+
+def test_reach_against_its_distribution():
+    still = PLAIN
+    assert pairs.reach(still) == 4.0
+    # The larger of two shifts is below m of a half in m**2 of the cases.
+    moved = dataclasses.replace(still, search_center_jitter=3.0)
+    np.testing.assert_allclose(pairs.reach(moved), 4 + 3 * np.sqrt(0.99), atol=0.1)
+    # sqrt(w h) grows by the mean of two normal numbers; 2.326 is the quantile.
+    scaled = dataclasses.replace(still, search_scale_jitter=0.25)
+    np.testing.assert_allclose(pairs.reach(scaled), 4 * np.exp(2.326 * 0.25 / np.sqrt(2)), atol=0.15)

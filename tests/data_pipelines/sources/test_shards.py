@@ -49,10 +49,10 @@ def test_images_that_objects_share_are_written_once(tmp_path):
     objects = [*coco.open(layouts.coco(tmp_path / "coco"))]
     objects.append(dataclasses.replace(objects[0], name="another", boxes=objects[0].boxes + 1))
     source = Source("coco", [item.name for item in objects], objects.__getitem__, is_video=False)
-    assert sequences.write(source, tmp_path / "shards", "train") == (3, 2)
+    assert sequences.write(source, tmp_path / "shards", "train")[:2] == (3, 2)
     again = shards.open(tmp_path / "shards")
     assert not again.is_video and len(again) == 3
-    assert again[2].frames == again[0].frames != again[1].frames
+    assert [*again[2].frames] == [*again[0].frames] != [*again[1].frames]
     np.testing.assert_array_equal(again[2].boxes, objects[2].boxes)
 
 

@@ -1,0 +1,122 @@
+"""The part of an image around a target, and where it lies in the image: what packed shards hold in place of frames.
+
+Reading a pair then decodes two small pictures, not two whole frames. Everything is still drawn in pixels of the image
+(same random numbers, windows and boxes); only `crops.sample_target` takes what it cuts from the part.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from trackers.errors import InputError
+
+# The top-left corner of a part lies on this grid: the blocks of JPEG files, which lose less where they stay in place.
+_GRID = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where packed pixels come from.
+
+    region: (x, y, w, h), whole pixels of the image. size: (width, height) of the image. largest: longest side of the
+    packed picture, down to which a longer region is scaled.
+    """
+
+    region: tuple[int, int, int, int]
+    size: tuple[int, int]
+    largest: int
+
+    @property
+    def packed_size(self):
+        """(width, height) of the packed picture."""
+        longest = max(self.region[2:])
+        if longest <= self.largest:
+            return self.region[2:]
+        return tuple(max(round(side * self.largest / longest), 1) for side in self.region[2:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """An image of which only a part is known; `shape` is the image's.
+
+    pixels: (h, w, 3) uint8, the packed picture. place: Place. The point (u, v) of the picture, 0 at its corner, lies in
+    the image at region[:2] + (u, v) * scale with scale = region[2:] / (w, h): 1, or more where it was scaled down.
+    """
+
+    pixels: np.ndarray
+    place: Place
+
+    @property
+    def shape(self):
+        width, height = self.place.size
+        return height, width, 3
+
+    def mirrored(self):
+        """The image mirrored left to right."""
+        import cv2
+
+        x, y, w, h = self.place.region
+        place = dataclasses.replace(self.place, region=(self.place.size[0] - x - w, y, w, h))
+        return Context(cv2.flip(self.pixels, 1), place)
+
+    def changed(self, function):
+        """The image with function(pixels) -> pixels of the same shape."""
+        return Context(function(self.pixels), self.place)
+
+    def cut(self, x, y, side, size):
+        """The square window at (x, y) of the image, resized bilinearly -> (size, size, 3) uint8.
+
+        Beyond what was packed its edge is repeated: black would say that the image ends there.
+        """
+        import cv2
+
+        step = side / size
+        rows = []
+        for axis, start in enumerate((x, y)):
+            scale = self.place.region[2 + axis] / self.pixels.shape[1 - axis]
+            row = np.zeros(3)
+            # Pixel centers lie at halves.
+            row[axis], row[2] = step / scale, (start - self.place.region[axis] + step / 2) / scale - 0.5
+            rows.append(row)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(self.pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def place_around(box, context, size, largest):
+    """The Place of the square around a box, clipped to the image; at least a pixel of it.
+
+    Args: box: x, y, w, h in pixels. context: side of the square over sqrt(w h). size: (width, height) of the image.
+    """
+    middle = np.asarray(box[:2], np.float64) + np.asarray(box[2:], np.float64) / 2
+    half = context * np.sqrt(box[2] * box[3]) / 2
+    most = np.array(size) - 1
+    start = np.clip(np.floor(middle - half), 0, most).astype(int) // _GRID * _GRID
+    stop = np.clip(np.ceil(middle + half), start + 1, size).astype(int)
+    return Place((*start.tolist(), *(stop - start).tolist()), tuple(size), largest)
+
+
+def pack(image, place):
+    """The pixels of a Place: (h, w, 3) uint8, averaged where they are scaled down. image: (H, W, 3) uint8."""
+    import cv2
+
+    x, y, w, h = place.region
+    part = image[y : y + h, x : x + w]
+    return part if place.packed_size == (w, h) else cv2.resize(part, place.packed_size, interpolation=cv2.INTER_AREA)
+
+
+def read(path):
+    """The image of a path: (H, W, 3) uint8, or a Context where the path's `place` says that only a part is there.
+
+    Raises: InputError as image_files.read_image, or where the picture has not the size that its Place states.
+    """
+    from trackers.io.image_files import read_image
+
+    pixels, place = read_image(path), getattr(path, "place", None)
+    if place is None:
+        return pixels
+    if pixels.shape[1::-1] != place.packed_size:
+        raise InputError(
+            f"image {path} is {pixels.shape[1]} x {pixels.shape[0]}, its annotations say"
+            f" {place.packed_size[0]} x {place.packed_size[1]}: write the data set again"
+        )
+    return Context(pixels, place)
