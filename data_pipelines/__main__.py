@@ -7,6 +7,7 @@
     python -m data_pipelines phrases --source refer_kitti:/data/Refer-KITTI --out phrases.png
     python -m data_pipelines examples --source refer_kitti:/data/Refer-KITTI --out examples.png [--pairs 16]
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
+    python -m data_pipelines tfds --source got10k:/data/got10k --out DIR [--split val] [--max_sequences 100]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -20,6 +21,8 @@ synthetic  sequences in the GOT-10k layout, with the detail of the config's trai
 phrases  a PNG of how many boxes each phrase of a referring data set means (the long tail of iKUN's Fig. 1).
 examples  a PNG of phrases of a referring data set, from frequent to rare ones, in frames with the boxes that they mean.
 shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.shards; every image is checked.
+tfds  a data set as the TFDS data set sot_LAYOUT, a record for each sequence (data_pipelines/builders/datasets.py): all
+       its published splits, or those of --split=A,B. After a kill the same command goes on with the next split.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
 """
@@ -46,13 +49,14 @@ flags.DEFINE_string(
 )
 flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
 flags.DEFINE_string(
-    "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards: folder to write to."
+    "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards, tfds: folder to write to."
 )
 flags.DEFINE_integer("pairs", 16, "sheet, examples: number of examples.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
 flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
 flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
 flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_bound=1)
+flags.DEFINE_integer("max_sequences", None, "tfds: the most sequences of a split that are written.", lower_bound=1)
 flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
 
 
@@ -61,7 +65,7 @@ def main(command, argv):
     del argv
     commands = {
         "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "examples": draw_examples,
-        "referring": write_referring, "shards": write_shards,
+        "referring": write_referring, "shards": write_shards, "tfds": write_tfds,
     }  # fmt: skip
     if command in ("help", "--help", "-h"):
         print(__doc__)
@@ -208,6 +212,20 @@ def write_shards():
     outputs.claim_folder(FLAGS.out)
     count, images = sequences.write(sources.open_source(layout, root, FLAGS.split), FLAGS.out, FLAGS.split)
     print(f"{count} sequences, {images} images in {FLAGS.out}/{FLAGS.split}")
+
+
+def write_tfds():
+    """Writes a data set as one of TFDS's."""
+    from data_pipelines.builders import datasets
+
+    if not FLAGS.out:
+        raise errors.UsageError("tfds: give --out=FOLDER")
+    layout, root = _split_source(datasets.NAMES)
+    splits = tuple(FLAGS.split.split(",")) if FLAGS["split"].present else ()
+    outputs.claim_folder(FLAGS.out)
+    builder, known = datasets.write(layout, root, FLAGS.out, splits, FLAGS.max_sequences)
+    records = ", ".join(f"{info.num_examples} {split}" for split, info in builder.info.splits.items())
+    print(f"{builder.name}: {records} records in {builder.data_dir}" + (", where it was already" if known else ""))
 
 
 def draw_phrases():
