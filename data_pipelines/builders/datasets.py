@@ -7,8 +7,8 @@
     source = tfds.data_source("sot_got10k", split="val", download_and_prepare_kwargs={"download_config": config})
 
 There is one for each name in NAMES, made of the source's module: its docstring describes the data set, and the layout
-that it draws is what `manual_dir` has to hold. Records are in the published order, one for each sequence, in ArrayRecord
-files. TFDS reads these by `tfds.data_source`; `tfds.load` gives a tf.data.Dataset, which takes TFRecord files:
+that it draws is what `manual_dir` has to hold. Records are in the published order, one for each sequence, in files that
+TFDS reads by `tfds.data_source` (ArrayRecord). `tfds.load` gives a tf.data.Dataset, and that takes TFRecord files only:
 builder_kwargs={"file_format": "tfrecord"}.
 
 A split that was written whole is kept in DATA_DIR/sot_NAME/VERSION.splits until all splits are; after a kill only the
@@ -31,6 +31,7 @@ from etils import epath
 
 from data_pipelines import sources
 from trackers import errors, progress
+from trackers.io import outputs
 
 # Not files of images of a video (videos), written by this package (shards), of several objects (mot17, dancetrack).
 _LEFT_OUT = ("videos", "shards", "mot17", "dancetrack")
@@ -39,8 +40,8 @@ NAMES = tuple(name for name in sources.on_disk("pairs") if name not in _LEFT_OUT
 _SPLITS = {"coco": ("train", "val"), "frames": ("train",), "vot": ("test",)}
 # A protocol buffer, which a record is, holds 2 GiB; more than this of one sequence becomes several records.
 RECORD_BYTES = 512 << 20
-# TFDS orders records by keys below this, in buckets of equal ranges, each of which it holds in memory: keys counted from
-# 0 would put the whole data set into the first.
+# TFDS orders records by keys below this, in buckets of equal ranges, each of which it holds in memory: keys counted
+# from 0 would put the whole data set into the first.
 _KEYS = 2**128
 _THREADS, _FILES_AHEAD = 16, 64
 _DONE = "done.json"
@@ -110,42 +111,37 @@ class _SingleObject:
 
     def _download_and_prepare(self, dl_manager, download_config):
         opened, infos = self.open(dl_manager.manual_dir), []
+        settings = {"format": self.info.file_format.value, "max_examples": download_config.max_examples_per_split}
         for split, source in opened.items():
-            # What makes a split that was kept another one.
-            made_of = {
-                "folder": str(dl_manager.manual_dir),
-                "sequences": self._count(source),
-                "records": download_config.max_examples_per_split,
-                "format": self.info.file_format.value,
-            }
-            if not self._is_done(split, made_of):
+            # What a kept split has to be made of.
+            of = {"folder": str(dl_manager.manual_dir), "sequences": self._count(source), **settings}
+            if not (known := self._done(split, of)):
                 self._split = split, source
-                self._write(made_of, dl_manager, download_config)
-        for split in opened:
-            known = json.loads((self._kept / split / _DONE).read_text())
-            for file in self._files(split):
-                file.replace(self.data_path / file.name)
-            template = self._get_filename_template(split_name=split)
+                known = self._write(split, of, dl_manager, download_config)
             lengths, size = known["shard_lengths"], known["num_bytes"]
+            template = self._get_filename_template(split_name=split)
             infos.append(
                 tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
             )
+        for file in (file for split in opened for file in self._files(split)):
+            file.replace(self.data_path / file.name)
         self._kept.rmtree()
         self.info.set_splits(tfds.core.splits.SplitDict(infos))
 
     def _files(self, split):
         return [file for file in (self._kept / split).iterdir() if file.name.startswith(f"{self.name}-{split}.")]
 
-    def _is_done(self, split, made_of):
+    def _done(self, split, of):
+        """What is known of a split that was kept; None where it has to be written."""
         try:
             known = json.loads((self._kept / split / _DONE).read_text())
         except (OSError, ValueError):
-            return False
+            return None
         # Files are lacking where a kill came while they were moved.
-        return known["made_of"] == made_of and len(self._files(split)) == len(known["shard_lengths"])
+        return known if known["of"] == of and len(self._files(split)) == len(known["shard_lengths"]) else None
 
-    def _write(self, made_of, dl_manager, download_config):
-        folder, final = self._kept / self._split[0], self._data_dir
+    def _write(self, split, of, dl_manager, download_config):
+        folder, final = self._kept / split, self._data_dir
         if folder.exists():
             folder.rmtree()
         folder.mkdir(parents=True)
@@ -155,8 +151,9 @@ class _SingleObject:
             [info] = self._generate_splits(dl_manager, download_config)
         finally:
             self._data_dir = final
-        known = {"made_of": made_of, "shard_lengths": info.shard_lengths, "num_bytes": info.num_bytes}
-        (folder / _DONE).write_text(json.dumps(known))
+        known = {"of": of, "shard_lengths": info.shard_lengths, "num_bytes": info.num_bytes}
+        outputs.write_text(folder / _DONE, json.dumps(known))
+        return known
 
     def _split_generators(self, dl_manager):
         split, source = self._split
@@ -169,24 +166,24 @@ class _SingleObject:
         count = self._count(source)
         bar = progress.bar(total=count, desc=f"{source.name} {split}", unit="sequence", disable=None)
         with bar, concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            sequences = map(source.read, range(count))
-            read = _read_ahead(pool, ((sequence, path) for sequence in sequences for path in sequence.frames))
-            for index, (_, group) in enumerate(itertools.groupby(read, key=lambda item: id(item[0]))):
-                for part, record in enumerate(_records(group)):
+            sequences = enumerate(map(source.read, range(count)))
+            frames = (((index, sequence), path) for index, sequence in sequences for path in sequence.frames)
+            for index, group in itertools.groupby(_read_ahead(pool, frames), key=lambda item: item[0][0]):
+                for part, record in enumerate(_records((of[1], data) for of, data in group)):
                     yield index * (_KEYS // count) + part, record
                 bar.update(1)
 
 
 def _read_ahead(pool, frames):
-    """(sequence, path) of frames -> (sequence, bytes) in the same order, files being read ahead."""
+    """(whose, path) of frames -> (whose, bytes) in the same order, files being read ahead."""
     waiting = collections.deque()
-    for sequence, path in frames:
-        waiting.append((sequence, pool.submit(_read, path)))
+    for whose, path in frames:
+        waiting.append((whose, pool.submit(_read, path)))
         if len(waiting) == _FILES_AHEAD:
-            sequence, data = waiting.popleft()
-            yield sequence, data.result()
-    for sequence, data in waiting:
-        yield sequence, data.result()
+            whose, data = waiting.popleft()
+            yield whose, data.result()
+    for whose, data in waiting:
+        yield whose, data.result()
 
 
 def _read(path):
@@ -199,19 +196,19 @@ def _read(path):
 def _records(images):
     """The records of one sequence. images: iterable of (sequence, an image's bytes)."""
     first, held, size = 0, [], 0
-
-    def record():
-        part = slice(first, first + len(held))
-        labels = {"boxes": sequence.boxes[part], "visible": sequence.visible[part]}
-        return {"name": sequence.name, "first": first, "frames": held, **labels}
-
     for sequence, data in images:
         if held and size + len(data) > RECORD_BYTES:
-            yield record()
+            yield _record(sequence, first, held)
             first, held, size = first + len(held), [], 0
         held.append(data)
         size += len(data)
-    yield record()
+    yield _record(sequence, first, held)
+
+
+def _record(sequence, first, images):
+    part = slice(first, first + len(images))
+    labels = {"boxes": sequence.boxes[part], "visible": sequence.visible[part]}
+    return {"name": sequence.name, "first": first, "frames": images, **labels}
 
 
 def _builder(layout):
