@@ -32,23 +32,21 @@ def _check(record, sequence):
     assert record["boxes"].dtype == np.float64 and record["visible"].dtype == bool
 
 
-@pytest.mark.parametrize(
-    ("layout", "tree"),
-    [
-        ("got10k", _got10k),
-        ("lasot", benchmark_layouts.lasot),
-        ("tnl2k", benchmark_layouts.tnl2k),
-        ("uav123", benchmark_layouts.uav123),
-        ("coco", layouts.coco),
-    ],
-)
-def test_what_is_read_back_is_what_the_files_hold(tmp_path, layout, tree):
-    root, splits = tree(tmp_path / "data"), {"lasot": ("test",), "coco": ("train",)}.get(layout, ())
+TREES = {"got10k": _got10k, "coco": layouts.coco, "trackingnet": layouts.trackingnet, "frames": layouts.frames}
+TREES["uav20l"] = benchmark_layouts.uav123
+SPLITS = {"lasot": ("test",), "coco": ("train",)}
+
+
+@pytest.mark.parametrize("layout", datasets.NAMES)
+def test_what_is_read_back_is_what_the_files_hold(tmp_path, layout):
+    tree = TREES.get(layout) or getattr(benchmark_layouts, layout)
+    root, splits = tree(tmp_path / "data"), SPLITS.get(layout, ())
     first = sorted(path for path in root.rglob("*.*") if path.suffix in (".jpg", ".png"))[0]
     first.write_bytes(first.read_bytes() + b"\0\0")  # NumPy's own text would lose these
     builder, known = datasets.write(layout, root, tmp_path / "out", splits)
     assert not known and builder.name == f"sot_{layout}"
-    assert tuple(builder.info.splits) == (splits or tuple(sources.find(layout).FACTS.sizes))
+    published = {"frames": ("train",), "vot": ("test",), **SPLITS}.get(layout, sources.find(layout).FACTS.sizes)
+    assert list(builder.info.splits) == list(published)
     for split in builder.info.splits:
         source, records = sources.open_source(layout, root, split), builder.as_data_source(split)
         assert len(records) == len(source)
