@@ -59,6 +59,11 @@ def main(argv):
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.evaluate(config, model)
+    refer.one_object()
+    if not (FLAGS.starts or FLAGS.workdir):
+        errors.leave_out(["length"], "is of --starts")
+    if FLAGS.workdir:
+        errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
     others = {name: baselines.build(name) for name in FLAGS.baselines if name != starts.UNTRAINED}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)

@@ -12,7 +12,6 @@ import time
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 import train
 from data_pipelines import loader
@@ -120,8 +119,11 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     """
     out = outputs.claim_folder(out)
     store = out / "sweep.json"
-    with plain_text.naming(store, "remove it"):
-        kept, mine = json.loads(store.read_text()) if store.exists() else {}, []
+    kept, mine = {}, []
+    if store.exists():
+        with plain_text.naming(store, "remove it"):
+            kept = plain_text.read_json(store, "plans of a sweep")
+            reports.table(list(kept.values()))  # all of them can be shown
     for item in names:
         name, _, own = item.partition("/")
         sizes = mesh_sizes(own or mesh_text)
@@ -156,7 +158,7 @@ def mesh_sizes(text):
 
 def define_flags():
     help_config = "Config file and variant, e.g. configs/grm.py:b256; --config.KEY=VALUE overrides a setting."
-    config_flags.DEFINE_config_file("config", None, help_config, lock_config=True)
+    errors.define_config(help_config)
     flags.DEFINE_string("topology", None, "v5e:16x16 (v4:, v5p:, v6e: too), cpu:N or gpu.")
     flags.DEFINE_string("mesh", "", "Devices along the mesh's axes, e.g. fsdp=8,data=-1; default: the config's.")
     flags.DEFINE_integer("global_batch", 0, "Pairs in a step over all chips; 0 = the config's.", lower_bound=0)
@@ -175,6 +177,7 @@ def main(argv):
     if args.sweep:
         if not args.out:
             raise errors.UsageError("--sweep writes a table and a picture: say where with --out=FOLDER")
+        errors.leave_out(["topology", "find_batch"], "has no use with --sweep")
 
         def plan_of(topology, sizes, batch):
             return make_plan(config, name, topologies.find(topology), sizes, batch, args.compare)
@@ -183,6 +186,11 @@ def main(argv):
         return 0
     if not args.topology:
         raise errors.UsageError("--topology is missing: what hardware to plan for, e.g. v5e:16x16, cpu:8 or gpu")
+    errors.leave_out(["out"], "is of --sweep")
+    if args.find_batch:
+        errors.leave_out(["global_batch"], "is what --find_batch searches")
+    else:
+        errors.leave_out(["per_chip_batch"], "is of --sweep and --find_batch")
     topology = topologies.find(args.topology)
     sizes = mesh_sizes(args.mesh) if args.mesh else {axis: config.mesh[axis] for axis in sharding.AXES}
     if args.find_batch:

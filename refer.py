@@ -60,10 +60,24 @@ def define_flags():
     )
 
 
+# Flags about a video, about a benchmark, about phrases, about tracks, and those of track.py and eval.py for one object.
+_VIDEO, _BENCHMARK = ("video", "images", "phrases", "calibration_data", "no-draw"), ("sequences", "draw", "convention")
+_WORDS, _TRACKS = ("phrases", "calibration", "calibration_data", "convention"), ("tracks", "first_frame")
+_ONE_OBJECT = ("baselines", "starts", "batch", "length", "workdir", "box", "layer", "attention")
+
+
+def one_object():
+    """Refuses, for programs that track one object, the flags of this one."""
+    errors.leave_out((*_WORDS, *_TRACKS), f"is of tracking with words, which model {FLAGS.config.model.name} cannot do")
+
+
 def main(argv):
     del argv
     if FLAGS.benchmark and (FLAGS.video or FLAGS.images or FLAGS.phrases):
         raise errors.UsageError("--benchmark has its own videos and phrases: leave out --video, --images and --phrases")
+    errors.leave_out(
+        _VIDEO if FLAGS.benchmark else _BENCHMARK, f"has no use with{'' if FLAGS.benchmark else 'out'} --benchmark"
+    )
     model = trackers.build(FLAGS.config.model)
     run = evaluate if FLAGS.benchmark else track
     run(FLAGS.config, model)
@@ -86,6 +100,7 @@ def _program(programs, config, model):
             f"--config: model {config.model.name} has no use for words or tracks here: give configs/ikun.py:..., or"
             " configs/neural_kalman.py:... to smooth tracks; for one object take track.py and eval.py"
         )
+    errors.leave_out(_ONE_OBJECT, f"is of tracking one object, which model {config.model.name} does not")
     return programs[model.task]
 
 
@@ -151,6 +166,8 @@ def _calibration(config, texts):
 
 
 def _smooth(config, model, out):
+    unused = (*_VIDEO, *_WORDS, *_BENCHMARK, "first_frame")
+    errors.leave_out(unused, f"has no use with model {config.model.name}, which smooths tracks")
     tracks = mot_files.read(_needed("tracks"))
     outputs.claim_folder(out)
     outputs.claim_file(out / "tracks.txt")

@@ -15,7 +15,6 @@ Tracking with words: refer.py.
 """
 
 import contextlib
-import csv
 import sys
 import time
 from pathlib import Path
@@ -56,6 +55,7 @@ def main(argv):
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.track(config, model)
+    refer.one_object()
     if not FLAGS.box:
         raise errors.UsageError("--box is needed: x,y,w,h in pixels, such as --box=110,90,48,40")
     box = _parse_box(FLAGS.box)
@@ -67,6 +67,9 @@ def main(argv):
     wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
     base = _base(model)
     layers = _picture_layers([model] if base is None else [model, base[0].model])
+    first = next(iter(source), None)  # seen before anything that lies in --out is replaced
+    if first is not None:
+        single_object.check_box(box, *first.shape[:2])
     outputs.claim_folder(out)
     for name in ("boxes.csv", "tracked.mp4", "attention.png", "division.png"):
         outputs.claim_file(out / name)
@@ -77,7 +80,7 @@ def main(argv):
         video = None
         if not FLAGS["no-draw"].value:
             video = stack.enter_context(video_files.VideoWriter(records.replacing(out / "tracked.mp4"), source.rate))
-        table = _Table(stack.enter_context(records.replacing(out / "boxes.csv").open("w")))
+        table = _Table(records.replacing(out / "boxes.csv"), stack)
         pictures = _pictures(tracker, variables, base, wanted, layers)
         start = time.perf_counter()
         try:
@@ -158,15 +161,23 @@ def _base(model):
 class _Table:
     """boxes.csv, complete up to the last frame at any time; `rows` counts the frames."""
 
-    def __init__(self, file):
-        self.rows = 0
-        self._file, self._writer = file, csv.writer(file, lineterminator="\n")
-        self._writer.writerow(["frame", "x", "y", "w", "h", "score"])
+    def __init__(self, path, stack):
+        self.rows, self._path = 0, path
+        # Without a buffer, so that what the disk does not take is known at once, and not tried again on closing.
+        self._file = stack.enter_context(path.open("wb", buffering=0))
+        self._write(["frame", "x", "y", "w", "h", "score"])
 
     def add(self, box, score=""):
-        self._writer.writerow([self.rows, *(f"{value:.3f}" for value in box), score])
-        self._file.flush()
+        self._write([str(self.rows), *(f"{value:.3f}" for value in box), score])
         self.rows += 1
+
+    def _write(self, cells):
+        line = (",".join(cells) + "\n").encode()
+        try:
+            while line:  # a disk that is nearly full takes a part
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            raise errors.InputError(f"{self._path} cannot be written: {errors.os_reason(error)}") from None
 
 
 class _Picture:

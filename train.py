@@ -16,7 +16,6 @@ import numpy as np
 import optax
 from absl import flags
 from flax import linen as nn
-from ml_collections import config_flags
 
 import trackers
 from data_pipelines import loader
@@ -301,7 +300,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
 def define_flags():
     """The command line; not done on import, so that other programs can use this module's functions."""
     help_config = "Config file and variant, e.g. configs/grm.py:b256; --config.KEY=VALUE overrides a setting."
-    config_flags.DEFINE_config_file("config", None, help_config, lock_config=True)
+    errors.define_config(help_config)
     flags.DEFINE_string("workdir", None, "Folder of the run (gs:// too); a run found there is resumed.")
     flags.DEFINE_integer("max_steps", None, "Stop after so many steps of the run, schedules unchanged.", lower_bound=1)
     flags.DEFINE_bool("allow_config_change", False, "Go on in --workdir with settings that make it another run.")

@@ -9,7 +9,6 @@ together, which a busy machine does not distort. "with banks" counts the bank's 
 import jax
 import numpy as np
 from absl import flags
-from ml_collections import config_flags
 
 from benchmarks import timing
 from data_pipelines.procedural.video import SyntheticConfig, banks_at, make_batch
@@ -19,7 +18,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags():
-    config_flags.DEFINE_config_file("config", None, "Experiment, as configs/grm.py:demo.", lock_config=True)
+    errors.define_config("Experiment, as configs/grm.py:demo.")
     flags.DEFINE_list("batch_sizes", ["4", "8", "32", "128"], "Pairs made by one call.")
     flags.DEFINE_float("seconds", 3.0, "Time to spend on each batch size.", lower_bound=0.1)
 

@@ -11,7 +11,6 @@ import functools
 import jax
 import numpy as np
 from absl import flags
-from ml_collections import config_flags
 
 import trackers
 from benchmarks import timing
@@ -79,12 +78,12 @@ def scene(count, length, height=240, width=320, seed=0):
 
 
 def define_flags():
-    config_flags.DEFINE_config_file("config", "configs/ikun.py:tiny", "A config of configs/ikun.py.", lock_config=True)
+    errors.define_config("A config of configs/ikun.py.", "configs/ikun.py:tiny")
     flags.DEFINE_integer("tracks", 20, "Objects that are in all frames.", lower_bound=1)
     flags.DEFINE_integer("phrases", 20, "Phrases that every object is compared with.", lower_bound=1)
     flags.DEFINE_integer("frames", 8, "Frames of the video.", lower_bound=1)
     flags.DEFINE_integer("pair_batch", 1, "Pairs that the slow way takes at a time.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of weights, video and phrases.")
+    flags.DEFINE_integer("seed", 0, "Seed of weights, video and phrases.", lower_bound=0)
     flags.DEFINE_integer("pairs", None, "Time only so many pairs of the slow way, and scale up.", lower_bound=1)
 
 
@@ -120,7 +119,7 @@ def _report(results, seconds, slow_seconds):
     """Prints what both ways took; results: {way: (similarities, Work)}, the slow way's perhaps of a few pairs."""
     (ours, work), (theirs, naive) = results["once"], results["pair by pair"]
     scale = work.pairs / naive.pairs
-    config = config_flags.get_config_filename(FLAGS["config"])
+    config = FLAGS["config"].config_filename
     print(f"{FLAGS.tracks} tracks x {FLAGS.phrases} phrases, {FLAGS.frames} frames, {work.pairs} pairs, {config}")
     rows = [("once", work, seconds, 1.0), ("pair by pair", naive, slow_seconds * scale, scale)]
     for name, encoded, taken, factor in rows:

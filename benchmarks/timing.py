@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 
 from trackers import errors
+from trackers.io import numbers
 
 
 class Elapsed(NamedTuple):
@@ -60,6 +61,6 @@ def keep_to_cores(count):
 
 def counts(flag, texts):
     """The whole numbers above 0 of a flag's list. Raises: UsageError that names the flag."""
-    if not all(text.isdecimal() and int(text) for text in texts):
+    if not all(numbers.is_digits(text) and int(text) for text in texts):
         raise errors.UsageError(f"--{flag}={','.join(texts)}: give whole numbers above 0, as 8,32")
     return [int(text) for text in texts]

@@ -35,7 +35,7 @@ from benchmarks import timing, train_step
 from configs import variants
 from trackers import errors
 from trackers.evaluation import batched, benchmark, tables
-from trackers.io import image_files
+from trackers.io import image_files, numbers
 from trackers.tracking import canvases, lockstep, single_object
 
 FLAGS = flags.FLAGS
@@ -170,7 +170,7 @@ def _rate(value):
 def frame_size(text):
     """(height, width) of WIDTHxHEIGHT. Raises: UsageError for anything else, or less than 64 pixels."""
     parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) >= 64 for part in parts):
+    if len(parts) != 2 or not all(numbers.is_digits(part) and int(part) >= 64 for part in parts):
         raise errors.UsageError(f"--size={text}: give WIDTHxHEIGHT in pixels, at least 64x64, as 1280x720")
     return int(parts[1]), int(parts[0])
 

@@ -33,7 +33,6 @@ import sys
 import textwrap
 
 from absl import flags
-from ml_collections import config_flags
 
 from data_pipelines import loader, phrase_annotations, phrase_plots, sheets, sources
 from trackers import errors, progress
@@ -42,7 +41,7 @@ from trackers.tracking.pictures import drawing
 from trackers.training import ranges
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Whose data is meant: configs/FILE.py:VARIANT.", lock_config=True)
+errors.define_config("Whose data is meant: configs/FILE.py:VARIANT.")
 flags.DEFINE_string("source", None, "LAYOUT:FOLDER, as lasot:/data/LaSOT; check: or --config.")
 flags.DEFINE_string(
     "split", "train", "check, examples: split of the source; with --config and for a sheet train or validation."
@@ -58,6 +57,16 @@ flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower
 flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_bound=1)
 flags.DEFINE_integer("max_sequences", None, "tfds: the most sequences of a split that are written.", lower_bound=1)
 flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
+# Of each command.
+_FLAGS = {
+    "check": ("config", "source", "split", "decode"),
+    "sheet": ("config", "split", "out", "pairs", "seed"),
+    "synthetic": ("config", "out", "sequences", "length", "seed"),
+    "phrases": ("source", "out"),
+    "examples": ("source", "split", "out", "pairs"),
+    "shards": ("source", "split", "out"),
+    "referring": ("config", "out", "train_videos", "test_videos", "length", "seed"),
+}
 
 
 def main(command, argv):
@@ -72,6 +81,7 @@ def main(command, argv):
         return 0
     if command not in commands:
         raise errors.UsageError(f"command {command!r}: use {', '.join(commands)} (python -m data_pipelines --help)")
+    errors.leave_out(sorted({*sum(_FLAGS.values(), ())} - {*_FLAGS[command]}), f"has no use with {command}")
     return commands[command]()
 
 

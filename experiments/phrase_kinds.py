@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("checkpoint", None, "Workdir of a run of configs/ikun.py:tiny.", required=True)
 flags.DEFINE_string("fusion", "cascade_attention", "How its model joins words and images (config.model.fusion).")
 flags.DEFINE_integer("clips", 2048, "Clips that are judged.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of the test videos; the settings were chosen on 0.")
+flags.DEFINE_integer("seed", 0, "Seed of the test videos; the settings were chosen on 0.", lower_bound=0)
 
 
 def ranked(scores, target):

@@ -7,11 +7,13 @@ import jax
 
 import train
 from trackers.evaluation import tables
+from trackers.io import outputs
 from trackers.training import metrics
 
 
 def share_programs(workdir):
     """Runs of equal shapes compile once: what is compiled is kept in DIR/compiled."""
+    outputs.claim_folder(workdir, "--workdir")
     jax.config.update("jax_compilation_cache_dir", str(Path(workdir).resolve() / "compiled"))
 
 

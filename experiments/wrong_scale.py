@@ -19,7 +19,7 @@ import trackers
 from data_pipelines import sources
 from trackers import errors, weights
 from trackers.evaluation import starts, tables
-from trackers.io import image_files
+from trackers.io import image_files, numbers
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -46,10 +46,10 @@ def main(argv):
 
 def _scale(text):
     try:
-        scale = float(text)
+        scale = numbers.number(text)
     except ValueError:
         scale = 0.0
-    if not 0 < scale < float("inf"):
+    if scale <= 0:
         raise errors.UsageError(f"--scales {text}: numbers above 0, as 0.5,1,2")
     return scale
 

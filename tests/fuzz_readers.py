@@ -9,14 +9,21 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+import plan
 import refer
+import trackers
+from configs import grm
 from data_pipelines import annotations, phrase_annotations, regions, sources, text
-from data_pipelines.sources import nfs, videos
+from data_pipelines.builders import sequences
+from data_pipelines.sources import nfs, shards, videos
 from tests.convert import torch_files
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
+from trackers.errors import InputError
 from trackers.evaluation import phrase_results, records
-from trackers.io import image_files, mot_files, plain_text, video_files
+from trackers.io import digests, image_files, mot_files, ownership, plain_text, video_files
+from trackers.training import checkpoints as run_checkpoints
+from trackers.training import identity, metrics
 
 LARGEST = 2**24
 _FRAMES = 6
@@ -245,6 +252,29 @@ def _wrong_shards(sequences, data):
     return _check(good, "boxes that do not fit the frames")
 
 
+def _records(name):
+    """A file beside the annotations: the images themselves, or what TFDS says of them."""
+
+    def make(folder):
+        layouts.write_frames(folder / "frames" / "a", _FRAMES)
+        layouts.write_boxes(folder / "frames" / "a" / "groundtruth.txt", layouts.boxes(_FRAMES))
+        sequences.write(sources.open_source("frames", folder / "frames"), folder, "train")
+        images = [file.read_bytes() for file in sorted((folder / "frames" / "a").glob("*.jpg"))]
+
+        def read():
+            shards._records.cache_clear()
+            kept = [shards.Record(str(folder / "train"), number).read_bytes() for number in range(_FRAMES)]
+            return [image == other for image, other in zip(images, kept, strict=True)]
+
+        return next(folder.rglob(name)), read
+
+    return make
+
+
+def _wrong_records(same, data):
+    return _check(all(same), "another image than was written")
+
+
 def _similarities(folder):
     tracks = mot_files.from_rows([1, 2], [1, 1], np.ones((2, 4)))
     phrase_results.write_similarities(folder, tracks, ["a car"], np.zeros((2, 1), np.float32), run="r")
@@ -268,6 +298,63 @@ def _json(folder):
     file = folder / "config.json"
     file.write_text(json.dumps({"seed": 0, "model": {"name": "grm", "sizes": [1, 2.5, None, True]}}, indent=1))
     return file, lambda: plain_text.read_json(file, "a config")
+
+
+def _run_config(folder):
+    """A run's config.json as a start in its workdir reads it, with another config."""
+    config = trackers.to_plain(grm.get_config("tiny"))
+    file = folder / "config.json"
+    file.write_text(json.dumps(config, indent=1))
+
+    def read():
+        former = run_checkpoints._former(file, config)
+        return identity.changes(former, config), identity.harmless_changes(former, config)
+
+    return file, read
+
+
+def _metrics(folder):
+    file = folder / "metrics.jsonl"
+    file.write_text("".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in (1, 2, 3)))
+    return file, lambda: metrics._lines_until(file, 2)
+
+
+def _wrong_metrics(lines, data):
+    steps = [json.loads(line)["step"] for line in lines]
+    return _check(all(type(step) is int and step <= 2 for step in steps), "lines of later steps")
+
+
+def _digests(folder):
+    (folder / "data").write_bytes(b"numbers")
+    digests.write(folder)
+
+    def read():
+        try:
+            return digests.verify(folder)
+        except digests.Damaged as error:  # which the callers say together with the folder
+            raise InputError(f"{digests.FILE}: {error}") from None
+
+    return folder / digests.FILE, read
+
+
+def _wrong_digests(verified, data):
+    content, twice = _loads(data)
+    return _check(not twice and set(content["sha256"]) <= {"data"}, "digests of other files")
+
+
+def _lock(folder):
+    file = folder / ownership.FILE
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 12, "started": "x", "token": "y"}))
+    return file, lambda: ownership._Lock(file)._read()
+
+
+def _sweep(folder):
+    times = dict.fromkeys(("compute", "memory", "links", "step", "compiler"), 0.5)
+    row = {"config": "grm.py:tiny", "topology": "cpu:1", "chip": "cpu", "mesh": {"data": 1, "fsdp": 1, "tensor": 1}}
+    row |= {"chips": 1, "batch": 8, "limit": 2**30, "memory": 2**20, "fits": True, "times": times}
+    file = folder / "sweep.json"
+    file.write_text(json.dumps({"a": row | {"rate": 4.0, "mfu": 0.5, "hours": 2.5}}, indent=1))
+    return file, lambda: plan.sweep(None, "grm.py:tiny", [], "", 8, 0, folder)
 
 
 def _image(suffix):
@@ -353,9 +440,17 @@ READERS = {
     "weights .pth": Reader(_checkpoint(_write_torch(torch_files.write_zip)), "zip", _wrong_weights),
     "weights .pth, legacy": Reader(_checkpoint(_write_torch(torch_files.write_legacy)), "binary", _wrong_weights),
     "shards": Reader(_shards, "zip", _wrong_shards),
+    "shards: records": Reader(_records("*array_record*"), "binary", _wrong_records, "train record"),
+    "shards: dataset_info.json": Reader(_records("dataset_info.json"), "binary", _wrong_records, "train"),
+    "shards: features.json": Reader(_records("features.json"), "binary", _wrong_records, "train"),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
+    "run: config.json": Reader(_run_config),
+    "run: metrics.jsonl": Reader(_metrics, wrong=_wrong_metrics),
+    "run: digests.json": Reader(_digests, wrong=_wrong_digests),
+    "run: owner.lock": Reader(_lock),
+    "sweep of plans": Reader(_sweep),
     "image .jpg": Reader(_image(".jpg"), "binary", _wrong_image),
     "image .png": Reader(_image(".png"), "png", _wrong_image),
     "image .bmp": Reader(_image(".bmp"), "binary", _wrong_image),

@@ -2,6 +2,7 @@
 
 import csv
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,8 +10,8 @@ import trackers
 from configs import grm
 from data_pipelines.procedural import video
 from tests import programs
-from trackers import weights
-from trackers.errors import UsageError
+from trackers import convert, weights
+from trackers.errors import InputError, UsageError
 from trackers.evaluation import scores
 from trackers.tracking import single_object
 
@@ -34,6 +35,18 @@ def test_it_follows_a_target_far_better_than_a_box_that_stays():
 def test_another_model_needs_its_own_checkpoint():
     with pytest.raises(UsageError, match="--checkpoint is needed.*model\."):
         weights.load(None, grm.get_config("b256").model)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    config = grm.get_config("tiny").model
+    variables = trackers.init(trackers.build(config), jax.random.key(0))
+    bias = variables["params"]["encoder"]["norm"]["bias"]
+    variables["params"]["encoder"]["norm"]["bias"] = bias.at[3].set(np.nan)
+    weights.save(tmp_path / "saved", variables, config)
+    np.savez(tmp_path / "published.npz", **convert.from_variables(variables, config))
+    for name in ("saved", "published.npz"):
+        with pytest.raises(InputError, match=f"{name}: params/encoder/norm/bias holds numbers that are not finite"):
+            weights.load(tmp_path / name, config)
 
 
 def test_it_is_small():

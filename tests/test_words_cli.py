@@ -1,6 +1,7 @@
 """refer.py, and its old entrances in track.py and eval.py, as users call them, on a small synthetic set."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import trackers
 from configs import ikun, neural_kalman
 from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
-from tests import programs
+from tests import forked, programs
 from trackers import weights
 from trackers.errors import InputError, UsageError
 from trackers.evaluation import phrase_results
@@ -72,6 +73,32 @@ def test_track(checkpoint, dataset, tmp_path):
     assert old.returncode == 0, old.stderr
     for name in ("seqmap.txt", "img1/similarity.json", "img1/person-moving-left/predict.txt"):
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_folders_with_a_dot_in_their_names_keep_results_of_their_own(checkpoint, dataset, tmp_path):
+    """cam1.left and cam1.right: what looks like a file's ending is a part of a folder's name."""
+    video, _ = _test_folder(dataset)
+    for name in ("cam1.left", "cam1.right"):
+        shutil.copytree(video / "img1", tmp_path / name)
+        run = [IKUN, f"--checkpoint={checkpoint}", f"--images={tmp_path / name}", f"--tracks={video / 'gt' / 'gt.txt'}"]
+        done = programs.run("refer.py", *run, "--phrases=person moving left", f"--out={tmp_path / 'out'}", "--no-draw")
+        assert done.returncode == 0, done.stderr
+    written = sorted(str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("predict.txt"))
+    assert written == [f"{name}/person-moving-left/predict.txt" for name in ("cam1.left", "cam1.right")]
+
+
+def test_phrases_too_long_for_a_folder_are_refused_before_work_begins(dataset, tmp_path):
+    """255 bytes are taken, 256 not, however few letters that are."""
+    video, _ = _test_folder(dataset)
+    given = ["refer.py", IKUN, f"--images={video / 'img1'}", f"--tracks={video / 'gt' / 'gt.txt'}", f"--out={tmp_path}"]
+    just, over = ("x" * 255, "é" * 127, "红" * 85), ("x" * 256, "é" * 128, "红" * 86, "a man in red " * 20)
+    lines = [[*given, f"--phrases=a man;{phrase}"] for phrase in just + over]
+    ended = forked.run(lines)
+    for phrase, done in zip(just, ended[:3], strict=True):  # what is said is about the model's tokens
+        assert done.returncode == 1 and "tokens" in done.stderr and done.stderr.count("\n") == 1, (phrase, done.stderr)
+    for phrase, done in zip(over, ended[3:], strict=True):
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, (phrase, done.stderr)
+        assert phrase[:60] in done.stderr and "disks take 255: shorten it" in done.stderr
 
 
 def test_evaluate(checkpoint, dataset, tmp_path):

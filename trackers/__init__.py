@@ -12,6 +12,9 @@ import jax
 
 from trackers import errors
 
+# Fields of models, at any depth of a config, that count or measure something that every model has.
+_SIZES = ("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates")
+
 
 def build(config):
     """The flax module that a config's `model` section describes.
@@ -90,6 +93,8 @@ def _make(cls, fields, path):
             value = _make(type(known[key].default), value, f"{path}.{key}")
         elif isinstance(value, list):
             value = tuple(value)
+        elif key in _SIZES and isinstance(value, int) and value < 1:
+            raise errors.InputError(f"{path}.{key} must be at least 1, got {value}")
         values[key] = value
     try:
         return cls(**values)

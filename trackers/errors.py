@@ -11,6 +11,7 @@ import threading
 from absl import app, flags
 
 from trackers import platforms, quiet
+from trackers.io import numbers
 
 
 class InputError(ValueError):
@@ -68,12 +69,14 @@ def run(main, argv=None, positional=False):
     _list_all_flags()
     flags.FLAGS.set_gnu_getopt(positional)
     try:
-        rest = flags.FLAGS(_from_files(argv))
+        given = _from_files(argv)
+        rest = flags.FLAGS(given)
         if len(rest) > 1 and not positional:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         # A config file that could not be loaded says so only when it is asked for.
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             flags.FLAGS.config.keys()
+        _check_values(given)
     except SystemExit:
         # The flags asked for help and got it: absl's exit code is 1.
         _end(0)
@@ -84,8 +87,8 @@ def run(main, argv=None, positional=False):
         if override and "config" in flags.FLAGS and isinstance(error, flags.UnrecognizedFlagError):
             text = f"{override} changes a config that is not given: add --config=FILE, such as configs/grm.py:b256"
         _leave(f"--config: {text.strip().splitlines()[-1]}" if "Traceback" in text else text, 2)
-    except CONFIG_ERRORS as error:
-        leave_config(error, argv)
+    except Exception as error:  # a config file is a program
+        _leave_config(error, argv)
     _end(_outcome(main, rest))
 
 
@@ -167,18 +170,73 @@ def _from_files(argv):
         raise UsageError("--flagfile: a file is not text: save it as UTF-8") from None
 
 
-# What ml_collections raises for a config file or an override of its keys.
-CONFIG_ERRORS = (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError)
+def define_config(help_text, default=None):
+    """The flag --config, whose file and overrides (and any --flagfile) are read here already, before `run` begins.
+
+    Args: help_text: of the flag. default: FILE:VARIANT, None for no config.
+    """
+    from ml_collections import config_flags
+
+    try:
+        config_flags.DEFINE_config_file("config", default, help_text, lock_config=True)
+    except Exception as error:  # a config file is a program
+        _leave_config(error, sys.argv)
 
 
-def leave_config(error, argv):
-    """Ends the program with the line about a config file, or an override in argv, that raised one of CONFIG_ERRORS."""
+def _leave_config(error, argv):
+    """Ends the program with the line about a config file, or an override in argv, that raised an error."""
     if isinstance(error, (AttributeError, KeyError)):
         # An override of a key that is not there is answered with just that key.
         given = [a.split("=")[0].lstrip("-") for a in argv if a.lstrip("-").startswith("config.")]
         named = [flag for flag in given if flag.rsplit(".", 1)[-1] in str(error)] or given or [str(error)]
         _leave(f"--{named[0]} is not in the config: the file given with --config lists every key", 2)
-    _leave(f"--config: {_one_line(error)}", 2)
+    if isinstance(error, flags.CantOpenFlagFileError):
+        _leave(f"--flagfile: {_one_line(error).removeprefix('ERROR:: ')}: check the path", 2)
+    _leave(f"--config: {_one_line(error) or type(error).__name__}", 2)
+
+
+def leave_out(names, why):
+    """Refuses flags that would be ignored. names: of flags that some program may not have. why: the rest of the line.
+
+    Raises: UsageError naming the first that was given with another value than its default.
+    """
+    for name in names:
+        if name in flags.FLAGS and (flag := flags.FLAGS[name]).present and flag.value != flag.default:
+            raise UsageError(f"--{name} {why}: leave it out")
+
+
+def _check_values(argv):
+    """Refuses what absl takes and the house does not: 1_0, 0x10, full-width digits or nan for a number, no text at all.
+
+    Raises: UsageError naming the flag.
+    """
+    for name, text in _given(argv):
+        flag = flags.FLAGS[name]
+        if text == "" and flag.default not in ("", []) and not name.startswith("config."):
+            raise UsageError(f"--{name}= is empty: give a value, or leave the flag out")
+        listed = isinstance(flag.value, (tuple, list)) and not text.count("(") > 1
+        cells = [cell.strip() for cell in text.strip("()[] ").split(",")] if listed else [text.strip()]
+        for cell, value in zip(cells, flag.value if listed else [flag.value], strict=False):
+            rule = {int: numbers.whole, float: numbers.number}.get(type(value))
+            try:
+                rule and rule(cell)
+            except ValueError as error:
+                raise UsageError(f"--{name}={text}: {error}: write it in digits, such as 8 or 0.5") from None
+
+
+def _given(argv):
+    """(name, text) of the flags of a command line that parsed."""
+    words = iter(argv[1:])
+    for word in words:
+        if word == "--":
+            return
+        name, equals, text = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in flags.FLAGS:
+            continue
+        if equals:
+            yield name, text
+        elif not flags.FLAGS[name].boolean:
+            yield name, next(words)
 
 
 # Packages and programs whose flags --help lists; other packages define flags, too.

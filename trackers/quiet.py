@@ -1,7 +1,8 @@
 """Keeps what storage libraries print from threads of their own off standard error.
 
-Orbax, TensorStore, asyncio and tensorboardX report one failed read or write from every thread, with a traceback each;
-the error is then raised to us, and one line says it. TRACKERS_VERBOSE=1 in the environment brings their messages back.
+Orbax, TensorStore, asyncio, TFDS and tensorboardX report one failed read or write from every thread, with a traceback
+each; the error is then raised to us, and one line says it. TRACKERS_VERBOSE=1 in the environment brings their messages
+back.
 """
 
 import logging
@@ -13,7 +14,7 @@ from pathlib import Path
 
 VARIABLE = "TRACKERS_VERBOSE"
 _OURS = str(Path(__file__).resolve().parents[1])
-_THEIRS = ("orbax", "tensorstore", "asyncio", "concurrent/futures", "tensorboardX")
+_THEIRS = ("orbax", "tensorstore", "asyncio", "concurrent/futures", "tensorboardX", "tensorflow_datasets")
 _LOGGERS = ("absl", "asyncio")
 
 

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import jax
@@ -39,16 +38,12 @@ _SHIPPED = _ROOT / "weights" / "grm_t128"
 def define_flags():
     """--config and --checkpoint of the programs that track."""
     from absl import flags
-    from ml_collections import config_flags
 
     help_config = (
         "Config file and variant: configs/grm.py:b256. None: the one beside the weights of --checkpoint, where eval.py"
         " and track.py find a whole one; else the shipped GRM's."
     )
-    try:
-        config_flags.DEFINE_config_file("config", _SHIPPED_CONFIG, help_config, lock_config=True)
-    except errors.CONFIG_ERRORS as error:  # overrides of a default are applied here, before any flag is parsed
-        errors.leave_config(error, sys.argv)
+    errors.define_config(help_config, _SHIPPED_CONFIG)
     help_checkpoint = (
         "Workdir of train.py, its checkpoints folder, a folder of trackers.convert or trackers.specialise, or a"
         " published file (.pth, ...)."
@@ -114,7 +109,8 @@ def load(path, config_model, prefer_ema=True, rng=None):
       prefer_ema: take the moving average of the parameters where the run kept one.
       rng: jax key for what a published backbone does not hold; jax.random.key(0) when None.
 
-    Raises: InputError for a missing path, an unreadable checkpoint or one of another model or size (names and shapes);
+    Raises: InputError for a missing path, an unreadable checkpoint, one of another model or size (names and shapes), or
+      numbers that are not finite;
       UsageError where no path is given and the shipped weights are of another model.
     """
     path = epath.Path(path) if path else _shipped(config_model)
@@ -122,7 +118,12 @@ def load(path, config_model, prefer_ema=True, rng=None):
         raise InputError(f"checkpoint {path} does not exist")
     saved = path if path.name == FILE else path / FILE
     if not saved.exists() and not path.is_dir():
-        variables = convert.to_variables(convert.read_checkpoint(path), config_model, rng=rng)
+        published = convert.read_checkpoint(path)
+        try:
+            variables = convert.to_variables(published, config_model, rng=rng)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        _check_finite(stacking.flatten(variables), path)
         return jax.tree.map(jax.numpy.asarray, variables)
     model = trackers.build(config_model)
     target = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))
@@ -130,7 +131,14 @@ def load(path, config_model, prefer_ema=True, rng=None):
     idle = convert.left_out(config_model)
     stored = {name: leaf.shape for name, leaf in leaves.items() if name not in idle}
     check_leaves(stored, stacking.flatten(target), path)
+    _check_finite(leaves, path)
     return jax.tree.map(jax.numpy.asarray, stacking.unflatten(leaves, target))
+
+
+def _check_finite(leaves, path):
+    bad = next((name for name, leaf in leaves.items() if not np.isfinite(leaf).all()), None)
+    if bad is not None:
+        raise InputError(f"{path}: {bad} holds numbers that are not finite: its training failed, take an earlier one")
 
 
 def _saved(file):

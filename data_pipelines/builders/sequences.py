@@ -14,7 +14,7 @@ from etils import epath
 
 from trackers import progress
 from trackers.errors import InputError
-from trackers.io import outputs
+from trackers.io import outputs, plain_text
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
 
@@ -53,8 +53,10 @@ def write(source, out, split):
                 # Shuffled, records would not be where the annotations say.
                 disable_shuffling=True,
             )
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
+    except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
+        raise InputError(
+            f"{folder} cannot be written ({plain_text.reason(error)}): remove it, free some space or name another --out"
+        ) from None
     annotations = {
         "source": np.array(source.name),
         "is_video": np.array(source.is_video),

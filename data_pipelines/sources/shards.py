@@ -49,7 +49,11 @@ def _records(folder):
     from etils import epath
 
     path = epath.Path(folder)
-    return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
+    try:
+        return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
+    except Exception as error:  # TFDS reads JSON of its own, by readers that raise what they like
+        place = path / NAME / VERSION
+        raise InputError(f"{place} is damaged ({plain_text.reason(error)}): write the data set again") from None
 
 
 def open(root, split="train"):

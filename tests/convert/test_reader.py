@@ -202,6 +202,56 @@ def test_finds_averages_and_nested_state_dicts(write, keys):
     assert_same(read_checkpoint(write(value, storages)), want)
 
 
+def whole_model(storages, want):
+    """A torch.nn.Module as torch.save(model) pickles it, {"backbone.weight", "backbone.mean"} in one inner module."""
+
+    def module(parameters, buffers, modules):
+        names = {"_parameters": parameters, "_buffers": buffers, "_modules": modules}
+        return New(Global("lib.models", "Node"), {"training": True, **{key: ordered(names[key]) for key in names}})
+
+    weight = Call(Global("torch._utils", "_rebuild_parameter"), (storages.tensor(want["a.weight"]), True, ordered({})))
+    inner = module({"weight": weight, "bias": None}, {"mean": storages.tensor(want["a.mean"])}, {})
+    return module({}, {}, {"a": inner, "absent": None})
+
+
+@pytest.mark.parametrize("key", [None, "net", "ema"])
+def test_a_model_that_was_saved_whole(write, key):
+    storages = Storages()
+    want = {"a.weight": numbers(np.float32), "a.mean": numbers(np.float32, (3,))}
+    model = whole_model(storages, want)
+    assert_same(read_checkpoint(write({"epoch": 1, key: model} if key else model, storages)), want)
+
+
+@pytest.mark.parametrize("protocol", ["half", "one storage", "subclass"])
+def test_further_ways_in_which_pytorch_was_seen_to_write_weights(write, protocol):
+    storages, array = Storages(), numbers(np.float32)
+    if protocol == "half":
+        tensor, array = storages.tensor(array.astype(np.float16), "HalfStorage"), array.astype(np.float16)
+    elif protocol == "one storage":  # a flat vector of all weights, of which each tensor is a view
+        flat = storages.add(np.concatenate([np.zeros(5, np.float32), array.reshape(-1)]))
+        tensor = view(flat, 5, array.shape, tuple(n // 4 for n in array.strides))
+    else:
+        rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+        arguments = (rebuild, Global("__main__", "Sub"), storages.tensor(array).arguments, {})
+        tensor = Call(Global("torch._tensor", "_rebuild_from_type_v2"), arguments)
+    assert_same(read_checkpoint(write({"net": {"a.weight": tensor}}, storages)), {"a.weight": array})
+
+
+@pytest.mark.parametrize("kind", ["sparse", "quantized", "meta"])
+def test_tensors_that_hold_no_plain_numbers_are_left_out(write, kind):
+    """As PyTorch writes them; a model that needs them names them as missing."""
+    storages, layout = Storages(), Global("torch", "sparse_coo")
+    inner = None if kind == "meta" else storages.tensor(numbers(np.float32))
+    name, arguments = {
+        "sparse": ("_rebuild_sparse_tensor", (layout, (inner, inner))),
+        "quantized": ("_rebuild_qtensor", (inner, 0, (3, 4), (4, 1), ())),
+        "meta": ("_rebuild_meta_tensor_no_storage", (Global("torch", "float32"), (3, 4))),
+    }[kind]
+    tensor = Call(Global("torch._utils", name), arguments)
+    want = {"b": numbers(np.float32, (2,))}
+    assert_same(read_checkpoint(write({"net": {"a": tensor, "b": storages.tensor(want["b"])}}, storages)), want)
+
+
 def torchscript(storages, want):
     """A module `visual` with a submodule `conv`, as torch.jit.save pickles it."""
     conv = New(

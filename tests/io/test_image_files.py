@@ -99,6 +99,44 @@ def test_jpeg_damaged_inside_is_named_and_told_from_those_read_beside_it(tmp_pat
     assert capfd.readouterr().err == ""
 
 
+def _share_noticed(tmp_path, damage, count=60):
+    """Of JPEGs whose picture data is damaged so that a pixel changes by more than 10 levels: those that are refused."""
+    path, changed, noticed = tmp_path / "damaged.jpg", 0, 0
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 256, (8, 10, 3), np.uint8)
+        picture = cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC) // 2 + rng.integers(
+            0, 60, (120, 160, 3)
+        )
+        data = bytearray(_encoded(".jpg", picture.astype(np.uint8)))
+        whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+        first = image_files._first_scan(bytes(data)) + 14
+        at = int(rng.integers(first, len(data) - 514))
+        damage(rng, data, at)
+        path.write_bytes(data)
+        try:
+            found = image_files.read_image(path)[..., ::-1]
+        except InputError:
+            changed, noticed = changed + 1, noticed + 1
+        else:
+            changed += bool(np.abs(found - whole).max() > 10)
+    assert changed > count / 2
+    return noticed / changed
+
+
+def test_which_damage_inside_a_jpeg_is_noticed(tmp_path):
+    """A lost sector nearly always; a single byte often not: what follows may decode as another picture."""
+
+    def sector(rng, data, at):
+        data[at : at + 512] = rng.bytes(512)
+
+    def byte(rng, data, at):
+        data[at] ^= int(rng.integers(1, 256))
+
+    assert _share_noticed(tmp_path, sector) >= 0.95
+    assert 0.2 < _share_noticed(tmp_path, byte) < 0.95
+
+
 def test_other_messages_reach_stderr(capfd):
     c = ctypes.CDLL(None)
     c.fputs.argtypes = (ctypes.c_char_p, ctypes.c_void_p)

@@ -34,7 +34,7 @@ def place(tmp_path_factory):
 
 def _lines(place):
     """(program, arguments, flag of the output, whether it is a file) of every program that writes."""
-    frames, images = place / "frames", f"--images={place / 'frames' / 'a'}"
+    frames, images = place / "frames", f"--images={place / 'frames' / 'first'}"
     words = ["--phrases=a man", f"--tracks={place / 'tracks.txt'}", images]
     yield "eval.py", [TINY, f"--benchmark=frames:{frames}"], "out", False
     yield "eval.py", [TINY, f"--benchmark=frames:{frames}", "--starts=1"], "out", False
@@ -59,10 +59,10 @@ def test_every_program_refuses_an_output_that_cannot_be_written(place):
     failed, running = [], []
 
     def finish():
-        where, process = running.pop(0)
+        where, out, process = running.pop(0)
         done = programs.finish(process, timeout=120)
         lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        if done.returncode != 1 or len(lines) != 1 or "Traceback" in done.stderr or str(place) not in lines[0]:
+        if done.returncode != 1 or len(lines) != 1 or "Traceback" in done.stderr or str(out) not in lines[0]:
             failed.append((where, done.returncode, done.stderr[-600:]))
 
     for program, arguments, flag, file in _lines(place):
@@ -70,7 +70,7 @@ def test_every_program_refuses_an_output_that_cannot_be_written(place):
         wrong = wrong if program == "data_pipelines" else wrong[-1:]
         for out in wrong:
             where = f"{program} {' '.join(arguments[:2])} --{flag}={out}"
-            running.append((where, programs.start(program, *arguments, f"--{flag}={out}")))
+            running.append((where, out, programs.start(program, *arguments, f"--{flag}={out}")))
             if len(running) > 2:
                 finish()
     while running:

@@ -10,7 +10,9 @@ import threading
 import time
 
 import pytest
+from etils import epath
 
+from tests import programs
 from trackers.errors import InputError
 from trackers.io import ownership
 
@@ -20,6 +22,21 @@ from trackers.io import ownership
 with ownership.hold(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+
+# Says that it is there, and that it owns the folder; goes on when it reads a line.
+RACE = """
+import sys
+from trackers import errors
+from trackers.io import ownership
+def main(_):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with ownership.hold(sys.argv[1]):
+        print("held", flush=True)
+        sys.stdin.readline()
+errors.run(main, sys.argv[:1])
 """
 
 
@@ -56,6 +73,67 @@ def test_the_folder_of_a_killed_owner_is_taken_over(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_of_processes_that_start_at_once_one_owns_also_after_it_was_killed(tmp_path):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    for _ in range(2):  # the second time the lock of a killed owner lies there
+        command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
+        racing = [subprocess.Popen(command, env=programs.environ(), text=True, **pipes) for _ in range(4)]
+        assert [process.stdout.readline() for process in racing] == ["ready\n"] * 4
+        for process in racing:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        owners = [process for process in racing if process.stdout.readline() == "held\n"]
+        others = [process for process in racing if process not in owners]
+        assert len(owners) == 1
+        named = f"process {owners[0].pid} on {socket.gethostname()}"
+        for process in others:
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 1 and named in said and said.count("\n") == 1, said
+        owners[0].kill()
+        owners[0].communicate()
+    assert (tmp_path / "run" / ownership.FILE).exists()
+    with ownership.hold(tmp_path / "run"):
+        pass
+
+
+class _Bucket(type(epath.backend.os_backend)):
+    """gs:// as a folder: no links, no locks of files, what is written is there whole."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+        return lambda path, *rest, **named: found(str(path).replace("gs://", f"{self._folder}/"), *rest, **named)
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(epath.Path("gs://a")), "_backend", property(lambda _: _Bucket(tmp_path)))
+    return epath.Path("gs://bucket/run")
+
+
+def test_a_folder_in_an_object_store_has_one_owner(bucket, tmp_path, monkeypatch):
+    """As far as it goes there: a living owner is refused, also one on another host; a dead one's lock is taken over."""
+    monkeypatch.setattr(ownership, "SILENT_SECONDS", 0.6)
+    monkeypatch.setattr(ownership, "BEAT_SECONDS", 0.05)
+    lock = tmp_path / "bucket" / "run" / ownership.FILE
+    with ownership.hold(bucket):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+        with pytest.raises(InputError, match=f"process {os.getpid()} on"), ownership.hold(bucket):
+            pass
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")  # and sees the beat
+        with pytest.raises(InputError, match=f"process {os.getpid()} on"), ownership.hold(bucket):
+            pass
+    assert not lock.exists()
+    lock.write_text(json.dumps({"host": "gone", "pid": 1, "started": "x", "token": "y"}))
+    with ownership.hold(bucket):
+        assert json.loads(lock.read_text())["host"] == "elsewhere"
+    assert not lock.exists()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"host": "HERE", "pid": 1, "started": "long ago"}'])
 def test_a_torn_lock_and_the_number_of_another_process_are_no_owner(tmp_path, text):
     (tmp_path / ownership.FILE).write_text(text.replace("HERE", socket.gethostname()))
@@ -64,10 +142,11 @@ def test_a_torn_lock_and_the_number_of_another_process_are_no_owner(tmp_path, te
 
 
 @pytest.mark.parametrize("alive", [True, False])
-def test_an_owner_on_another_host_is_watched(tmp_path, monkeypatch, capsys, alive):
+@pytest.mark.parametrize("where", [{"host": "elsewhere"}, {"host": socket.gethostname(), "numbers": "pid:[1]"}])
+def test_an_owner_on_another_host_or_in_another_container_is_watched(tmp_path, monkeypatch, capsys, alive, where):
     monkeypatch.setattr(ownership, "SILENT_SECONDS", 0.6)
     lock, over = tmp_path / ownership.FILE, threading.Event()
-    lock.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "started": "x", "token": "y"}))
+    lock.write_text(json.dumps(where | {"pid": os.getpid(), "started": "x", "token": "y"}))
 
     def beat():
         while not over.wait(0.05):
@@ -77,7 +156,7 @@ def test_an_owner_on_another_host_is_watched(tmp_path, monkeypatch, capsys, aliv
     try:
         if alive:
             beating.start()
-            with pytest.raises(InputError, match="on elsewhere"), ownership.hold(tmp_path):
+            with pytest.raises(InputError, match=f"on {where['host']}"), ownership.hold(tmp_path):
                 pass
         else:
             with ownership.hold(tmp_path):

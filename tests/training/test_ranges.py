@@ -26,6 +26,8 @@ from trackers.training import metrics, ranges
         ("data.flip_probability", 1.5, "from 0 to 1"),
         ("data.pairs_per_epoch", 0, "from 1 up"),
         ("data.threads", 0, "from 1 to 4096"),
+        ("train.batch_size", 10**400, "from 1 up"),
+        ("model.division.layers", (1.0, math.inf), "give a finite number"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(key, value, rule):

@@ -5,13 +5,12 @@ Of a workdir of train.py it takes what evaluation takes, the newest averaged wei
 
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 from trackers import errors, weights
 from trackers.io import outputs
 from trackers.nn import stacking
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Model's config, e.g. configs/grm.py:b256.", lock_config=True)
+errors.define_config("Model's config, e.g. configs/grm.py:b256.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Published file: .pth, .pt, .tar, .safetensors or .npz; or a workdir."
 )
@@ -24,7 +23,7 @@ def main(_):
 
     out = epath.Path(_OUT.value)
     outputs.check_empty(out)
-    config_model = _CONFIG.value.model
+    config_model = flags.FLAGS.config.model
     variables = weights.load(_CHECKPOINT.value, config_model)
     outputs.claim_folder(out)  # only now: a checkpoint that does not fit leaves nothing behind
     weights.save(out, variables, config_model)

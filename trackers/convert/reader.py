@@ -45,8 +45,9 @@ def read_checkpoint(path):
 
     Returns: {published name: np.ndarray}, in the file's order, in PyTorch's layouts and the file's dtypes, but bfloat16
       as float32; views of the file's bytes where possible, not to be written into. The state dict is looked for under
-      STATE_DICT_KEYS, in this order, also inside one another, and at the top. Names are without what wrappers put into
-      them (wrappers.py). Entries that are not arrays are left out.
+      STATE_DICT_KEYS, in this order, also inside one another, and at the top; a model that was saved whole is taken for
+      its state dict. Names are without what wrappers put into them (wrappers.py). Entries that are not arrays are left
+      out.
 
     Raises: InputError where the file is missing, damaged, hostile or not a checkpoint.
     """
@@ -164,8 +165,10 @@ def _read_legacy(stream):
 
 def _find_state_dict(value):
     """{name: pickles.Tensor} of the unpickled value."""
+    if _is_whole_model(value):
+        return _module_tensors(value)
     if not isinstance(value, dict):
-        raise InputError("its top level is not a dictionary of weights")
+        raise InputError("its top level is not a dictionary of weights: save what model.state_dict() gives")
     found = list(_dictionaries(value))
     most = max(map(len, found), default=0)
     # A dictionary of few tensors is something else, such as the weights of a loss or an average's count.
@@ -182,33 +185,50 @@ def _dictionaries(value, depth=0):
     for key in STATE_DICT_KEYS if depth < _MAX_CONTAINERS else ():
         if isinstance(inner := value.get(key), dict):
             yield from _dictionaries(inner, depth + 1)
+        elif _is_whole_model(inner):
+            yield _module_tensors(inner)
     tensors = {k: v for k, v in value.items() if isinstance(v, pickles.Tensor) and isinstance(k, str)}
     if tensors:
         yield tensors
 
 
 def _module_tensors(root):
-    """{attribute path: pickles.Tensor} of a TorchScript module, which is pickled as its attributes."""
+    """{attribute path: pickles.Tensor} of a module, pickled as its attributes: TorchScript's, or a whole model."""
     tensors, pending, visits = {}, [("", root, 0)], 0
     while pending:
         prefix, module, depth = pending.pop()
         visits += 1
         if visits > _MAX_MODULES or depth > _MAX_MODULE_DEPTH:
-            raise InputError("a TorchScript archive whose modules contain one another without end")
+            raise InputError("a model whose modules contain one another without end")
         children = []
-        for name, value in module.state.items() if _is_module(module) else ():
+        for name, value in _attributes(module).items():
             if isinstance(value, pickles.Tensor):
                 tensors[f"{prefix}{name}"] = value
             elif _is_module(value):
                 children.append((f"{prefix}{name}.", value, depth + 1))
         pending.extend(reversed(children))
     if not tensors:
-        raise InputError("a TorchScript archive without tensors")
+        raise InputError("a model without tensors: save what model.state_dict() gives")
     return tensors
+
+
+def _attributes(module):
+    """{name: tensor or module, among other things} of a module; of a whole model what its state_dict() would name."""
+    if not _is_module(module):
+        return {}
+    if not _is_whole_model(module):
+        return module.state
+    parts = [module.state.get(part) for part in ("_parameters", "_buffers", "_modules")]
+    return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}
 
 
 def _is_module(value):
     return isinstance(value, pickles.Inert) and isinstance(value.state, dict)
+
+
+def _is_whole_model(value):
+    """Whether it is a torch.nn.Module that was saved itself, torch.save(model)."""
+    return _is_module(value) and "_modules" in value.state
 
 
 class _Bounded:

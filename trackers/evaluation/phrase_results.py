@@ -50,9 +50,14 @@ def folder_name(phrase):
 
 
 def folder_names(phrases):
-    """[folder name] of phrases. Raises: InputError where two would share one."""
+    """[folder name] of phrases. Raises: InputError where two would share one, or one is too long for a disk."""
     names = [folder_name(phrase) for phrase in phrases]
     for k, name in enumerate(names):
+        if (size := len(name.encode())) > outputs.LONGEST_NAME:
+            raise InputError(
+                f"phrase {phrases[k][:60]!r}... names a folder of {size} bytes, and disks take {outputs.LONGEST_NAME}:"
+                " shorten it"
+            )
         if name in names[:k]:
             other = phrases[names.index(name)]
             raise InputError(f"phrases {other!r} and {phrases[k]!r} would share the folder {name}: change or drop one")

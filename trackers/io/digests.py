@@ -9,7 +9,7 @@ import json
 
 from etils import epath
 
-from trackers.io import outputs
+from trackers.io import outputs, plain_text
 
 FILE = "digests.json"
 # Written by orbax once the digests are there: that and when a checkpoint was completed, of which no value depends.
@@ -43,9 +43,8 @@ def verify(folder, parts=None):
     if not (folder / FILE).exists():
         return False
     try:
-        kept = json.loads((folder / FILE).read_text())[_ALGORITHM]
-        kept = {str(name): digest for name, digest in kept.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        kept = dict(plain_text.read_json(folder / FILE, "digests")[_ALGORITHM].items())
+    except plain_text.DAMAGE:
         raise Damaged(f"{FILE} is damaged") from None
     names = [name for name in kept if parts is None or "/" not in name or name.split("/")[0] in parts]
     try:

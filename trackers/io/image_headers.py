@@ -7,7 +7,7 @@ import warnings
 from trackers.errors import InputError
 from trackers.io import limits
 
-_JPEG_START, _PROGRESSIVE, _SCAN = b"\xff\xd8", 0xC2, b"\xff\xda"
+_JPEG_START, _SCAN = b"\xff\xd8", b"\xff\xda"
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
@@ -23,8 +23,8 @@ def check(data, path):
     if size is None:
         raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
     limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
-    if data.startswith(_JPEG_START) and any(marker == _PROGRESSIVE for marker, _ in jpeg_segments(data)):
-        # Each scan goes over all pixels, however few bytes it has.
+    if data.startswith(_JPEG_START):
+        # Each scan goes over all pixels, however few bytes it has. Inside a scan these two bytes cannot stand.
         limits.SCANS.check(f"image {path}", data.count(_SCAN))
 
 

@@ -13,6 +13,8 @@ from etils import epath
 
 from trackers.errors import InputError, os_reason
 
+# Bytes in the name of a file or folder that disks take (ext4, XFS, APFS, NTFS all about as many).
+LONGEST_NAME = 255
 # Stands in a data set that is being written, and is taken away last: readers refuse a folder that has it.
 UNFINISHED = "UNFINISHED"
 
@@ -36,8 +38,10 @@ def claim_folder(path, flag="--out"):
 
 
 def check_empty(path, flag="--out"):
-    """Raises: InputError where the folder `path` holds something. flag: what it was given with, for the message."""
+    """Raises: InputError where the folder `path` holds something, or is a file. flag: what it was given with."""
     path = epath.Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{flag} {path}: a file stands where a folder is meant: name another path")
     if path.is_dir() and any(path.iterdir()):
         raise InputError(f"{flag} {path} is not empty: name a new folder, or empty it")
 
@@ -66,8 +70,10 @@ def part_of(path):
 def _probe(path):
     """Writes and removes a file. Not where each file is a request over a network."""
     if "://" not in str(path):
-        path.write_bytes(b"?")
-        path.unlink()
+        try:
+            path.write_bytes(b"?")
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path, data):

@@ -1,9 +1,10 @@
 """One program at a time writes into a folder: FOLDER/owner.lock names its host and process while it runs.
 
 The lock of a process that has ended, however it did, is taken over. On the owner's own host the process is looked up,
-by its number and the time at which it started. From another host the lock is watched: an owner touches it every
-BEAT_SECONDS, and one that is silent for SILENT_SECONDS is taken for dead. Where the two share no lock file the rule
-holds no more: two programs that claim a folder of an object store (gs://) in the same moment may both get it.
+by its number and the time at which it started. From another host, or another container, the lock is watched: an owner
+touches it every BEAT_SECONDS, and one that is silent for SILENT_SECONDS is taken for dead. Where the two share no lock
+file the rule holds no more: two programs that claim a folder of an object store (gs://) in the same moment may both get
+it.
 """
 
 import contextlib
@@ -110,16 +111,18 @@ class _Lock:
     def _read(self):
         """What the lock says, None where it is gone; {} where it is not readable: nobody's."""
         try:
-            kept = json.loads(self._path.read_text())
+            kept = json.loads(self._path.read_bytes().decode("utf-8-sig"))
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return kept if isinstance(kept, dict) else {}
 
     def _is_alive(self, kept):
-        if kept.get("host") == socket.gethostname() and isinstance(kept.get("pid"), int):
-            return _started(kept["pid"]) == kept.get("started") is not None
+        here = _this_process()
+        if all(kept.get(key, here[key]) == here[key] for key in ("host", "numbers")) and type(kept.get("pid")) is int:
+            started = _started(kept["pid"])
+            return started is not None and started == kept.get("started")
         if not kept:
             return False
         print(
@@ -192,7 +195,15 @@ class _Lock:
 
 
 def _this_process():
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    return {"host": socket.gethostname(), "numbers": _numbering(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _numbering():
+    """What the numbers of processes are counted in: containers of one host name may each have their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _started(pid):

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.io import limits
+from trackers.io import limits, outputs
 
 # What damaged or hostile content makes the decoders of Python and its libraries raise. RuntimeError covers
 # RecursionError and NotImplementedError, ArithmeticError OverflowError, ValueError UnicodeDecodeError and JSON's.
@@ -24,7 +24,6 @@ DAMAGE = (
     *(MemoryError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile),
     tokenize.TokenError,
 )
-_LONGEST_NAME = 255
 _JSON_ESCAPE, _JSON_STRING = re.compile(rb"\\.", re.DOTALL), re.compile(rb'"[^"]*"?')
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
 
@@ -96,7 +95,7 @@ def read_names(path, expected):
     """read_lines where each line names folders, NAME or VIDEO+PHRASE. Raises: InputError also for impossible names."""
     names = read_lines(path, expected)
     for number, name in enumerate(names, 1):
-        if any(len(part.encode()) > _LONGEST_NAME for part in re.split("/", name.replace("+", "/", 1))):
+        if any(len(part.encode()) > outputs.LONGEST_NAME for part in re.split("/", name.replace("+", "/", 1))):
             raise InputError(f"{path}: name {number}, {name[:40]!r}..., is too long for a folder: expected {expected}")
     return names
 

@@ -136,7 +136,7 @@ class VideoWriter:
         )
 
     def close(self):
-        """Finishes the file. Raises: InputError with ffmpeg's words where it failed."""
+        """Finishes the file. Raises: InputError with ffmpeg's words where it failed; no half of a file is left then."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -146,6 +146,7 @@ class VideoWriter:
             words = log.read().decode(errors="replace").splitlines()
         code = process.wait()
         if code:
+            self._path.unlink(missing_ok=True)
             reason = next((line for line in words if line.strip()), f"exit code {code}")
             raise InputError(f"ffmpeg cannot write {self._path}: {reason}")
 

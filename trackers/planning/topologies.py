@@ -14,7 +14,9 @@ from trackers.training import chips
 
 # Time that a message takes to the next chip, seconds: an assumption ("about a microsecond", How to Scale Your Model).
 HOP = 1e-6
-_NAMES = re.compile(r"(v4|v5e|v5p|v6e):(\d+)x(\d+)(?:x(\d+))?")
+# A processor stands in for no more devices than these: each takes memory of its own.
+_MOST_DEVICES = 4096
+_NAMES = re.compile(r"(v4|v5e|v5p|v6e):([0-9]+)x([0-9]+)(?:x([0-9]+))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +43,11 @@ def find(name):
     if _NAMES.fullmatch(name):
         devices = _tpu_devices(name)
         return Topology(name, devices, chips.of_device(devices[0]))
-    match = re.fullmatch(r"(cpu|gpu)(?::(\d+))?", name)
+    match = re.fullmatch(r"(cpu|gpu)(?::([1-9][0-9]*))?", name)
     if match is None:
         raise UsageError(f"topology {name!r}: give e.g. v5e:4x4 (or v4:, v5p:, v6e:), cpu:8 or gpu")
+    if int(match[2] or 0) > _MOST_DEVICES:
+        raise UsageError(f"topology {name}: give at most {_MOST_DEVICES} devices, or a TPU's, such as v5e:16x16")
     platform, count = match[1], int(match[2] or 0)
     if platform == "cpu" and count > 1:
         _virtual_devices(count)

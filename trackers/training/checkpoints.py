@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from trackers import quiet, weights
 from trackers.errors import InputError
-from trackers.io import digests, outputs, ownership
+from trackers.io import digests, outputs, ownership, plain_text
 from trackers.training import identity
 from trackers.training.metrics import METRICS_FILE
 from trackers.training.state import named_leaves
@@ -68,11 +68,7 @@ def _claim(workdir, config, allow_config_change, report):
     if path.with_name(weights.FILE).exists():
         raise InputError(_variables_only(workdir))
     if path.exists():
-        try:
-            former = json.loads(path.read_text())
-            former["model"].keys()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
+        former = _former(path, config)
         if former == config:
             return ""
         kept = next(name for name in _numbered(path) if not name.exists())
@@ -84,6 +80,18 @@ def _claim(workdir, config, allow_config_change, report):
     outputs.claim_folder(workdir, "--workdir")
     outputs.write_text(path, json.dumps(config, indent=2) + "\n")
     return ""
+
+
+def _former(path, config):
+    """The config of the run that is there, whose sections are those of `config`."""
+    try:
+        former = plain_text.read_json(path, "a run's config")
+        sections = {name for name, section in config.items() if isinstance(section, dict)} & former.keys() | {"model"}
+        if not all(isinstance(section, dict) for section in map(former.get, sections)):
+            raise TypeError("a section is a value")
+    except plain_text.DAMAGE:
+        raise InputError(f"{path} is not a run's config: remove it or choose another --workdir") from None
+    return former
 
 
 def _any_kept(workdir):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from trackers import errors
 from trackers.nn import stacking
 from trackers.training.state import path_name
 
@@ -17,12 +18,19 @@ def trainable(params, patterns):
 
     Args:
       params: tree of arrays or shapes.
-      patterns: regexes; a parameter is frozen where one is found in its path. Stacked layers are matched one by one,
-        by the paths they have unstacked (encoder/block_3/...).
+      patterns: regexes (config.train.frozen); a parameter is frozen where one is found in its path. Stacked layers are
+        matched one by one, by the paths they have unstacked (encoder/block_3/...).
+
+    Raises: UsageError for a pattern that is no regex.
     """
 
     def free(name):
-        return not any(re.search(pattern, name) for pattern in patterns)
+        return not any(pattern.search(name) for pattern in compiled)
+
+    try:
+        compiled = [re.compile(pattern) for pattern in patterns]
+    except re.error as error:
+        raise errors.UsageError(f"config.train.frozen {tuple(patterns)}: no regular expression ({error})") from None
 
     def leaf(path, value):
         name = path_name(path)

@@ -84,7 +84,7 @@ def _is_harmless(key, there, here):
         return all(config["train"].get("schedule") == "step" for config in (there, here))
     section, _, name = key.partition(".")
     ratios = [config.get("data", {}).get("ratio", {}) for config in (there, here)]
-    return section == "data" and all(name in ratio and not ratio[name] for ratio in ratios)
+    return section == "data" and all(isinstance(ratio, dict) and name in ratio and not ratio[name] for ratio in ratios)
 
 
 def _has(config, key):

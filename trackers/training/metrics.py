@@ -90,7 +90,7 @@ def check_finite(step, metrics, leaf_name, workdir):
     if math.isfinite(loss) and math.isfinite(norm):
         return
     kept = epath.Path(workdir) / "checkpoints"
-    any_kept = kept.is_dir() and any(child.name.isdecimal() for child in kept.iterdir())
+    any_kept = kept.is_dir() and any(numbers.is_digits(child.name) for child in kept.iterdir())
     standing = f"the last checkpoint in {workdir} is good: resume" if any_kept else "there is no checkpoint yet: begin"
     where = f"first non-finite gradient {leaf_name}" if leaf_name else "gradients finite"
     raise InputError(
@@ -233,8 +233,7 @@ class Writer:
             return
         self._path = epath.Path(workdir) / METRICS_FILE
         if self._path.exists():
-            text = self._path.read_bytes().decode(errors="replace")
-            self._lines = [line for line in text.splitlines() if _step_of(line) <= step]
+            self._lines = _lines_until(self._path, step)
             try:
                 self._rewrite()
             except OSError as error:
@@ -321,6 +320,11 @@ def read(workdir):
     except OSError as error:
         raise InputError(f"{path}: {os_reason(error)}; name the workdir of a run of train.py") from None
     return [json.loads(line) for line in lines if math.isfinite(_step_of(line))]
+
+
+def _lines_until(path, step):
+    """The lines of metrics.jsonl of steps up to `step`, without those that a kill has torn."""
+    return [line for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines() if _step_of(line) <= step]
 
 
 def _step_of(line):

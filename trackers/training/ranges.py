@@ -58,14 +58,19 @@ def check(config):
     for key, value in _leaves(config):
         limits = _limits(key)
         if limits is None:
-            if isinstance(value, float) and not math.isfinite(value):
+            if not all(map(_is_finite, value if isinstance(value, (tuple, list)) else [value])):
                 raise UsageError(f"--config.{key}={value}: give a finite number")
             continue
         least, most, whole = limits
         kind = numbers.Integral if whole else numbers.Real
-        right = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, kind) and not isinstance(value, bool) and _is_finite(value)
         if not right or not least <= value <= most:
             raise UsageError(f"--config.{key}={value}: give a {'whole' if whole else 'finite'} number {_words(limits)}")
+
+
+def _is_finite(value):
+    """True for all that is no float, too: text, and whole numbers of any size."""
+    return not isinstance(value, numbers.Real) or isinstance(value, numbers.Integral) or math.isfinite(value)
 
 
 def _leaves(section, prefix=""):

@@ -49,12 +49,13 @@ def _write_video(folder, video):
     for number, frame in enumerate(video.frames, 1):
         image = video.load(frame)
         path = folder / "img1" / f"{number:08d}.jpg"
-        if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-            raise InputError(f"{path} could not be written: is the disk full?")
+        encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+        outputs.write_bytes(path, encoded.tobytes())
     height, width = image.shape[:2]
-    (folder / "seqinfo.ini").write_text(
+    outputs.write_text(
+        folder / "seqinfo.ini",
         f"[Sequence]\nname={video.name}\nimDir=img1\nframeRate={_FRAME_RATE}\nseqLength={len(video)}\n"
-        f"imWidth={width}\nimHeight={height}\nimExt=.jpg\n"
+        f"imWidth={width}\nimHeight={height}\nimExt=.jpg\n",
     )
     mot_files.write_truth(folder / "gt" / "gt.txt", video.tracks)
 
@@ -66,7 +67,7 @@ def _write_phrases(folder, video):
         for frame, track in phrase.meant.tolist():
             label.setdefault(str(frame), []).append(track)
         content = {"label": label, "ignore": [], "video_name": video.name, "sentence": phrase.sentence}
-        (folder / f"{phrase.name}.json").write_text(json.dumps(content) + "\n")
+        outputs.write_text(folder / f"{phrase.name}.json", json.dumps(content) + "\n")
 
 
 def _write_truth(folder, video):

@@ -183,8 +183,8 @@ def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, p
             lines = []
             for t, (image, box) in enumerate(_frames(1000 * seed + number, length, size, detail, plainness)):
                 path = folder / f"{t + 1:08d}.jpg"
-                if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
-                    raise InputError(f"{path} could not be written: is the disk full?")
+                encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+                outputs.write_bytes(path, encoded.tobytes())
                 lines.append(",".join(f"{v:.3f}" for v in box))
                 bar.update()
-            (folder / "groundtruth.txt").write_text("\n".join(lines) + "\n")
+            outputs.write_text(folder / "groundtruth.txt", "\n".join(lines) + "\n")

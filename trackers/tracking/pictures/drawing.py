@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from trackers.errors import InputError
 from trackers.io import outputs, video_files
 
 BOX_COLOR = (255, 196, 0)
@@ -175,10 +174,7 @@ def write_filmstrip(path, rows, side=320):
     height, width = rows[0][0].shape[:2]
     size = (side, round(side * height / width))
     strip = np.vstack([np.hstack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
-    try:
-        outputs.write_bytes(path, cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    outputs.write_bytes(path, cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
 
 
 def write_tracks(path, frames, tracks, phrase=None, first_frame=1):
