@@ -65,6 +65,7 @@ _FLAGS = {
     "phrases": ("source", "out"),
     "examples": ("source", "split", "out", "pairs"),
     "shards": ("source", "split", "out"),
+    "tfds": ("source", "split", "out", "max_sequences"),
     "referring": ("config", "out", "train_videos", "test_videos", "length", "seed"),
 }
 

@@ -45,6 +45,7 @@ def _lines(place):
     yield 600, "00000001.jpg", ["UNFINISHED"], ["data_pipelines", "synthetic", f"{out}/synthetic"]
     yield 600, "000001.jpg", ["UNFINISHED"], ["data_pipelines", "referring", *few, f"{out}/referring"]
     yield 600, "train", [], ["data_pipelines", "shards", f"--source={frames}", f"{out}/shards"]
+    yield 600, "sot_frames", [], ["data_pipelines", "tfds", f"--source={frames}", f"{out}/tfds"]
     yield 600, "sheet.png", [], ["data_pipelines", "sheet", GRM, "--pairs=2", f"{out}/sheet.png"]
     yield (
         9000,

@@ -26,12 +26,13 @@ import re
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import sources
 from trackers import errors, progress
-from trackers.io import outputs
+from trackers.io import outputs, plain_text
 
 # Not files of images of a video (videos), written by this package (shards), of several objects (mot17, dancetrack).
 _LEFT_OUT = ("videos", "shards", "mot17", "dancetrack")
@@ -235,7 +236,7 @@ def write(layout, root, out, splits=(), max_sequences=None):
 
     Returns: (its builder, whether it was there already).
 
-    Raises: InputError, UsageError for what is wrong with the source; what was kept of a run that ended so is used then.
+    Raises: InputError, UsageError for what is wrong with the source, InputError for a disk that takes no more.
     """
     folder = sources.folder_of(root)
     chosen = choice(str(root)[len(folder) + 1 :], splits, max_sequences)
@@ -247,5 +248,9 @@ def write(layout, root, out, splits=(), max_sequences=None):
     # TFDS wants a folder for downloads, of which there are none, and tells at length of them.
     with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):
         config = tfds.download.DownloadConfig(manual_dir=folder)
-        builder.download_and_prepare(download_dir=downloads, download_config=config)
+        try:
+            builder.download_and_prepare(download_dir=downloads, download_config=config)
+        except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
+            reason = plain_text.reason(error)
+            raise errors.InputError(f"{builder.data_path} cannot be written ({reason}): free some space") from None
     return builder, False
