@@ -27,6 +27,7 @@ from trackers.training import identity, metrics
 
 LARGEST = 2**24
 _FRAMES = 6
+_IMAGES = ("jpg", "png", "bmp")
 _CELL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?[nN][aA][nN]")
 
 
@@ -87,13 +88,7 @@ def _wrong_flags(flags, data):
 
 def _names(folder):
     layouts.got10k(folder, length=3)
-    file = folder / "train" / "list.txt"
-
-    def read():
-        source = sources.open_source("got10k", folder)
-        return [sequence.name for sequence in source]
-
-    return file, read
+    return folder / "train" / "list.txt", lambda: [s.name for s in sources.open_source("got10k", folder)]
 
 
 def _tracks(folder):
@@ -240,11 +235,11 @@ def _shards(folder):
     counts = {"frames": np.array([3, 2]), "annotated": np.array([3, 2]), "records": np.arange(5)}
     _write_npz(file, {**whole, **counts, "boxes": layouts.boxes(5), "visible": np.ones(5, bool)})
 
-    def read():
-        source = sources.open_source("shards", folder)
-        return [(s.name, len(s), s.boxes, s.visible) for s in source]
+    return file, _opening("shards", folder)
 
-    return file, read
+
+def _opening(name, folder):
+    return lambda: [(s.name, len(s), s.boxes, s.visible) for s in sources.open_source(name, folder)]
 
 
 def _wrong_shards(sequences, data):
@@ -409,11 +404,7 @@ def _wrong_size(boxes, data):
 
 def _mot_truth(folder):
     file = benchmark_layouts.mot17(folder) / "train" / "MOT17-02-FRCNN" / "gt" / "gt.txt"
-
-    def read():
-        return [(s.name, len(s), s.boxes, s.visible) for s in sources.open_source("mot17", folder)]
-
-    return file, read
+    return file, _opening("mot17", folder)
 
 
 READERS = {
@@ -430,8 +421,7 @@ READERS = {
     "COCO JSON": Reader(_coco, wrong=_wrong_coco),
     "config JSON": Reader(_json),
     "results: seqmap": Reader(_score("seqmap.txt"), wrong=_wrong_score, named="/"),
-    "results: truth": Reader(_score("gt.txt"), wrong=_wrong_score, named="a-car"),
-    "results: tracks": Reader(_score("predict.txt"), wrong=_wrong_score, named="a-car"),
+    **{f"results: {s}": Reader(_score(s), wrong=_wrong_score, named="a-car") for s in ("gt.txt", "predict.txt")},
     "phrases @FILE": Reader(_phrases, named="--phrases"),
     "vocabulary": Reader(_merges(False)),
     "vocabulary, gzip": Reader(_merges(True), "gzip"),
@@ -451,8 +441,6 @@ READERS = {
     "run: digests.json": Reader(_digests, wrong=_wrong_digests),
     "run: owner.lock": Reader(_lock),
     "sweep of plans": Reader(_sweep),
-    "image .jpg": Reader(_image(".jpg"), "binary", _wrong_image),
-    "image .png": Reader(_image(".png"), "png", _wrong_image),
-    "image .bmp": Reader(_image(".bmp"), "binary", _wrong_image),
+    **{f"image .{s}": Reader(_image(f".{s}"), "png" if s == "png" else "binary", _wrong_image) for s in _IMAGES},
     "video": Reader(_video, "binary"),
 }
