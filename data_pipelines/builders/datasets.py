@@ -9,10 +9,8 @@
 There is one for each name in NAMES, made of the source's module: its docstring describes the data set, and the layout
 that it draws is what `manual_dir` has to hold. Records are in the published order, one for each sequence, in files that
 TFDS reads by `tfds.data_source` (ArrayRecord). `tfds.load` gives a tf.data.Dataset, and that takes TFRecord files only:
-builder_kwargs={"file_format": "tfrecord"}.
-
-A split that was written whole is kept in DATA_DIR/sot_NAME/VERSION.splits until all splits are; after a kill only the
-others are written.
+builder_kwargs={"file_format": "tfrecord"}. A split that was written whole is kept in DATA_DIR/sot_NAME/VERSION.splits
+until all splits are; after a kill only the others are written.
 """
 
 import collections
@@ -94,7 +92,7 @@ class _SingleObject:
         super().__init__(file_format=file_format, **settings)
         self._chosen = self.builder_config or Choice(name="all")
         self._kept = epath.Path(f"{self.data_dir}.splits")
-        self._split = None
+        self._split = self._source = None
 
     def _info(self):
         return tfds.core.DatasetInfo(
@@ -117,13 +115,10 @@ class _SingleObject:
             # What a kept split has to be made of.
             of = {"folder": str(dl_manager.manual_dir), "sequences": self._count(source), **settings}
             if not (known := self._done(split, of)):
-                self._split = split, source
+                self._split, self._source = split, source
                 known = self._write(split, of, dl_manager, download_config)
-            lengths, size = known["shard_lengths"], known["num_bytes"]
             template = self._get_filename_template(split_name=split)
-            infos.append(
-                tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
-            )
+            infos.append(tfds.core.SplitInfo(name=split, filename_template=template, **known["written"]))
         for file in (file for split in opened for file in self._files(split)):
             file.replace(self.data_path / file.name)
         self._kept.rmtree()
@@ -139,7 +134,8 @@ class _SingleObject:
         except (OSError, ValueError):
             return None
         # Files are lacking where a kill came while they were moved.
-        return known if known["of"] == of and len(self._files(split)) == len(known["shard_lengths"]) else None
+        whole = len(self._files(split)) == len(known["written"]["shard_lengths"])
+        return known if whole and known["of"] == of else None
 
     def _write(self, split, of, dl_manager, download_config):
         folder, final = self._kept / split, self._data_dir
@@ -152,13 +148,12 @@ class _SingleObject:
             [info] = self._generate_splits(dl_manager, download_config)
         finally:
             self._data_dir = final
-        known = {"of": of, "shard_lengths": info.shard_lengths, "num_bytes": info.num_bytes}
+        known = {"of": of, "written": {"shard_lengths": info.shard_lengths, "num_bytes": info.num_bytes}}
         outputs.write_text(folder / _DONE, json.dumps(known))
         return known
 
     def _split_generators(self, dl_manager):
-        split, source = self._split
-        return {split: self._generate_examples(source, split)}
+        return {self._split: self._generate_examples(self._source, self._split)}
 
     def _count(self, source):
         return min(len(source), self._chosen.max_sequences or len(source))
