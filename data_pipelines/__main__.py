@@ -8,6 +8,7 @@
     python -m data_pipelines examples --source refer_kitti:/data/Refer-KITTI --out examples.png [--pairs 16]
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
                                     [--packed [--config configs/grm.py:b256] [--context 9] [--largest 512]]
+    python -m data_pipelines tfds --source got10k:/data/got10k --out DIR [--split val] [--max_sequences 100]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -23,6 +24,8 @@ examples  a PNG of phrases of a referring data set, from frequent to rare ones, 
 shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.shards; every image is checked.
        --packed keeps of each frame only what the crops of training pairs need: a square around the target, as wide as
        nearly all search windows of the config reach, at most 512 pixels. Pairs are drawn as from whole frames.
+tfds  a data set as the TFDS data set sot_LAYOUT, a record for each sequence (data_pipelines/builders/datasets.py): all
+       its published splits, or those of --split=A,B. After a kill the same command goes on with the next split.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
 """
@@ -48,7 +51,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_enum("decode", "first", ["none", "first", "all"], "check: which frames of each sequence are decoded.")
 flags.DEFINE_string(
-    "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards: folder to write to."
+    "out", None, "sheet, phrases, examples: PNG file to write; synthetic, referring, shards, tfds: folder to write to."
 )
 flags.DEFINE_integer("pairs", 16, "sheet, examples: number of examples.", lower_bound=1)
 flags.DEFINE_boolean("packed", False, "shards: keep what lies around the targets, not whole images.")
@@ -64,11 +67,13 @@ flags.DEFINE_integer(
     "largest", 512, "shards --packed: pixels to which what is kept is scaled down.", lower_bound=64, upper_bound=8192
 )
 flags.DEFINE_integer("quality", 95, "shards --packed: of the JPEG files.", lower_bound=1, upper_bound=100)
-flags.DEFINE_integer("max_sequences", None, "shards: how many sequences, the first ones; else all.", lower_bound=1)
 flags.DEFINE_integer("sequences", 8, "synthetic: number of sequences.", lower_bound=1)
 flags.DEFINE_integer("length", 60, "synthetic, referring: frames in a sequence.", lower_bound=1)
 flags.DEFINE_integer("train_videos", 40, "referring: videos to train on.", lower_bound=1)
 flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_bound=1)
+flags.DEFINE_integer(
+    "max_sequences", None, "shards, tfds: the most sequences of a split that are written.", lower_bound=1
+)
 flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
 # Of each command.
 _FLAGS = {
@@ -78,6 +83,7 @@ _FLAGS = {
     "phrases": ("source", "out"),
     "examples": ("source", "split", "out", "pairs"),
     "shards": ("source", "split", "out"),
+    "tfds": ("source", "split", "out", "max_sequences"),
     "referring": ("config", "out", "train_videos", "test_videos", "length", "seed"),
 }
 
@@ -87,7 +93,7 @@ def main(command, argv):
     del argv
     commands = {
         "check": check, "sheet": sheet, "synthetic": synthetic, "phrases": draw_phrases, "examples": draw_examples,
-        "referring": write_referring, "shards": write_shards,
+        "referring": write_referring, "shards": write_shards, "tfds": write_tfds,
     }  # fmt: skip
     if command in ("help", "--help", "-h"):
         print(__doc__)
@@ -263,6 +269,20 @@ def _packing():
         raise errors.UsageError(f"shards: --config has {FLAGS.config.data.name}, and what is packed serves pairs only")
     ranges.check(FLAGS.config)
     return packing.Packing(pairs.PairConfig.from_config(FLAGS.config), **given)
+
+
+def write_tfds():
+    """Writes a data set as one of TFDS's."""
+    from data_pipelines.builders import datasets
+
+    if not FLAGS.out:
+        raise errors.UsageError("tfds: give --out=FOLDER")
+    layout, root = _split_source(datasets.NAMES)
+    splits = tuple(FLAGS.split.split(",")) if FLAGS["split"].present else ()
+    outputs.claim_folder(FLAGS.out)
+    builder, known = datasets.write(layout, root, FLAGS.out, splits, FLAGS.max_sequences)
+    records = ", ".join(f"{info.num_examples} {split}" for split, info in builder.info.splits.items())
+    print(f"{builder.name}: {records} records in {builder.data_dir}" + (", where it was already" if known else ""))
 
 
 def draw_phrases():

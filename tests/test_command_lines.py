@@ -135,6 +135,9 @@ LINES = """
 1 P/empty: data_pipelines phrases --source=refer_kitti:P/empty --out=P/phrases.png
 1 P/absent: data_pipelines shards --source=frames:P/absent --out=P/shards
 1 P/badframes/first: data_pipelines shards --source=frames:P/badframes --out=P/shards
+1 P/absent: data_pipelines tfds --source=frames:P/absent --out=P/tfds
+2 videos:P: data_pipelines tfds --source=videos:P --out=P/tfds
+2 --out: data_pipelines tfds --source=frames:P/frames
 1 P/frames: data_pipelines referring --out=P/frames
 2 --length=６: data_pipelines referring --out=P/words --length=６
 2 --checkpoint: trackers.convert GRM --out=P/converted

@@ -24,6 +24,9 @@ from trackers.errors import InputError
 from trackers.io import outputs, plain_text
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
+# TFDS orders records by keys below this, in buckets of equal ranges, each of which it holds in memory: keys counted
+# from 0 would put the whole data set into the first.
+KEYS = 2**128
 
 
 class Written(NamedTuple):
@@ -78,6 +81,7 @@ def write(source, out, split, packing=None, max_sequences=None):
         _in_order(read, shown), total=len(shown), desc=f"{source.name} {split}", unit="image", disable=None
     )
     records = ({"image": tally.add(*record)} for image in images for record in image)
+    step = KEYS // max(len(boxes), 1)
     tfds.disable_progress_bar()
     try:
         # TFDS tells at length what it downloads.
@@ -86,7 +90,7 @@ def write(source, out, split, packing=None, max_sequences=None):
                 name=NAME,
                 version=VERSION,
                 features=tfds.features.FeaturesDict({"image": tfds.features.Tensor(shape=(), dtype=tf.string)}),
-                split_datasets={split: enumerate(records)},
+                split_datasets={split: ((number * step, record) for number, record in enumerate(records))},
                 data_dir=folder,
                 file_format="array_record",
                 # Shuffled, records would not be where the annotations say.

@@ -192,6 +192,11 @@ def open_source(name, root, split="train", indexed=False):
     return index.indexed(source, name, str(root), split)
 
 
+def folder_of(root):
+    """The folder in a text that may have options after it."""
+    return _OPTION.split(str(root))[0]
+
+
 def find(name):
     """The module of a source in config.data.ratio. Raises: InputError where there is no such source."""
     return importlib.import_module(_path(name))
@@ -289,7 +294,7 @@ def open_sequences(spec):
     if not separator or benchmark not in LAYOUTS or not path:
         raise errors.UsageError(f"benchmark {spec!r}: write NAME:PATH with NAME one of {', '.join(sorted(LAYOUTS))}")
     layout = LAYOUTS[benchmark]
-    if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(_OPTION.split(path)[0]):
+    if benchmark in _ALSO_FRAMES and find("frames").holds_sequences(folder_of(path)):
         layout = "frames"
     return benchmark, list(open_source(layout, path, "test", indexed=True))
 

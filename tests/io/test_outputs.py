@@ -50,6 +50,7 @@ def _lines(place):
     yield "data_pipelines", ["sheet", TINY], "out", True
     yield "data_pipelines", ["synthetic"], "out", False
     yield "data_pipelines", ["shards", f"--source=frames:{frames}"], "out", False
+    yield "data_pipelines", ["tfds", f"--source=frames:{frames}"], "out", False
     yield "data_pipelines", ["referring"], "out", False
 
 
