@@ -82,7 +82,7 @@ _FLAGS = {
     "synthetic": ("config", "out", "sequences", "length", "seed"),
     "phrases": ("source", "out"),
     "examples": ("source", "split", "out", "pairs"),
-    "shards": ("source", "split", "out"),
+    "shards": ("source", "split", "out", "max_sequences", "packed", "config", "context", "largest", "quality"),
     "tfds": ("source", "split", "out", "max_sequences"),
     "referring": ("config", "out", "train_videos", "test_videos", "length", "seed"),
 }

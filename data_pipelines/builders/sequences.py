@@ -76,12 +76,12 @@ def write(source, out, split, packing=None, max_sequences=None):
         parts = packings.packed(path, boxes[frames], visible[frames], packing)
         return [(part.jpeg, [frame], part) for part, frame in zip(parts, frames, strict=True)]
 
-    tally = _Tally(sum(map(len, shown.values())))
+    most = sum(map(len, shown.values()))
+    tally, step = _Tally(most), KEYS // max(most, 1)
     images = progress.bar(
         _in_order(read, shown), total=len(shown), desc=f"{source.name} {split}", unit="image", disable=None
     )
     records = ({"image": tally.add(*record)} for image in images for record in image)
-    step = KEYS // max(len(boxes), 1)
     tfds.disable_progress_bar()
     try:
         # TFDS tells at length what it downloads.
