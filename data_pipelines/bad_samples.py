@@ -54,7 +54,9 @@ def tolerant(source):
                 raise
             return error.sequence
 
-    return sources.Source(source.name, source.names, load, source.is_video, keep=source.is_video)
+    return sources.Source(
+        source.name, source.names, load, source.is_video, keep=source.is_video, labelled=source.labelled
+    )
 
 
 class Replacing:

@@ -9,7 +9,8 @@ import functools
 
 import numpy as np
 
-from data_pipelines import augment, bad_samples, crops, sampling, sources, tf_stream
+from data_pipelines import augment, bad_samples, crops, sampling, sources, tf_stream, unlabelled
+from data_pipelines.unlabelled import UnlabelledConfig
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -51,6 +52,8 @@ class PairConfig:
     crop_flip_probability: float = 0.0
     # Crops are multiplied by 1 -/+ this at most.
     brightness: float = 0.2
+    # What pairs from pictures without labels are made of.
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
 
     def __post_init__(self):
         if self.sampling not in sampling.RULES:
@@ -77,6 +80,7 @@ class PairConfig:
         values = {}
         for section in (config.data, config.tracking, config.model):
             values |= {name: section[name] for name in names if name in section}
+        values["unlabelled"] = UnlabelledConfig.from_section(values.get("unlabelled", {}))
         return cls(**values)
 
 
@@ -183,13 +187,22 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
     rng = sampling.generator(seed, step, row, split, attempt)
     for _ in range(_MAX_DRAWS):
         draw = sampling.sample(
-            sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability
-        )
-        sequence = sources[draw.source][draw.sequence]
-        views = _crop(_read(sources[draw.source], draw), config, rng)
+            sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability,
+            config.unlabelled.gap,
+        )  # fmt: skip
+        source = sources[draw.source]
+        sequence, frames = source[draw.sequence], _read(source, draw)
+        if not source.labelled:
+            frames = unlabelled.with_regions(frames, draw.positive, config.unlabelled, rng)
+        views = None if frames is None else _crop(frames, config, rng)
         if views is not None:
             label = {"label": np.float32(draw.positive)} if config.positive_probability < 1 else {}
             return _finish(views, config, rng, split) | label
+    if not source.labelled:
+        raise errors.InputError(
+            f"{source.name}: {_MAX_DRAWS} pairs in a row had no region with texture, the last in {sequence.name}: are"
+            " the pictures blank?"
+        )
     raise errors.InputError(
         f"{', '.join(source.name for source in sources)}: {_MAX_DRAWS} pairs in a row had no image in the crop, or a"
         f" target below a pixel or huge, the last in sequence {sequence.name}; are the boxes x,y,w,h in pixels?"
@@ -202,7 +215,8 @@ def _read(source, draw):
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    images = {path: bad_samples.read(read_image, path) for path in dict.fromkeys(paths)}
+    load = read_image if source.labelled else unlabelled.read_frame
+    images = {path: bad_samples.read(load, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
         # The program's stand-in for a hidden target: a box of an eighth of the image's sides in its middle.
