@@ -259,11 +259,11 @@ def unlabelled_pairs():
     # Largest distance in frames between template and search frame, below 20; it takes the place of data.max_gap.
     unlabelled.gap = 5
     # Random regions that are looked at; the one with the most texture and contrast to its surround is the target.
-    unlabelled.candidates = 6
+    unlabelled.candidates = 16
     # Smallest size of a region, over the picture's (sides' geometric means).
     unlabelled.smallest = 0.05
     # Largest size.
-    unlabelled.largest = 0.4
+    unlabelled.largest = 0.25
     # Standard deviation of the logarithm of its width over its height.
     unlabelled.aspect = 0.35
     # Strength of turning, stretching, shearing, colors and blur of the search frame: 0 none, 1 as in procedural video.

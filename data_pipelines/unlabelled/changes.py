@@ -15,7 +15,7 @@ def change(image, box, settings, rng):
       settings: UnlabelledConfig; change scales all but the cover.
       rng: advanced by as many numbers whatever the picture.
 
-    Returns: (image of the same size, black where the frame has nothing to show; box (4,) float64).
+    Returns: (image of the same size, its edge continued where the frame has nothing to show; box (4,) float64).
     """
     strength, normal, uniform = settings.change, rng.standard_normal(7), rng.random(7)
     image, box = _warp(image, np.asarray(box, np.float64), strength * normal[:3])
@@ -37,7 +37,8 @@ def _warp(image, box, amounts):
     # OpenCV counts from the middle of the first pixel, boxes from its corner.
     at = center - 0.5
     matrix = np.concatenate([shape, (at - shape @ at)[:, None]], axis=1)
-    image = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR)
+    # The edge of the frame stays upright, as a camera's is.
+    image = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     half = np.sqrt(shape**2 @ half**2)
     return image, np.concatenate([center - half, 2 * half])
 

@@ -22,9 +22,9 @@ class UnlabelledConfig:
     """The fields of config.data.unlabelled, explained in configs/sections.py."""
 
     gap: int = 5
-    candidates: int = 6
+    candidates: int = 16
     smallest: float = 0.05
-    largest: float = 0.4
+    largest: float = 0.25
     aspect: float = 0.35
     change: float = 1.0
     occlusion_probability: float = 0.2

@@ -30,10 +30,12 @@ def write_frames(folder, count, first=0):
 
 
 def write_video(path, count, shape=(120, 160)):
-    """`count` frames as an AVI file of JPEGs; the frame's number is its brightness."""
+    """`count` frames as an AVI file of JPEGs; the brightness of their upper half is twice their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, shape[::-1])
+    frame = texture(*shape, 7)
     for step in range(count):
-        writer.write(np.full((*shape, 3), 2 * step, np.uint8))
+        frame[: shape[0] // 2] = 2 * step
+        writer.write(frame)
     writer.release()
     return path
