@@ -1,14 +1,20 @@
 import itertools
+import json
 
 import cv2
 import numpy as np
 import pytest
 
+import trackers
+import train
 from configs import grm
 from data_pipelines import bad_samples, loader, pairs, sources
 from data_pipelines.builders import sequences as builders
+from data_pipelines.procedural import video
 from data_pipelines.sources import footage, photos
 from tests.data_pipelines.unlabelled import pictures
+from tests.training import support
+from trackers import weights
 from trackers.errors import InputError, UsageError
 
 
@@ -168,9 +174,9 @@ def test_the_search_box_is_around_the_square(tmp_path):
 
 def test_pure_in_seed_split_step_and_row_on_any_number_of_processes_and_threads(root, tmp_path):
     pictures.write_frames(tmp_path / "photos", 6)
-    config = make_config(footage=f"{root},frames=40", photos=tmp_path / "photos", synthetic=None)
+    config = make_config(footage=f"{root},frames=40", photos=tmp_path / "photos")
     first, second = taken(config, 2)
-    again = make_config(footage=f"{root},frames=40", photos=tmp_path / "photos", synthetic=None, threads=5)
+    again = make_config(footage=f"{root},frames=40", photos=tmp_path / "photos", threads=5)
     assert_equal(first, taken(again)[0])
     parts = [taken(again, 1, rows)[0] for rows in (range(2), range(2, 6))]
     assert_equal(first, {name: np.concatenate([part[name] for part in parts]) for name in first})
@@ -178,6 +184,33 @@ def test_pure_in_seed_split_step_and_row_on_any_number_of_processes_and_threads(
     for other in (second, taken(config, split="validation")[0], taken(config, seed=5)[0]):
         assert not np.array_equal(first["search"], other["search"])
     assert np.isfinite(first["search_box"]).all() and (first["template_box"][..., 2:] > 0).all()
+
+
+def test_a_run_trains_on_videos_and_photographs(root, tmp_path, capsys):
+    pictures.write_frames(tmp_path / "photos", 6)
+    # As in test_train.py: its program is compiled already.
+    config = support.small_config(ema_decay=0.9, debug_batch_hash=True, learning_rate=1e-2, warmup_epochs=0.5)
+    config.data.ratio.update({"synthetic": 0.0, "footage": 1.0, "photos": 1.0})
+    config.data.update({"footage": str(root), "photos": str(tmp_path / "photos")})
+    config.init.checkpoint = str(tmp_path / "weights")
+    weights.save(config.init.checkpoint, support.filled(trackers.build(config.model)), config.model)
+    assert train.train(config, str(tmp_path / "run"), max_steps=1) == 0
+    steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert any(np.isfinite(line.get("loss", np.nan)) for line in steps), steps
+    capsys.readouterr()
+
+
+def test_they_mix_with_procedural_pairs(root, monkeypatch):
+    def procedural(config, start_step, rows, seed, split):
+        shapes = pairs.shapes(config)
+        return itertools.repeat({name: np.zeros((len(rows), *shape), kind) for name, (shape, kind) in shapes.items()})
+
+    monkeypatch.setattr(video, "batches", procedural)
+    alone = taken(make_config(footage=root), rows=range(12))[0]
+    mixed = taken(make_config(footage=root, synthetic=None), rows=range(12))[0]
+    made = mixed["search_box"].any(axis=1)
+    assert 1 < made.sum() < 11
+    np.testing.assert_array_equal(mixed["search"][made], alone["search"][made])
 
 
 def test_photos_give_one_picture_twice(tmp_path):
