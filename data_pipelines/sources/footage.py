@@ -8,7 +8,7 @@ Regions stand in for targets, and are followed from frame to frame (data_pipelin
 of all runs.
 
 A video file is decoded once: its frames, reduced to 960 pixels, are kept as JPEG files in the user's cache, under
-trackers/footage (trackers is in $XDG_CACHE_HOME or ~/.cache; 2,000 frames take about 200 MB), and made anew where
+trackers/footage (trackers is in $XDG_CACHE_HOME or ~/.cache; 600 frames take about 100 MB), and made anew where
 the file has changed. Folders of frames are read where they are.
 """
 
@@ -38,7 +38,7 @@ _FORMAT = 1
 _FRAME = re.compile(r"(\d{8})-\d\d\.jpg")
 
 
-def open(root, split="train", frames="2000"):
+def open(root, split="train", frames="600"):
     """The runs of frames in `root`, but for those that are held out -> Source without labels.
 
     What cannot be used is named in a line each and left out. Args: frames: most frames of a video, as text.
