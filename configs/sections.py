@@ -11,7 +11,7 @@ import ml_collections
 
 # Data sets that the published programs don't train on.
 _OTHER_SETS = ("lasot_ext", "tnl2k", "uav123", "uav20l", "nfs", "otb", "avist", "vasttrack", "trek150", "vot", "videos")
-_OTHER_SETS += ("mot17", "dancetrack")
+_OTHER_SETS += ("mot17", "dancetrack", "footage", "photos")
 # Sizes of ViT-L beside vit()'s ViT-B, for model.update.
 VIT_L = {"width": 1024, "depth": 24, "heads": 16, "remat": "dots"}
 
@@ -248,7 +248,29 @@ def pairs():
     data.max_bad_fraction = 0.05
     # Procedural video, the source "synthetic".
     data.synthetic = procedural_video()
+    # Own pictures without labels, the sources "footage" and "photos".
+    data.unlabelled = unlabelled_pairs()
     return data
+
+
+def unlabelled_pairs():
+    """The section data.unlabelled: how pairs are made from pictures without labels; all of it is our choice."""
+    unlabelled = ml_collections.ConfigDict()
+    # Largest distance in frames between template and search frame, below 20; it takes the place of data.max_gap.
+    unlabelled.gap = 5
+    # Random regions that are looked at; the one with the most texture and contrast to its surround is the target.
+    unlabelled.candidates = 16
+    # Smallest size of a region, over the picture's (sides' geometric means).
+    unlabelled.smallest = 0.05
+    # Largest size.
+    unlabelled.largest = 0.25
+    # Standard deviation of the logarithm of its width over its height.
+    unlabelled.aspect = 0.35
+    # Strength of turning, stretching, shearing, colors and blur of the search frame: 0 none, 1 as in procedural video.
+    unlabelled.change = 1.0
+    # Chance that a patch from elsewhere covers part of the target in the search frame.
+    unlabelled.occlusion_probability = 0.2
+    return unlabelled
 
 
 def procedural_video():

@@ -9,7 +9,7 @@ import collections
 import sys
 import threading
 
-from data_pipelines import sampling, sources
+from data_pipelines import sampling
 from trackers import errors
 
 # Largest share where the config does not have max_bad_fraction.
@@ -54,7 +54,7 @@ def tolerant(source):
                 raise
             return error.sequence
 
-    return sources.Source(source.name, source.names, load, source.is_video, keep=source.is_video)
+    return source.loading(load)
 
 
 class Replacing:

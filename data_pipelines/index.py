@@ -19,7 +19,7 @@ import pathlib
 import numpy as np
 from etils import epath
 
-from data_pipelines import annotations, sources
+from data_pipelines import annotations, cache, sources
 from trackers import errors, progress
 from trackers.io import outputs
 
@@ -37,14 +37,14 @@ def indexed(source, name, given, split):
     """
     if len(source) < LEAST or not source.is_video or "://" in given or not isinstance(source.names, list):
         return source
-    path = _folder() / f"{name}-{_digest(name, given, split, source.names)}.json"
+    path = cache.folder("index") / f"{name}-{_digest(name, given, split, source.names)}.json"
     try:
         known = _read(path, source.names)
     except (OSError, ValueError, LookupError, TypeError):
         if not _has_folders(source):
             return source
         known = _made(path, source)
-    return sources.Source(source.name, source.names, functools.partial(_load, source, known))
+    return source.loading(functools.partial(_load, source, known))
 
 
 def _has_folders(source):
@@ -53,11 +53,6 @@ def _has_folders(source):
         return isinstance(source[0].frames, annotations.Frames)
     except errors.InputError:
         return True
-
-
-def _folder():
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "trackers" / "index"
 
 
 def _digest(name, given, split, names):

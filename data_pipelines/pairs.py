@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from data_pipelines import annotations, augment, bad_samples, contexts, crops, sampling, sources, tf_stream
+from data_pipelines import annotations, augment, bad_samples, contexts, crops, sampling, sources, tf_stream, unlabelled
+from data_pipelines.unlabelled import UnlabelledConfig
 from trackers import errors
 
 # Pairs that may be drawn in vain for one sample (a crop without image in it, a target smaller than a pixel).
@@ -54,6 +55,8 @@ class PairConfig:
     crop_flip_probability: float = 0.0
     # Crops are multiplied by 1 -/+ this at most.
     brightness: float = 0.2
+    # What pairs from pictures without labels are made of.
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
 
     def __post_init__(self):
         if self.sampling not in sampling.RULES:
@@ -80,6 +83,7 @@ class PairConfig:
         values = {}
         for section in (config.data, config.tracking, config.model):
             values |= {name: section[name] for name in names if name in section}
+        values["unlabelled"] = UnlabelledConfig.from_section(values.get("unlabelled", {}))
         return cls(**values)
 
 
@@ -207,13 +211,22 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
     rng = sampling.generator(seed, step, row, split, attempt)
     for _ in range(_MAX_DRAWS):
         draw = sampling.sample(
-            sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability
-        )
-        sequence = sources[draw.source][draw.sequence]
-        views = _crop(_read(sources[draw.source], draw), config, rng)
+            sources, ratio, rng, config.templates, config.max_gap, config.sampling, config.positive_probability,
+            config.unlabelled.gap,
+        )  # fmt: skip
+        source = sources[draw.source]
+        sequence, frames = source[draw.sequence], _read(source, draw)
+        if not source.labelled:
+            frames = unlabelled.with_regions(frames, draw.positive, config.unlabelled, rng)
+        views = None if frames is None else _crop(frames, config, rng)
         if views is not None:
             label = {"label": np.float32(draw.positive)} if config.positive_probability < 1 else {}
             return _finish(views, config, rng, split) | label
+    if not source.labelled:
+        raise errors.InputError(
+            f"{source.name}: {_MAX_DRAWS} pairs in a row had no region with texture, the last in {sequence.name}: are"
+            " the pictures blank?"
+        )
     raise errors.InputError(
         f"{', '.join(source.name for source in sources)}: {_MAX_DRAWS} pairs in a row had no image in the crop, or a"
         f" target below a pixel or huge, the last in sequence {sequence.name}; are the boxes x,y,w,h in pixels?"
@@ -224,7 +237,8 @@ def _read(source, draw):
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    images = {path: bad_samples.read(contexts.read, path) for path in dict.fromkeys(paths)}
+    load = contexts.read if source.labelled else unlabelled.read_frame
+    images = {path: bad_samples.read(load, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
         search_box = crops.hidden_box(search.shape[1::-1])

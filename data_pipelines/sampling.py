@@ -60,7 +60,7 @@ def usable(sequence, templates=1):
     return len(sequence) >= MIN_FRAMES and int(sequence.visible.sum()) > 2 * (templates + 1)
 
 
-def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positive_probability=1.0):
+def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positive_probability=1.0, unlabelled_gap=5):
     """Draws one pair.
 
     Args:
@@ -73,12 +73,15 @@ def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positiv
       rule: a key of RULES.
       positive_probability: chance of a search frame with the target; the others are frames in which it is hidden, or
         without such frames a frame of another sequence.
+      unlabelled_gap: frames; the search frame is at most so many after the template in videos without labels, where it
+        takes the place of max_gap.
 
     Returns: Draw.
     Raises: InputError where a source has nothing to draw from.
     """
     which = pick(ratio, rng.random())
     source = sources[which]
+    gap = max_gap if source.labelled else unlabelled_gap + 1
     for _ in range(_MAX_DRAWS):
         index = int(rng.integers(len(source)))
         if not source.is_video:
@@ -86,7 +89,7 @@ def sample(sources, ratio, rng, templates=1, max_gap=200, rule="causal", positiv
         sequence = source[index]
         if not usable(sequence, templates):
             continue
-        frames = RULES[rule](sequence.visible, rng, templates, max_gap)
+        frames = RULES[rule](sequence.visible, rng, templates, gap)
         if frames is not None:
             return _with_sign(Draw(which, index, *frames), source, rng, positive_probability)
     raise errors.InputError(

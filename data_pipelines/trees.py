@@ -52,6 +52,25 @@ def listed(name, listing, folders, layout):
     return names
 
 
+def folders_in(path):
+    """`path` and the folders below it at any depth, in natural order; hidden ones are left out."""
+    inside = sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_in_order)
+    return [path, *(folder for child in inside for folder in folders_in(child))]
+
+
+def part(name, items, split, what, path, layout):
+    """The last tenth of the items, at least one, for split "validation", the others for "train".
+
+    Raises: InputError where there are no two items. what, path, layout: for the message, as of `some`.
+    """
+    if len(items) < 2:
+        raise errors.InputError(
+            f"{name}: {len(items)} {what} in {path}, at least 2 are needed to hold one out; expected {layout}"
+        )
+    held_out = max(1, len(items) // 10)
+    return items[-held_out:] if split == "validation" else items[:-held_out]
+
+
 def some(name, names, what, path, layout):
     """The names. Raises: InputError where there are none. what: as "sequences" or "train annotations"."""
     if not names:

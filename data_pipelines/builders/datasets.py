@@ -33,8 +33,9 @@ from data_pipelines.builders.sequences import KEYS
 from trackers import errors, progress
 from trackers.io import outputs, plain_text
 
-# Not files of images of a video (videos), written by this package (shards), of several objects (mot17, dancetrack).
-_LEFT_OUT = ("videos", "shards", "mot17", "dancetrack")
+# Not files of images of a video (videos), written by this package (shards), of several objects (mot17, dancetrack),
+# without labels (footage, photos).
+_LEFT_OUT = ("videos", "shards", "mot17", "dancetrack", "footage", "photos")
 NAMES = tuple(name for name in sources.on_disk("pairs") if name not in _LEFT_OUT)
 # Splits of the sources whose FACTS do not count them; where train and test are one, it is written once.
 _SPLITS = {"coco": ("train", "val"), "frames": ("train",), "vot": ("test",)}

@@ -55,6 +55,8 @@ def write(source, out, split, packing=None, max_sequences=None):
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+    if not source.labelled:
+        raise InputError(f"{source.name} has no boxes to write: train on its folder itself")
     folder = epath.Path(out) / split
     if folder.exists():
         raise InputError(f"{folder} exists: name another --out, or remove it")

@@ -19,6 +19,7 @@ from collections.abc import Sequence as ListLike
 import numpy as np
 
 from trackers import errors
+from trackers.io import numbers
 
 # Name in config.data.ratio -> its module. Samples are drawn in this order: add new ones at the end.
 MODULES = {
@@ -45,6 +46,8 @@ MODULES = {
     "videos": "data_pipelines.sources.videos",
     "mot17": "data_pipelines.sources.mot17",
     "dancetrack": "data_pipelines.sources.dancetrack",
+    "footage": "data_pipelines.sources.footage",
+    "photos": "data_pipelines.sources.photos",
 }
 # Benchmark name in a specification -> the module that knows the layout.
 LAYOUTS = {
@@ -108,7 +111,8 @@ class Facts:
       procedural: whether it is made on the spot, without a folder. Instead of `open` such a module then has, for pairs,
         `batches` and `on_device` with the arguments of a data kind's, for clips `open_from(config, split) -> Source`.
       vocabulary: byte-pair vocabulary of its phrases where it has its own.
-      options: {name: values} of the keywords of `open`, the default first; None where a value is a file of one's own.
+      options: {name: values} of the keywords of `open`, the default first; None where a value is a file of one's own,
+        int where it is a whole number.
       sizes: {split: number of sequences as published}.
     """
 
@@ -131,13 +135,15 @@ class Source(collections.abc.Sequence):
       keep: whether parsed sequences are kept; False where parsing costs nothing.
       published: {release: {what: number}}, what a paper counts in it (phrase_annotations.compare); None = nothing.
       context: side over sqrt(area) of what its images show around the targets (packed shards); None = all of them.
+      labelled: False where there are no boxes (they are zeros) and regions stand in (data_pipelines/unlabelled).
     """
 
     def __init__(
-        self, name: str, names: ListLike, load: Callable, is_video=True, keep=True, published=None, context=None
-    ):
+        self, name: str, names: ListLike, load: Callable, is_video=True, keep=True, published=None, context=None,
+        labelled=True,
+    ):  # fmt: skip
         self.name, self.names, self.is_video, self.published = name, names, is_video, published
-        self.context = context
+        self.context, self.labelled = context, labelled
         self._load, self._parsed = load, {} if keep else None
 
     def __len__(self):
@@ -155,6 +161,11 @@ class Source(collections.abc.Sequence):
         if index not in self._parsed:
             self._parsed[index] = self.read(index)
         return self._parsed[index]
+
+    def loading(self, load):
+        """The same source whose sequences come from another `load`; videos are kept once parsed."""
+        facts = {"published": self.published, "context": self.context, "labelled": self.labelled}
+        return Source(self.name, self.names, load, self.is_video, keep=self.is_video, **facts)
 
     def read(self, index):
         """Sequence number `index`, parsed anew and not kept."""
@@ -178,8 +189,8 @@ def open_source(name, root, split="train", indexed=False):
     options = dict(option.split("=", 1) for option in given)
     for option, value in options.items():
         known = module.FACTS.options
-        if option not in known or (known[option] and value not in known[option]):
-            listed = ", ".join(f"{key}={'|'.join(values or ('FILE',))}" for key, values in known.items())
+        if option not in known or not _takes(known[option], value):
+            listed = ", ".join(f"{key}={'|'.join(_OWN.get(values, values))}" for key, values in known.items())
             raise errors.UsageError(f"{name}: {option}={value} is no option of it; it has {listed or 'none'}")
     try:
         source = module.open(folder, split, **options)
@@ -195,6 +206,16 @@ def open_source(name, root, split="train", indexed=False):
 def folder_of(root):
     """The folder in a text that may have options after it."""
     return _OPTION.split(str(root))[0]
+
+
+# What stands for an option's value in a message, where there is no list of values.
+_OWN = {None: ("FILE",), int: ("N",)}
+
+
+def _takes(values, value):
+    if values is int:
+        return numbers.is_digits(value)
+    return values is None or value in values
 
 
 def find(name):

@@ -22,7 +22,7 @@ from trackers.io import numbers, video_files
 
 FACTS = Facts()
 SPLITS = ("train", "test")
-_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
+SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 _LAYOUT = "NAME.mp4 and NAME.csv, which has x,y,w,h for each frame, or lines frame,x,y,w,h below those names"
 _COLUMNS = ("x", "y", "w", "h")
 # Frames of a video whose file doesn't say how many it has, at most.
@@ -35,7 +35,7 @@ def open(root, split="train"):
     Visible frames: every box with an area.
     """
     path = trees.root(root, "videos", split, SPLITS, _LAYOUT)
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES), key=lambda p: p.name)
+    files = sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=lambda p: p.name)
     pairs = [(file, file.with_suffix(".csv")) for file in files if file.with_suffix(".csv").exists()]
     trees.some("videos", pairs, "videos with boxes", path, _LAYOUT)
     return Source("videos", [file.stem for file, _ in pairs], lambda index: _load(*pairs[index]))

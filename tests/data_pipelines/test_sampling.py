@@ -96,6 +96,14 @@ def test_last_frame_alone_visible_gives_no_pair_but_ends():
     assert all(25 <= d.templates[0] < d.search <= 29 for d in draws([source([video(visible)])], [1]))
 
 
+def test_videos_without_labels_have_a_gap_of_their_own():
+    labelled = source([video([1] * 20)])
+    unlabelled = Source("u", labelled.names, labelled.read, labelled=False)
+    picks = draws([labelled, unlabelled], [1, 1], unlabelled_gap=3)
+    gaps = [{d.search - d.templates[0] for d in picks if d.source == which} for which in (0, 1)]
+    assert gaps[1] == {1, 2, 3} and max(gaps[0]) > 10
+
+
 def test_images_are_template_and_search():
     picks = draws([source([video([1], str(i)) for i in range(7)], is_video=False)], [1], templates=2)
     assert {(d.templates, d.search) for d in picks} == {((0, 0), 0)}
