@@ -68,6 +68,7 @@ def test_a_step_of_training_on_a_mixture(tmp_path):
     settings[0] += ",origin=zero"
     settings += [f"--config.data.ratio.{name}={float(name != 'uav123')}" for name in folders]
     settings += ["--config.data.ratio.synthetic=0", "--config.data.pairs_per_epoch=8", "--config.train.total_epochs=1"]
+    settings += ["--config.train.drop_factor=1"]
     settings += ["--config.train.validate_every_epochs=0"]
     done = programs.run("train.py", "--config=configs/grm.py:tiny", "--workdir", tmp_path / "run", *settings)
     assert done.returncode == 0, done.stderr[-2000:]

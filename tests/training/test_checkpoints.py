@@ -118,6 +118,7 @@ def test_moving_average_cannot_be_switched_on_in_a_run(run, tmp_path):
 def test_workdir_of_another_model_is_refused(tmp_path):
     config = support.small_config()
     checkpoints.claim_workdir(tmp_path / "run", config)
+    (tmp_path / "run" / "metrics.jsonl").touch()
     config.model.remat = "full"
     checkpoints.claim_workdir(tmp_path / "run", config)  # does not change the model
     config.model.division.hidden = (16, 16)

@@ -64,6 +64,7 @@ def test_missing_data_is_named(tmp_path):
 def test_workdir_of_another_config_and_checkpoint_of_another_model(tmp_path):
     config = support.small_config()
     checkpoints.claim_workdir(tmp_path / "run", config)
+    (tmp_path / "run" / "metrics.jsonl").touch()
     tiny = ["--config=configs/grm.py:tiny", f"--workdir={tmp_path}/run"]
     _refused(_run(*tiny), 1, "model.width: 32, 96", "--workdir")
     tiny[1] = f"--workdir={tmp_path}/new"
