@@ -5,8 +5,11 @@ nested grids, so a pixel meets only the leaves of the 3x3 cells around it, at ev
 All images are tori: they continue at the opposite border.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from data_pipelines.procedural.video.draws import draws, pick
 
@@ -38,8 +41,24 @@ def fractal_noise(key, size, slopes):
     frequency = jnp.hypot(jnp.fft.fftfreq(size)[:, None], jnp.fft.rfftfreq(size)[None])
     spectrum = jax.random.normal(key, (2, slopes.shape[0], *frequency.shape))
     fall = jnp.where(frequency > 0, jnp.maximum(frequency, 1.0 / size) ** -slopes[:, None, None], 0.0)
-    field = jnp.fft.irfft2((spectrum[0] + 1j * spectrum[1]) * fall, s=(size, size))
+    field = _inverse_real_transform(*(spectrum * fall))
     return field / (jnp.std(field, axis=(1, 2), keepdims=True) + 1e-9)
+
+
+def _inverse_real_transform(real, imaginary):
+    """irfft2 of half spectra (..., S, S // 2 + 1), S even -> (..., S, S) float32, by matrix products.
+
+    XLA's FFT on a CPU waits for threads of the pool that it runs in: two at once, as when banks of two streams are made
+    together, wait for each other for ever on two cores.
+    """
+    size, half = real.shape[-2:]
+    turns = np.outer(np.arange(size), np.arange(size)) % size / size
+    cosine, sine = (np.asarray(f(2 * np.pi * turns) / size, np.float32) for f in (np.cos, np.sin))
+    # All frequencies but the lowest and the highest stand for themselves and their negatives.
+    twice = np.where(np.isin(np.arange(half), (0, size // 2)), 1, 2).astype(np.float32)[:, None]
+    times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    columns = times(cosine, real) - times(sine, imaginary), times(cosine, imaginary) + times(sine, real)
+    return times(columns[0], cosine[:half] * twice) - times(columns[1], sine[:half] * twice)
 
 
 def inside(kind, x, y):

@@ -11,7 +11,15 @@ from ml_collections import ConfigDict
 from configs import sections
 from data_pipelines.procedural import video
 from data_pipelines.procedural.video import banks as banks_module
-from data_pipelines.procedural.video import detail, leaves, render, sprites, stream, training_pairs
+from data_pipelines.procedural.video import (
+    detail,
+    evaluation_sequences,
+    leaves,
+    render,
+    sprites,
+    stream,
+    training_pairs,
+)
 from trackers.errors import InputError, UsageError
 
 
@@ -190,6 +198,21 @@ def test_search_crops_have_the_statistics_of_video(examples):
     slope = np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0]
     assert np.median(kurtosis(grey)) > 6 > 4 > np.median(kurtosis(smooth))
     assert -4.0 < slope < -1.6
+
+
+@pytest.mark.parametrize("size", [2, 48, 96])
+def test_noise_is_the_inverse_transform(size):
+    spectrum = np.random.default_rng(size).normal(size=(2, 3, size, size // 2 + 1)).astype(np.float32)
+    expected = np.fft.irfft2(spectrum[0] + 1j * spectrum[1].astype(np.float64), s=(size, size))
+    found = jax.jit(leaves._inverse_real_transform)(*spectrum)
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_no_program_has_a_transform_that_waits_for_the_threads_it_runs_in():
+    """Two at once on two cores, one in each of two streams, never ended."""
+    banks = jax.jit(video.make_banks, static_argnums=1).lower(jax.random.key(0), SMALL).as_text()
+    sequence = jax.jit(evaluation_sequences._cast).lower(jax.random.key(0), 1.0, 0.0).as_text()
+    assert "dot_general" in banks and "fft" not in banks + sequence
 
 
 def test_batches_do_not_depend_on_rows_or_start():
