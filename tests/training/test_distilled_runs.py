@@ -159,7 +159,10 @@ def _shortened(config):
     with config.unlocked():
         config.model.scan_layers = True
         config.data.update({"pairs_per_epoch": 8, "validation_pairs": 8})
-        config.train.update({"batch_size": 8, "total_epochs": 2, "drop_epoch": 2, "validate_every_epochs": 0})
+        config.train.update({"batch_size": 8, "total_epochs": 2, "drop_epoch": 1, "warmup_epochs": 0.0})
+        config.train.validate_every_epochs = 0
+        if "elimination_epochs" in config.objective:
+            config.objective.elimination_epochs = min(config.objective.elimination_epochs, 1)
     return config
 
 
