@@ -193,7 +193,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     rows = sharding.process_rows(mesh, batch_size)
     starts = initial.starts(config)
     program = assemble(config, mesh)
-    source = dispatch.source(config, mesh, loader.on_device(config))
+    source = dispatch.source(config, mesh, made := loader.on_device(config))
     teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
     say(sharding.describe(program.target.params, mesh))
@@ -220,7 +220,8 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
             train_state = initial.train_state(program, starts["init"], init_key)
         say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
 
-        late, waits, mean, latest = metrics.Late(), metrics.Waits(config.data), metrics.Mean(), {}
+        threads = 0 if made else config.data.get("threads", 0)
+        late, waits, mean, latest = metrics.Late(), metrics.Waits(threads), metrics.Mean(), {}
         with (
             processes.Preemption() as preemption,
             trace,

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -99,7 +100,7 @@ def test_what_the_loop_waits_for(monkeypatch, capsys):
 
         return call
 
-    waits = metrics.Waits({"threads": 3})
+    waits = metrics.Waits(3)
     assert waits.take(8, 4.0) == {}
     assert waits.data(lasting(50), range(1, 2)) == range(1, 2)  # the stream begins
     waits.device(lasting(0.6), None)
@@ -157,7 +158,8 @@ def test_a_full_disk_that_ended_the_board_is_named_and_ends(tmp_path):
     with metrics.Writer(tmp_path) as writer:
         board = writer._board.file_writer.event_writer
         board._ev_writer.write_event = full
-        writer.write(1, {"loss": 0.5})
+        with contextlib.suppress(InputError):  # the board's own first event may have ended its thread already
+            writer.write(1, {"loss": 0.5})
         board._worker.join(10)
         with pytest.raises(InputError, match="metrics.jsonl cannot be written"):
             for step in range(2, 1000):

@@ -129,14 +129,14 @@ class Waits:
     """How long the training loop waits, for data and for the device; of a loop that is never short of data the device's
     share is nearly all.
 
-    Args: settings: config.data.
+    Args: threads: threads that make samples; 0 where no setting makes the host faster: nothing is said.
     """
 
     # Share of the time that may be spent waiting for data.
     LARGEST_SHARE = 0.1
 
-    def __init__(self, settings):
-        self._threads, self._told = settings.get("threads"), False
+    def __init__(self, threads):
+        self._threads, self._told = threads, not threads
         self._seconds, self._steps = None, 0
 
     def data(self, call, steps):
@@ -169,11 +169,9 @@ class Waits:
         share = means["data_wait_ms"] / 1e3 * rate / batch_size
         if share > self.LARGEST_SHARE and not self._told:
             self._told = True
-            threads = f"raise --config.data.threads (now {self._threads}; {os.cpu_count()} cores), or " * bool(
-                self._threads
-            )
             print(
-                f"{share:.0%} of the time the steps wait for data: {threads}see Waiting for data in docs/training.md",
+                f"{share:.0%} of the time the steps wait for data: raise --config.data.threads (now {self._threads};"
+                f" {os.cpu_count()} cores), or see Waiting for data in docs/training.md",
                 file=sys.stderr,
                 flush=True,
             )
