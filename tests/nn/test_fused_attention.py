@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.nn import cards
 from tests.training import support
 from trackers.nn import fused_attention, kernels, relation
 
@@ -122,7 +123,7 @@ def test_lowers_for_nvidia_cards_and_writes_no_weights(categories):
 
     division = jax.ShapeDtypeStruct((4, 320, categories), jnp.float32)
     shapes = jax.ShapeDtypeStruct((4, 320, 3, 12, 64), jnp.bfloat16), division
-    text = jax.jit(jax.grad(loss, (0, 1))).trace(*shapes).lower(lowering_platforms=("cuda",)).as_text()
+    text = cards.nvidia_program(jax.grad(loss, (0, 1)), *shapes)
     assert text.count("divided_attention") >= 2
     assert "320x320" not in text
 
