@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.nn.test_stark import GRIDS, attend, feed_forward, norm
+from tests.nn.test_stark import GRIDS, attend, check_dropout, feed_forward, norm
 from trackers.nn import stark
 from trackers.nn.cross_decoder import CrossDecoder, Sizes
 
@@ -68,13 +68,7 @@ def test_a_permuted_exemplar_is_another_one_only_through_its_positions(case):
 
 def test_dropout_comes_from_its_key_alone():
     model, tokens = CrossDecoder(Sizes(1, 2, 12)), jnp.ones((1, 16, WIDTH))
-    inputs = (tokens[:, :6], tokens, GRIDS)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs))
-    variables = jax.tree.map(lambda s: jnp.asarray(np.random.default_rng(0).random(s.shape), jnp.float32), shapes)
-    run = jax.jit(lambda key: model.apply(variables, *inputs, True, rngs={"dropout": key}))
-    one, same, other = (run(jax.random.key(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert np.abs(one - other).max() > 1e-4
+    check_dropout(model, (tokens[:, :6], tokens, GRIDS))
 
 
 @pytest.mark.parametrize("heads", [0, 3])
