@@ -34,8 +34,8 @@ l320         Paper: LaSOT AUC 71.4, Pnorm 81.2, P 77.9; TrackingNet AUC 84.4, Pn
 tiny         For tests: the recorded test network, 64/32 pixels, a few steps on procedural video.
 tiny_prototype  The same with the prototype's division.
 demo         The main job: `make demo`, 11 minutes on 2 CPU cores. Result: validation IoU 0.59 (0.29 with the wrong
-             template); AO 51.3, 60.6 and 59.5 on procedural sequences of seeds 1, 4 and 5 (static box 17.4, 14.9 and
-             17.1), 23.4 on eight real ones (17.1).
+             template); AO 51.3 (55.1 in a later run), 60.6 and 59.5 on procedural sequences of seeds 1, 4 and 5 (static
+             box 17.4, 14.9 and 17.1), 23.4 on eight real ones (17.1).
 pocket       For real video, learned from procedural video on a CPU:
              GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:pocket --workdir DIR
              Result here, 1,216,000 pairs in about three and a half hours on 2 CPU cores, the jitter of the search crop
