@@ -75,6 +75,8 @@ def b16():
     c.model = sections.vit("simtrack", template_size=112, search_size=224, position="interpolated", drop_path=0.0)
     # Pixels of the foveal window's side in the exemplar; 0 = no window.
     c.model.foveal_size = 64
+    # Where it is cut: half_patch (half a patch off the exemplar's lines, as in the paper) or program, another for B/32.
+    c.model.foveal_cut = "half_patch"
     # Where the exemplar's positions come from: box (share of target in each patch) or grid (a table).
     c.model.template_position = "box"
     # 1-based layers in which exemplar and search tokens look at one another; None = all.

@@ -90,10 +90,11 @@ def test_folders_with_a_dot_in_their_names_keep_results_of_their_own(checkpoint,
 def test_phrases_too_long_for_a_folder_are_refused_before_work_begins(dataset, tmp_path):
     """255 bytes are taken, 256 not, however few letters that are."""
     video, _ = _test_folder(dataset)
-    given = ["refer.py", IKUN, f"--images={video / 'img1'}", f"--tracks={video / 'gt' / 'gt.txt'}", f"--out={tmp_path}"]
+    given = ["refer.py", IKUN, f"--images={video / 'img1'}", f"--tracks={video / 'gt' / 'gt.txt'}"]
     just, over = ("x" * 255, "é" * 127, "红" * 85), ("x" * 256, "é" * 128, "红" * 86, "a man in red " * 20)
-    lines = [[*given, f"--phrases=a man;{phrase}"] for phrase in just + over]
-    ended = forked.run(lines)
+    ended = forked.run(
+        [[*given, f"--out={tmp_path / str(n)}", f"--phrases=a man;{phrase}"] for n, phrase in enumerate(just + over)]
+    )
     for phrase, done in zip(just, ended[:3], strict=True):  # what is said is about the model's tokens
         assert done.returncode == 1 and "tokens" in done.stderr and done.stderr.count("\n") == 1, (phrase, done.stderr)
     for phrase, done in zip(over, ended[3:], strict=True):

@@ -244,6 +244,28 @@ def test_foveal_lines_are_centered_on_the_exemplars(template, foveal, patch, fir
     close(positions[-1], jnp.array([first + foveal - patch / 2] * 2), 1e-4)
 
 
+@pytest.mark.parametrize(
+    "template, foveal, patch, first", [(112, 64, 16, 24), (128, 64, 32, 32), (84, 42, 14, 21), (96, 32, 16, 40)]
+)
+def test_the_programs_cut_shifts_by_whole_windows_alone(template, foveal, patch, first):
+    """B/32's window lies in the very middle, on the exemplar's own lines; 96 and 32 pixels are shifted."""
+    rows = jnp.broadcast_to(jnp.arange(template)[None, :, None, None], (1, template, template, 3))
+    window = simtrack.foveal_window(rows, (template // patch,) * 2, (foveal // patch,) * 2, patch, "program")
+    assert window.shape == (1, foveal, foveal, 3) and window[0, 0, 0, 0] == first
+
+
+def test_the_cut_is_a_setting():
+    """Sizes in B/32's proportions: the two cuts are two networks; another word is refused."""
+    sizes = {"template_size": 64, "foveal_size": 32}
+    models = {cut: trackers.build(TINY | sizes | {"foveal_cut": cut}) for cut in ("half_patch", "program")}
+    inputs = inputs_of(models["program"])
+    variables = trackers.init(models["program"], jax.random.key(0))
+    boxes = [model.apply(variables, *inputs).box for model in models.values()]
+    assert jnp.abs(boxes[0] - boxes[1]).max() > 1e-6
+    with pytest.raises(ValueError, match="model.foveal_cut must be one of"):
+        trackers.init(trackers.build(TINY | sizes | {"foveal_cut": "paper"}), jax.random.key(0))
+
+
 def test_box_changes_positions_only_where_it_covers():
     described = simtrack.describe_cells(jnp.array([[0.25, 0.5, 0.25, 0.375], [-1.0, -1.0, 9.0, 9.0]]), (4, 4))
     expected = np.full((4, 4), 0.5)

@@ -20,6 +20,7 @@ from trackers.nn.heads import Prediction
 from trackers.nn.one_stream import OneStreamTracker
 
 TEMPLATE_POSITIONS = ("box", "grid")
+FOVEAL_CUTS = ("half_patch", "program")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +56,12 @@ class FovealVit(Encoder):
     """The ViT with what SimTrack adds to the exemplar's tokens: the class token, and those of the foveal window.
 
     foveal_grid, exemplar_grid: (rows, columns) of the window's tokens, (0, 0) without one, and of the exemplar's.
+    foveal_cut: one of FOVEAL_CUTS.
     """
 
     exemplar_grid: tuple[int, int] = (7, 7)
     foveal_grid: tuple[int, int] = (0, 0)
+    foveal_cut: str = "half_patch"
 
     @property
     def exemplar_width(self):
@@ -77,7 +80,7 @@ class FovealVit(Encoder):
         if self.with_class:
             spans.append(self.embed_class(image.shape[0]))
         if all(self.foveal_grid):
-            window = foveal_window(image, self.exemplar_grid, self.foveal_grid, self.patch_size)
+            window = foveal_window(image, self.exemplar_grid, self.foveal_grid, self.patch_size, self.foveal_cut)
             positions = foveal_positions(positions, self.exemplar_grid, self.foveal_grid)
             spans.append(self.patches(window) + positions.astype(self.dtype))
         return jnp.concatenate(spans, axis=1)
@@ -87,6 +90,7 @@ class Model(OneStreamTracker):
     """SimTrack. Fields are the config's `model` section; OneStreamTracker and Head say what those not named here mean.
 
     foveal_size: pixels of the side of the foveal window in the exemplar, a multiple of patch_size; 0 = no window.
+    foveal_cut: "half_patch" or "program": where that window lies (`foveal_window`).
     template_position: "box" (BoxPosition) or "grid" (a table as the search tokens have one; Table 8, first row).
     interaction: 1-based layers in which exemplar and search tokens look at one another; None = all (Table 10).
     template_looks: whether exemplar tokens look at search tokens in those layers. Where they never do, their keys and
@@ -99,6 +103,7 @@ class Model(OneStreamTracker):
     template_size: int = 112
     search_size: int = 224
     foveal_size: int = 64
+    foveal_cut: str = "half_patch"
     template_position: str = "box"
     interaction: tuple[int, ...] | None = None
     template_looks: bool = True
@@ -148,6 +153,8 @@ class Model(OneStreamTracker):
             raise ValueError(
                 f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
             )
+        if self.foveal_cut not in FOVEAL_CUTS:
+            raise ValueError(f"model.foveal_cut must be one of {FOVEAL_CUTS}, got {self.foveal_cut!r}")
         super().setup()
         dtype = self.compute_dtype
         if self.template_position == "box":
@@ -166,7 +173,7 @@ class Model(OneStreamTracker):
         grids = {"search": self.search_grid}
         if self.template_position == "grid":
             grids = {"template": self.template_grid, **grids}
-        own = {"exemplar_grid": self.template_grid, "foveal_grid": self.foveal_grid}
+        own = {"exemplar_grid": self.template_grid, "foveal_grid": self.foveal_grid, "foveal_cut": self.foveal_cut}
         return {"grids": tuple(grids.items()), "position_resize": "bilinear", **own}
 
     def make_encoder(self):
@@ -279,22 +286,28 @@ def describe_cells(box, grid):
     return jnp.stack([(1 + share) / 2, x, y], axis=-1).reshape(batch, -1, 3)
 
 
-def foveal_window(image, grid, foveal_grid, patch_size):
-    """The middle of the exemplar, cut so that its patches' centers are corners of the exemplar's patches (Sec. 3.3).
-
-    Where the window cannot lie in the very middle for that, it lies half a patch to the right and below, as in the
-    program's shifted path, which is the same cut.
+def foveal_window(image, grid, foveal_grid, patch_size, cut="half_patch"):
+    """The middle of the exemplar, cut along other lines than the exemplar's patches (Sec. 3.3).
 
     Args:
-      image: (B,H,W,3); grid, foveal_grid: (rows, columns); patch_size: pixels.
+      image: (B,H,W,3). grid, foveal_grid: (rows, columns). patch_size: pixels.
+      cut: "half_patch", the paper's: the patches' centers are corners of the exemplar's patches; a window that cannot
+        lie in the very middle for that lies half a patch to the right and below. "program", as published: it lies so
+        only where that offset is a whole number of windows, else in the very middle, and its patches are the
+        exemplar's where that is a whole number of patches (B/32).
 
     Returns: (B,h,w,3) with h, w = foveal_grid * patch_size.
     """
-    top, left = (
-        (2 * ((outer - inner) // 2) + 1) * patch_size // 2 for outer, inner in zip(grid, foveal_grid, strict=True)
-    )
+    top, left = (_first_pixel(*cells, patch_size, cut) for cells in zip(grid, foveal_grid, strict=True))
     height, width = (cells * patch_size for cells in foveal_grid)
     return image[:, top : top + height, left : left + width]
+
+
+def _first_pixel(outer, inner, patch_size, cut):
+    """Where the foveal window of `inner` patches begins in an exemplar of `outer`, pixels."""
+    if cut == "program" and (outer - inner) % (2 * inner):
+        return (outer - inner) * patch_size // 2
+    return (2 * ((outer - inner) // 2) + 1) * patch_size // 2
 
 
 def foveal_positions(positions, grid, foveal_grid):
