@@ -1,6 +1,7 @@
 # make demo   tracks held-out video with the shipped weights, then trains a small GRM on procedural video and
 #             tracks with it; tables, plots, MP4s in runs/demo
-# make test   the tests and the linter; make test-slow adds parity at full size
+# make test   the linter and the tests; test-plan those of plan.py, which install TPU's compiler (300 MB); test-slow
+#             parity at full size and other long ones
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/null 2>&1 && echo python3.12 || \
 	(command -v python3.11 >/dev/null 2>&1 && python3.11 -V >/dev/null 2>&1 && echo python3.11) || echo python3)
 VENV ?= .venv
@@ -13,18 +14,18 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # XLA gets its buffers anew at every step on a CPU: on huge pages that costs a fifth of the page faults.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-plan test-slow lint clean
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet -r requirements.txt
 	@touch $@
 
-# TPU's compiler, which only plan.py needs; its tests are skipped without it.
-$(VENV)/planning: requirements-plan.txt $(VENV)/installed
-	$(RUN) -m pip install --quiet -r requirements-plan.txt
+# TPU's compiler, which only plan.py needs.
+$(VENV)/planning: requirements/plan.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet -r requirements/plan.txt
 	@touch $@
 
 # First what the shipped weights do, then a small tracker trained from nothing.
@@ -41,8 +42,11 @@ demo: $(VENV)/installed
 		--benchmark frames:$$folder --out $(DEMO)/eval_real --baselines static,kcf,csrt --draw; done
 	@echo "tables, plots and videos: $(DEMO)/shipped, $(DEMO)/eval"
 
-test: $(VENV)/planning lint
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+test: $(VENV)/installed lint
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" --ignore=tests/planning
+
+test-plan: $(VENV)/planning
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" tests/planning tests/test_platforms.py
 
 test-slow: $(VENV)/installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow
@@ -52,4 +56,4 @@ lint: $(VENV)/installed
 	$(RUN) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache

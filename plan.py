@@ -2,7 +2,7 @@
 
 python plan.py --config configs/grm.py:b256 --topology v5e:16x16 --mesh data=256 [--global_batch 8192]
 
---topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements-plan.txt, no TPU), cpu:N or gpu; on
+--topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements/plan.txt, no TPU), cpu:N or gpu; on
 the last two the step is also run and its time compared. --find_batch searches the largest batch a chip can hold.
 --sweep plans several topologies and writes a table and a picture of weak and strong scaling.
 """

@@ -21,7 +21,7 @@ def _start(code, **environ):
 
 
 def test_programs_start_quietly_beside_an_installed_tpu_compiler():
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     done = _start(PROGRAM)
     assert done.returncode == 0 and done.stdout.strip() in ("cpu", "gpu")
     assert done.stderr == ""

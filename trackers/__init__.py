@@ -6,11 +6,23 @@ trackers.tracking runs on video.
 
 import dataclasses
 import importlib
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import jax
 
 from trackers import errors
+
+__version__ = "0.1.0"
+# The name to install by. PyPI has an unrelated package of this one's import name, whose files pip mixes with these.
+DISTRIBUTION = "one-stream-trackers"
+if any(Path(__file__).resolve().parents[1].glob("trackers-*.dist-info")):
+    print(
+        f"warning: {DISTRIBUTION} lies in one folder with PyPI's package `trackers`, which breaks both: uninstall both,"
+        " and install them in environments of their own",
+        file=sys.stderr,
+    )
 
 # Fields of models, at any depth of a config, that count or measure something that every model has.
 _SIZES = ("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates")

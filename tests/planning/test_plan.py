@@ -107,7 +107,7 @@ def test_wrong_usage(arguments, code, named):
 
 
 def test_a_plan_for_a_tpu_that_is_not_here():
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     out = _run("--config=configs/grm.py:tiny", *SMALL, "--topology=v5e:2x4", "--mesh=data=2,fsdp=2,tensor=2")
     assert "8 x TPU v5 lite" in out and "fits" in out and "MEASURED" not in out
     kinds = {tuple(line.split()[:2]) for line in out.splitlines() if " times " in line}

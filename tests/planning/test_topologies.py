@@ -35,7 +35,7 @@ def test_the_processor_is_measured():
     [("v5e:4x4", "v5e", 16, (4, 4, 1)), ("v4:2x2x2", "v4", 8, (2, 2, 2)), ("v5p:2x2x1", "v5p", 4, (2, 2, 1))],
 )
 def test_slices_of_chips_that_are_not_here(name, kind, count, sides):
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     found = topologies.find(name)
     assert found.chip.name == kind and len(found.devices) == count and not found.present
     coords = [device.coords for device in found.devices]
@@ -43,14 +43,14 @@ def test_slices_of_chips_that_are_not_here(name, kind, count, sides):
 
 
 def test_a_slice_that_cannot_be_is_named():
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     with pytest.raises(UsageError, match="v5e:3x5"):
         topologies.find("v5e:3x5")
 
 
 def test_without_libtpu_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
-    with pytest.raises(InputError, match="requirements-plan.txt"):
+    with pytest.raises(InputError, match="requirements/plan.txt"):
         topologies.find("v5e:4x4")
 
 
@@ -67,7 +67,7 @@ def start(code, **environ):
 
 def test_two_plans_may_run_side_by_side():
     """libtpu locks a file against a second process on the same chips; the second plan starts while the first runs."""
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     find = "from trackers.planning import topologies; print(len(topologies.find('v5e:2x4').devices), flush=True)"
     first = start(f"{find}; input()", JAX_PLATFORMS="cpu")
     try:
@@ -80,7 +80,7 @@ def test_two_plans_may_run_side_by_side():
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
 def test_other_programs_do_not_load_an_installed_tpu_compiler():
     """So they start as fast as without it."""
-    pytest.importorskip("libtpu", reason="pip install -r requirements-plan.txt")
+    pytest.importorskip("libtpu", reason="pip install -r requirements/plan.txt")
     code = """
 import jax
 from trackers import errors

@@ -87,7 +87,7 @@ def _tpu_devices(name):
         import libtpu  # noqa: F401
     except ImportError:
         raise InputError(
-            f"planning for {name} needs TPU's compiler: pip install -r requirements-plan.txt (libtpu; no TPU is needed)"
+            f"planning for {name} needs TPU's compiler: pip install -r requirements/plan.txt (libtpu; no TPU is needed)"
         ) from None
     try:
         return tuple(jax_topologies.get_topology_desc(platform="tpu", topology_name=name, **_options(name)).devices)
