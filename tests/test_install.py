@@ -84,3 +84,12 @@ def test_onestream_names_its_programs(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("error: onestream follow: choose among track, train")
     done = _onestream(programs.ROOT, tmp_path, "track", "--video=absent.mp4", "--box=1,1,2,2", "--out=out")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "absent.mp4" in done.stderr
+
+
+@pytest.mark.parametrize("module, extra", [("matplotlib.figure", "eval"), ("tensorflow", "data")])
+def test_a_part_that_is_not_installed_is_named(tmp_path, module, extra):
+    code = f"import sys; from trackers import errors; sys.modules[{module.partition('.')[0]!r}] = None\n"
+    code += f"errors.run(lambda _: __import__({module!r}), ['x'])"
+    done = subprocess.run([sys.executable, "-c", code], env=programs.environ(), capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"pip install 'one-stream-trackers[{extra}]'" in done.stderr

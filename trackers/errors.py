@@ -38,6 +38,15 @@ _REMEDIES = {
 }
 
 
+# Libraries that a program may lack where only a part of the house was installed, and the extra that brings them.
+_EXTRAS = {
+    "tensorflow": "data",
+    "tensorflow_datasets": "data",
+    "matplotlib": "eval",
+    "scipy": "eval",
+}
+
+
 def os_reason(error):
     """What the system said about a file, and the remedy, without the file's name. error: OSError."""
     reason = error.strerror or _one_line(error) or type(error).__name__
@@ -117,6 +126,11 @@ def _outcome(main, rest):
         return _say(error, 1)
     except OSError as error:
         return _say(f"{error.filename}: {os_reason(error)}" if error.filename else os_reason(error), 1)
+    except ModuleNotFoundError as error:
+        if extra := _EXTRAS.get((error.name or "").partition(".")[0]):
+            return _say(f"{error.name} is not installed: pip install 'one-stream-trackers[{extra}]'", 1)
+        sys.excepthook(*sys.exc_info())
+        return 1
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except SystemExit as leaving:
