@@ -161,12 +161,13 @@ def speed(tracks):
     return {"tracker_fps": frames / inside if inside else 0.0, "end_to_end_fps": frames / around if around else 0.0}
 
 
-def score(benchmark, sequences, boxes, image_sizes):
-    """Scores of one tracker by every toolkit of scores.TOOLKITS.
+def score(benchmark, sequences, boxes, image_sizes, toolkits=scores.COMMON):
+    """Scores of one tracker by toolkits of scores.TOOLKITS.
 
     Args:
       benchmark: name; selects pytracking's rules for frames without a target.
       sequences: list of data_pipelines Sequence. boxes: {name: (T, 4)}. image_sizes: {name: (width, height)}.
+      toolkits: their keys.
 
     Returns: {toolkit: {"overall": Score, "sequences": {name: Score}}}, or {"error": str} where that toolkit refuses.
     Hidden frames do not count for GOT-10k's numbers and are absent for LaSOT's, whatever the benchmark.
@@ -186,7 +187,7 @@ def score(benchmark, sequences, boxes, image_sizes):
     }
 
     result = {}
-    for toolkit in scores.TOOLKITS:
+    for toolkit in toolkits:
         parts = {}
         try:
             for sequence in sequences:

@@ -113,10 +113,10 @@ def report(spec, name, sequences, boxes):
             f"{spec}: of {withheld} only the first box is published, so only the server can score it"
         )
     sizes = {sequence.name: image_size(sequence) for sequence in sequences}
-    scored = benchmark.score(name, sequences, boxes, sizes)
+    scored = benchmark.score(name, sequences, boxes, sizes, scores.TOOLKITS)
     # Where there is no box a tracker that is right elsewhere would leave the one before.
     truth = {one.name: scores.repeated(one.boxes, ~annotations.has_area(one.boxes)) for one in sequences}
-    perfect = benchmark.score(name, sequences, truth, sizes)
+    perfect = benchmark.score(name, sequences, truth, sizes, scores.TOOLKITS)
     refused = [f"{toolkit} gives no scores: {score['error']}" for toolkit, score in scored.items() if "error" in score]
     members = attributes.read(spec, [sequence.name for sequence in sequences])
     heading = f"{spec}: {len(sequences)} sequences, in per cent"

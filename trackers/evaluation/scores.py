@@ -97,6 +97,8 @@ TOOLKITS = {
         relative_steps=np.linspace(0, 0.5, 21),
     ),
 }
+# Those that every evaluation reports; the others are the benchmarks' own.
+COMMON = ("got10k", "got10k_otb", "got10k_lasot", "pytracking", "ostrack")
 
 
 @dataclasses.dataclass(frozen=True)
