@@ -78,7 +78,7 @@ def test_results_in_got10ks_layout_and_refusals(lasot, tmp_path):
     boxes["tiger-6"] = np.full((FRAMES, 4), np.nan)
     text, scored = rules.report(spec, name, sequences, boxes)
     assert "pytracking gives no scores: sequence tiger-6" in text and "error" in scored["pytracking"]
-    assert set(_rows(text)["pytracking"][2:]) == {"-"}
+    assert set(_rows(text)["pytracking"][3:]) == {"-"}
     assert "otb_toolkit" in _rows(text)["attribute"] and "pytracking" not in _rows(text)["attribute"]
 
     first = [type(sequences[0])("one", sequences[0].frames, sequences[0].boxes[:1], sequences[0].visible[:1])]

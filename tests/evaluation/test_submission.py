@@ -3,12 +3,14 @@
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests import programs
 from tests.evaluation import submissions
 from trackers import errors
-from trackers.evaluation import submission
+from trackers.evaluation import phrase_results, submission
+from trackers.io import mot_files
 
 
 @pytest.fixture(scope="module")
@@ -239,42 +241,51 @@ def test_missing_sequences_are_named_up_to_ten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("benchmark", "error", "said"),
     [
-        ((), 2, "give one file"),
-        (("P", "Q"), 2, "give one file"),
-        (("P/absent.zip",), 1, "P/absent.zip is missing"),
-        (("P/broken.zip",), 1, "broken.zip is no zip"),
-        (("P/empty",), 2, "give --kind"),
-        (("P/empty", "--kind=mot"), 1, "holds no results"),
-        (("P/empty", "--kind=nope"), 2, "--kind"),
-        (("P/empty", "--benchmark=otb:P"), 2, "--benchmark=otb:P"),
-        (("P/empty", "--kind=mot", "--benchmark=vot:P/vot"), 2, "--kind=mot"),
-        (("P/empty", "--benchmark=mot17:P/absent"), 1, "absent is not a folder"),
-        (("P/empty", "--benchmark=dancetrack:P/empty"), 1, "no videos in"),
+        ("vot:P/vot", errors.UsageError, "--kind=mot: the results of vot:P/vot are of kind vot"),
+        ("mot17:P/absent", errors.InputError, "absent is not a folder"),
+        ("dancetrack:P/empty", errors.UsageError, "--kind=mot"),
+        ("mot17:P/empty", errors.InputError, "no videos in"),
+        ("mot17:P/short", errors.InputError, "seqinfo.ini has no line seqLength=NUMBER"),
     ],
 )
-def test_the_command_line(tmp_path, capsys, monkeypatch, arguments, code, said):
-    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04broken")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "vot" / "sequences").mkdir(parents=True)
+def test_data_sets_that_do_not_fit_or_cannot_be_read(tmp_path, benchmark, error, said):
     submissions.vot(tmp_path / "vot")
-    arguments = [argument.replace("P", str(tmp_path)) for argument in arguments]
-    if code == 2 and len(arguments) < 2 or "nope" in str(arguments):
-        done = programs.run("trackers.evaluation.submission", *arguments)
-        assert done.returncode == code and said.replace("P", str(tmp_path)) in done.stderr
-        return
-    positional = [argument for argument in arguments if not argument.startswith("--")]
-    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
-    options = {"kind": None, "benchmark": None} | options
-    monkeypatch.setattr(submission, "FLAGS", type("Flags", (), options))
-    try:
-        assert submission.main(["submission", *positional]) == code
-        text = capsys.readouterr().out
-    except (errors.InputError, errors.UsageError) as error:
-        text = str(error)
-        assert code == (2 if isinstance(error, errors.UsageError) else 1)
-    assert said.replace("P", str(tmp_path)) in text
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "short" / "MOT17-01-FRCNN").mkdir(parents=True)
+    (tmp_path / "short" / "MOT17-01-FRCNN" / "seqinfo.ini").write_text("[Sequence]\n")
+    with pytest.raises(error) as refused:
+        submission.findings(tmp_path / "empty", "mot", benchmark.replace("P", str(tmp_path)))
+    assert said.replace("P", str(tmp_path)) in str(refused.value)
+
+
+def test_what_refer_writes_is_accepted(tmp_path):
+    rows = mot_files.from_rows([1, 2], [3, 3], [[1, 2, 30, 40]] * 2)
+    for phrase, found in (("a-man", rows), ("a-woman", mot_files.empty())):
+        phrase_results.write(tmp_path, "0005", phrase, found, rows)
+    phrase_results.write_seqmap(tmp_path, [("0005", "a-man"), ("0005", "a-woman")])
+    (tmp_path / "results.json").write_text("{}")
+    found = submission.findings(tmp_path)
+    assert (found.kind, found.faults, found.notes) == ("rmot", [], ["0005/a-woman/predict.txt: is empty: no boxes"])
+
+
+@pytest.mark.parametrize("kind", ["vot", "rmot"])
+def test_damage_anywhere_is_a_fault_or_a_refusal(valid, tmp_path, kind):
+    files, benchmark = valid(kind)
+    data = _pack(tmp_path / "results.zip", files).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(data[: random.integers(1, len(data))] if random.random() < 0.2 else data)
+        for place in random.integers(0, len(damaged), random.integers(1, 6)):
+            damaged[place] = random.integers(256)
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        try:
+            found = submission.findings(tmp_path / "damaged.zip", kind, benchmark)
+        except errors.InputError as error:
+            assert "damaged.zip" in str(error)
+        else:
+            assert all(isinstance(fault, str) for fault in found.faults)
 
 
 def test_the_program_ends_with_its_exit_code(valid, tmp_path):

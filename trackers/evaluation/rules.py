@@ -28,9 +28,10 @@ COLUMNS = {
     "AO": ("AO",),
 }
 LEGEND = """\
-frames: those that count. truth: what the ground truth itself gets where the result has its AUC (got10k: AO).
+to: largest difference of a fraction from what that program gives. frames: those that count.
 AUC: mean of the success curve, or the area under it (trackingnet). P: within 20 pixels. NP: within 0.20 of the box.
-got10k_lasot's NP, trackingnet's P and NP: over all thresholds. What is counted how: docs/metrics.md."""
+got10k_lasot's NP, trackingnet's P and NP: over all thresholds. truth: AUC (got10k: AO) of the ground truth itself.
+What is counted how: docs/metrics.md."""
 _HEADER_BYTES = 2**20
 
 
@@ -68,15 +69,16 @@ def table(scored, perfect):
     rows = []
     for toolkit, score in scored.items():
         known = scores.TOOLKITS[toolkit]
+        agrees = "-" if known.agrees is None else f"{known.agrees:g}"
         if "error" in score:
-            rows.append([toolkit, known.program, "-", *["-"] * len(COLUMNS), "-"])
+            rows.append([toolkit, known.program, agrees, "-", *["-"] * len(COLUMNS), "-"])
             continue
         overall = score["overall"]
         cells = [_cell(_named(overall.values, names)) for names in COLUMNS.values()]
         truth = perfect[toolkit]
         truth = "-" if "error" in truth else _cell(headline(truth["overall"].values))
-        rows.append([toolkit, known.program, str(overall.frames), *cells, truth])
-    return tables.markdown(["rule", "equals", "frames", *COLUMNS, "truth"], rows)
+        rows.append([toolkit, known.program, agrees, str(overall.frames), *cells, truth])
+    return tables.markdown(["rule", "equals", "to", "frames", *COLUMNS, "truth"], rows)
 
 
 def attribute_table(scored, members):

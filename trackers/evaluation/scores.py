@@ -31,7 +31,8 @@ class Toolkit:
 
     numbers: (name, curve, index); index None is the mean of the curve, "area" the area under it by trapezoids; curve
       "overlap" holds the IoU of every frame.
-    program: the implementation that it equals. agrees: to how much, against what.
+    program: the implementation that it equals. agrees: largest difference of a fraction from that program's, tested;
+      None where it is no program's.
     overlap_steps, pixel_steps, relative_steps: thresholds of its curves: IoU above, strictly; center error in pixels,
       and relative to the box, at most.
     pooled: overall numbers over the frames of all sequences, instead of the mean over sequences.
@@ -40,7 +41,7 @@ class Toolkit:
 
     numbers: tuple
     program: str
-    agrees: str
+    agrees: float | None
     overlap_steps: np.ndarray = dataclasses.field(default_factory=lambda: OVERLAP_STEPS)
     pixel_steps: np.ndarray = dataclasses.field(default_factory=lambda: PIXEL_STEPS)
     relative_steps: np.ndarray = dataclasses.field(default_factory=lambda: RELATIVE_STEPS)
@@ -59,8 +60,8 @@ _PYTRACKING_NUMBERS = (
 _OTB_NUMBERS = (("success", "success", None), ("precision20", "precision", 20), ("SR0.5", "success", 10))
 _MATLAB_NUMBERS = (("AUC", "success", None), ("OP50", "success", 10), ("Precision", "precision", 20))
 _LASOT_NUMBERS = (*_MATLAB_NUMBERS, ("NormPrecision", "norm_precision", 20))
-_FLOAT64, _FLOAT32 = "1e-12, recorded values", "1.3e-7 (its float32), recorded values"
-_OCTAVE = "1e-12, values of its files run by Octave"
+# Float64 in the programs, of which 12 digits and more are recorded, and float32.
+_FLOAT64, _FLOAT32 = 1e-12, 1.3e-7
 TOOLKITS = {
     "got10k": Toolkit(
         (("AO", "overlap", None), ("SR0.5", "success", 50), ("SR0.75", "success", 75)),
@@ -82,9 +83,9 @@ TOOLKITS = {
     "pytracking": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis in GRM", _FLOAT32),
     "ostrack": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis in OSTrack", _FLOAT32),
     "avist": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis of AVisT", _FLOAT32),
-    "lasot_toolkit": Toolkit(_LASOT_NUMBERS, "LaSOT's MATLAB toolkit", _OCTAVE, skips_lost=True),
-    "lasot_visible": Toolkit(_LASOT_NUMBERS, "the same, of visible frames", "no program", skips_lost=True),
-    "otb_toolkit": Toolkit(_MATLAB_NUMBERS, "OTB's MATLAB toolkit", _OCTAVE, skips_lost=True),
+    "lasot_toolkit": Toolkit(_LASOT_NUMBERS, "LaSOT's MATLAB toolkit", _FLOAT64, skips_lost=True),
+    "lasot_visible": Toolkit(_LASOT_NUMBERS, "the same, of visible frames", None, skips_lost=True),
+    "otb_toolkit": Toolkit(_MATLAB_NUMBERS, "OTB's MATLAB toolkit", _FLOAT64, skips_lost=True),
     "trackingnet": Toolkit(
         (
             ("success", "success", "area"),
@@ -92,7 +93,7 @@ TOOLKITS = {
             ("norm_precision", "norm_precision", "area"),
         ),
         "TrackingNet's server (metrics.py)",
-        "1e-12, values of its file",
+        _FLOAT64,
         pixel_steps=np.linspace(0, 50, 21),
         relative_steps=np.linspace(0, 0.5, 21),
     ),

@@ -17,7 +17,7 @@ from trackers.io import numbers, plain_text
 GOT10K = frozenset(f"GOT-10k_Test_{number:06d}" for number in range(1, 181))
 TRACKINGNET_VIDEOS = 511
 _BOX = "x,y,w,h"
-_TRACK = "frame,id,x,y,w,h,confidence,-1,-1,-1"
+_TRACK, _TRACK_COLUMNS, _TRUTH_COLUMNS = "frame,id,x,y,w,h,confidence,-1,-1,-1", 10, 9
 # Of sequences that are not there so many are named one by one.
 _NAMED = 10
 # Numbers with three decimals, and what rounding them to whole pixels takes away.
@@ -295,9 +295,9 @@ def lasot(tree, expected, found):
         _odd_boxes(name, table, found)
 
 
-def _tracks(tree, name, frames, found):
-    """Checks a file of tracks; frames: of the video, None where not known."""
-    table = rows(tree, name, found, 10, _TRACK, least=7)
+def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
+    """Checks a file of tracks. frames: of the video, None where not known. columns: that are usual."""
+    table = rows(tree, name, found, _TRACK_COLUMNS, _TRACK, least=7)
     if table is None:
         return
     if not table:
@@ -318,8 +318,8 @@ def _tracks(tree, name, frames, found):
         seen.add((frame, track))
         if len(row) >= 8 and row[7] > 1:
             faults.add(number, f"class {row[7]:g}: only pedestrians are scored, write -1")
-        if len(row) != 10:
-            notes.add(number, f"{len(row)} columns: {_TRACK} has 10")
+        if len(row) != columns:
+            notes.add(number, f"{len(row)} columns: such files have {columns}")
         if row[4] <= 0 or row[5] <= 0:
             notes.add(number, "a box without area: it counts as a false positive")
     faults.tell(found.fault)
@@ -377,11 +377,11 @@ def rmot(tree, expected, found):
         if expected and pair not in expected:
             found.fault(pair, "the data set has no such phrase")
             continue
-        for file in (f"{pair}/gt.txt", f"{pair}/predict.txt"):
+        for file, columns in ((f"{pair}/gt.txt", _TRUTH_COLUMNS), (f"{pair}/predict.txt", _TRACK_COLUMNS)):
             if file not in names:
                 found.fault(file, "is missing: an empty file says that there are no boxes")
             else:
-                _tracks(tree, file, expected[pair].frames if expected else None, found)
+                _tracks(tree, file, expected[pair].frames if expected else None, found, columns)
     places = {name.rpartition("/")[0] for name in names if name.endswith("/predict.txt")}
     for place in sorted(places - set(listed)):
         found.note(place, "is not in seqmap.txt: not scored")

@@ -75,9 +75,10 @@ def check(path, kind=None, benchmark=None):
 
 def findings(path, kind=None, benchmark=None):
     """server_rules.Findings of a file of results, with its `kind`. Arguments and errors as of `check`."""
-    expected, known = _expected(benchmark) if benchmark else (None, None)
+    known = _kind_of(benchmark) if benchmark else None
     if kind and known and kind != known:
         raise errors.UsageError(f"--kind={kind}: the results of {benchmark} are of kind {known}: leave one out")
+    expected = _expected(benchmark, known) if benchmark else None
     with archives.open_tree(path) as tree:
         found = server_rules.Findings()
         found.kind = kind or known or _kind(tree)
@@ -117,14 +118,18 @@ def _columns(tree, name):
         return 0
 
 
-def _expected(spec):
-    """({name: server_rules.Expected} of a data set, the kind of its results)."""
+def _kind_of(spec):
     name, _, path = spec.partition(":")
     if name not in KINDS or not path:
         raise errors.UsageError(f"--benchmark={spec}: write NAME:PATH with NAME one of {', '.join(KINDS)}")
-    kind = KINDS[name]
+    return KINDS[name]
+
+
+def _expected(spec, kind):
+    """{name: server_rules.Expected} of a data set."""
+    name, _, path = spec.partition(":")
     read = {"mot": _videos, "dancetrack": _videos, "rmot": _phrases, "vot": _targets}.get(kind, _sequences)
-    return read(name, path), kind
+    return read(name, path)
 
 
 def _sequences(name, path):
