@@ -1,5 +1,9 @@
 """Results packed for servers and toolkits: their files, and that the validator accepts them."""
 
+import importlib.util
+import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -8,6 +12,7 @@ import yaml
 
 from data_pipelines import sources
 from tests import programs
+from tests.data_pipelines import benchmark_layouts as made
 from tests.evaluation import submissions
 from trackers.errors import InputError
 from trackers.evaluation import records, servers, submission
@@ -92,6 +97,35 @@ def test_results_on_disk_are_packed_by_one_command(tmp_path, kind, monkeypatch, 
         manifest = yaml.safe_load(_read(out)["manifest.yml"])
         assert (manifest["identifier"], manifest["stack"]) == ("grm", "tests/basic")
         assert _read(out)["baseline/ants1/ants1_001.txt"] == files["baseline/ants1/ants1_001.txt"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vot") is None, reason="vot-toolkit is not installed")
+def test_a_vot_pack_holds_what_the_toolkits_own_does(tmp_path):
+    data, workspace = tmp_path / "data", tmp_path / "workspace"
+    files, _ = submissions.vot(data)
+    for name, text in files.items():
+        if "/bag2013_001" in name:
+            made.lines(workspace / "results" / "grm" / name, [[text.rstrip()]])
+    shutil.copytree(data / "sequences" / "bag2013", workspace / "sequences" / "bag2013" / "color")
+    folder = workspace / "sequences" / "bag2013"
+    (folder / "color" / "groundtruth.txt").rename(folder / "groundtruth.txt")
+    (folder / "sequence").write_text(f"name=bag2013\nfps=30\nchannels.color=color/%08d.jpg\nlength={FRAMES}\n")
+    (workspace / "sequences" / "list.txt").write_text("bag2013\n")
+    experiment = {"baseline": {"type": "unsupervised", "repetitions": 1}}
+    (workspace / "stack.yaml").write_text(yaml.safe_dump({"title": "x", "dataset": None, "experiments": experiment}))
+    (workspace / "config.yaml").write_text("stack: ./stack.yaml\nregistry: [./trackers.ini]\n")
+    (workspace / "trackers.ini").write_text("[grm]\nprotocol = python\ncommand = nothing:Tracker\n")
+    command = [sys.executable, "-m", "vot", "pack", "--workspace", ".", "grm"]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=120)
+    assert "packaging successful" in done.stdout + done.stderr
+    packed = next(workspace.glob("grm_*.zip"))
+    theirs, ours = _read(packed), servers.vot(workspace / "results" / "grm")
+    assert set(theirs) == set(ours)
+    assert all(theirs[name] == ours[name].decode() for name in theirs if name != "manifest.yml")
+    said, known = yaml.safe_load(theirs["manifest.yml"]), yaml.safe_load(ours["manifest.yml"])
+    assert set(said) == set(known)
+    assert (said["identifier"], said["stack"]) == (known["identifier"], known["stack"])
+    assert submission.check(packed, None, f"vot:{workspace}") == 0
 
 
 def test_an_incomplete_pack_ends_with_the_faults(tmp_path):

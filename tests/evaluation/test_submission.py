@@ -226,6 +226,14 @@ def test_wrapped_folders_and_repetitions_of_got10k(valid, tmp_path):
     assert submission.findings(_pack(tmp_path / "results.zip", files), None, benchmark).faults == []
 
 
+@pytest.mark.parametrize("kind", ["got10k", "vot", "mot", "rmot"])
+def test_files_of_more_lines_than_any_sequence_has(valid, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("trackers.evaluation.server_rules.MOST_LINES", 5)
+    files, benchmark = valid(kind)
+    found = submission.findings(_pack(tmp_path / "results.zip", files), kind, benchmark)
+    assert any("has more than 5 lines, which no sequence has" in fault for fault in found.faults)
+
+
 def test_many_faults_are_counted_and_names_are_printable(tmp_path, capsys):
     files = {f"v{number:02d}.txt": "1,2\n" for number in range(50)} | {"a\nb.txt": "1,2\n"}
     assert submission.check(_pack(tmp_path / "results.zip", files), "trackingnet") == 1

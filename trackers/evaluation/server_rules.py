@@ -18,6 +18,8 @@ GOT10K = frozenset(f"GOT-10k_Test_{number:06d}" for number in range(1, 181))
 TRACKINGNET_VIDEOS = 511
 _BOX = "x,y,w,h"
 _TRACK, _TRACK_COLUMNS, _TRUTH_COLUMNS = "frame,id,x,y,w,h,confidence,-1,-1,-1", 10, 9
+# No file of results has as many; more would take memory out of proportion.
+MOST_LINES = 10**6
 # Of sequences that are not there so many are named one by one.
 _NAMED = 10
 # Numbers with three decimals, and what rounding them to whole pixels takes away.
@@ -65,11 +67,14 @@ class Lines:
 
 
 def read_text(tree, name, found):
-    """Text of a file, None after a fault where it is none."""
+    """Text of a file, None after a fault where it is none, or too long."""
     try:
         text = plain_text.decode(tree.read(name), name, "lines of numbers")
     except InputError as error:
         found.fault(name, str(error).removeprefix(f"{name} "))
+        return None
+    if text.count("\n") > MOST_LINES:
+        found.fault(name, f"has more than {MOST_LINES:,} lines, which no sequence has")
         return None
     return text
 
