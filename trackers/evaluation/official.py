@@ -1,6 +1,6 @@
 """Scores of single-object tracking as the benchmarks' own programs count them.
 
-- `lasot_toolkit`: LaSOT's MATLAB toolkit (eval_tracker.m, calc_seq_err_robust.m), which TNL2K's is a copy of.
+- `lasot_toolkit`: LaSOT's MATLAB toolkit (eval_tracker.m, calc_seq_err_robust.m), which TNL2K's and VastTrack's copy.
 - `otb_toolkit`: OTB's MATLAB toolkit (calcSeqErrRobust.m, genPerfMat.m), one-pass evaluation.
 - `trackingnet`: TrackingNet's server (metrics.py of its devkit).
 - `avist`: AVisT's, which is pytracking's analysis with a rule of its own: OP50 and OP75.
@@ -25,7 +25,7 @@ def lasot_toolkit(prediction, truth, absent=None, of_all=True):
       prediction, truth: (T, 4); surplus boxes are cut. The first frame counts as found exactly.
       absent: (T,) bool or None, the frames in which the target is absent.
       of_all: shares of all frames, as the program counts: it takes absent frames out of what is found, then divides by
-        all frames, so that each of them is a miss. False: shares of the other frames, of which its comments speak.
+        all frames, so that each of them is a miss. False: shares of the other frames, as no program counts.
 
     A box that is NaN in part, or has no area, repeats the one before it. Where ground truth has a number that is not
     above 0 (an x of 0, too) a frame is a miss of AUC and a hit of both precisions. Sequences in which nothing is found

@@ -93,7 +93,13 @@ def attribute_table(scored, members):
     rows = []
     for code, names in members.items():
         overall = [scores.combine([parts[name] for name in names]).values for parts in used.values()]
-        rows.append([f"{code} {attributes.NAMES[code]}", str(len(names)), *(_cell(headline(v)) for v in overall)])
+        rows.append(
+            [
+                f"{code} {attributes.NAMES.get(code, '')}".rstrip(),
+                str(len(names)),
+                *(_cell(headline(v)) for v in overall),
+            ]
+        )
     return tables.markdown(["attribute", "sequences", *used], rows)
 
 

@@ -2,7 +2,7 @@
 
     got10k        ZIP: SEQUENCE/SEQUENCE_001.txt and SEQUENCE_time.txt, x,y,w,h with three decimals
     trackingnet   ZIP: SEQUENCE.txt, x,y,w,h with two decimals (the server rounds them to whole pixels)
-    lasot         FOLDER/TRACKER_tracking_result/SEQUENCE.txt: LaSOT's MATLAB toolkit, and TNL2K's
+    lasot         FOLDER/TRACKER_tracking_result/SEQUENCE.txt: LaSOT's MATLAB toolkit, TNL2K's, VastTrack's
     mot           ZIP: SEQUENCE.txt, frame,id,x,y,w,h,confidence,-1,-1,-1: MOTChallenge
     dancetrack    ZIP: tracker/SEQUENCE.txt, the same lines
     vot           ZIP: EXPERIMENT/SEQUENCE/FILES and manifest.yml, as `vot pack` makes it of a workspace's results
@@ -124,7 +124,7 @@ PACKERS = {
 _FOLDERS = ("lasot",)
 # Benchmark of eval.py -> the kind that it writes, where the truth is withheld and where it is public.
 _WITHHELD = {"got10k": "got10k", "trackingnet": "trackingnet"}
-_PUBLIC = {"lasot": "lasot", "lasot_ext": "lasot", "tnl2k": "lasot"}
+_PUBLIC = {"lasot": "lasot", "lasot_ext": "lasot", "tnl2k": "lasot", "vasttrack": "lasot"}
 
 
 def write(kind, files, out):

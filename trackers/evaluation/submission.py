@@ -36,6 +36,7 @@ KINDS = {
     "lasot": "lasot",
     "lasot_ext": "lasot",
     "tnl2k": "lasot",
+    "vasttrack": "lasot",
     "vot": "vot",
     "vots": "vot",
     "mot17": "mot",
