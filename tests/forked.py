@@ -66,6 +66,9 @@ def _start(seconds, size, *words):
             sys.argv[0] = str(programs.ROOT / words[0])
             runpy.run_path(sys.argv[0], run_name="__main__")
         else:
+            # A module that others have imported is run anew, as in a process of its own.
+            if not hasattr(sys.modules.get(words[0]), "__path__"):
+                sys.modules.pop(words[0], None)
             runpy.run_module(words[0], run_name="__main__", alter_sys=True)
         code = 0
     except BaseException:  # a program ends its process itself

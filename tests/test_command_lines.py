@@ -153,6 +153,21 @@ LINES = """
 1 P/empty: trackers.evaluation --results=P/empty
 1 P/page.pth: trackers.evaluation --results=P/results --seqmap=P/page.pth
 2 --first_frame=1_0: trackers.evaluation --results=P/results --first_frame=1_0
+2 --results: trackers.evaluation.rules --benchmark=frames:P/frames
+2 nope:P: trackers.evaluation.rules --results=P/empty --benchmark=nope:P
+1 P/absent: trackers.evaluation.rules --results=P/absent --benchmark=frames:P/frames
+1 P/empty/first.txt: trackers.evaluation.rules --results=P/empty --benchmark=frames:P/frames
+1 P/file: trackers.evaluation.rules --results=P/empty --benchmark=frames:P/frames --out=P/file
+2 give one file: trackers.evaluation.submission
+2 P/empty: trackers.evaluation.submission P/empty
+1 P/absent: trackers.evaluation.submission P/absent
+1 P/page.pth: trackers.evaluation.submission P/page.pth
+2 --kind=nope: trackers.evaluation.submission P/empty --kind=nope
+2 --benchmark=otb:P/frames: trackers.evaluation.submission P/empty --benchmark=otb:P/frames
+2 --kind: trackers.evaluation.servers --results=P/empty --out=P/out
+1 P/empty: trackers.evaluation.servers --kind=mot --results=P/empty --out=P/out
+1 P/frames: trackers.evaluation.servers --kind=mot --results=P/empty --out=P/frames
+1 P/page.pth: trackers.evaluation.servers --kind=mot --results=P/page.pth --out=P/out
 1 P/file: experiments.relations --workdir=P/file
 2 --steps=1_0: experiments.relations --workdir=P/run --steps=1_0
 1 P/file: experiments.distillation --workdir=P/file

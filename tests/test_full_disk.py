@@ -24,6 +24,8 @@ def place(tmp_path_factory):
     (folder / "results" / "v" / "p").mkdir(parents=True)
     for name in ("gt.txt", "predict.txt"):
         (folder / "results" / "v" / "p" / name).write_text("1,1,1,1,20,20,1,1,1\n")
+    for name in ("first", "second"):
+        layouts.write_boxes(folder / "boxes" / f"{name}.txt", layouts.boxes())
     for name, family in (("grm", grm), ("ikun", ikun)):
         model = family.get_config("tiny").model
         weights.save(folder / name, trackers.init(trackers.build(model), jax.random.key(0)), model)
@@ -54,6 +56,9 @@ def _lines(place):
         ["trackers.convert", GRM, f"--checkpoint={place}/grm", f"{out}/w"],
     )
     yield 100, "table.md", [], ["trackers.evaluation", f"--results={place}/results", f"{out}/scores"]
+    boxes = f"--results={place}/boxes"
+    yield 100, "rules.md", [], ["trackers.evaluation.rules", boxes, f"--benchmark={frames}", f"{out}/rules"]
+    yield 100, "r.zip", [], ["trackers.evaluation.servers", "--kind=trackingnet", boxes, f"{out}/packed/r.zip"]
 
 
 @pytest.fixture(scope="module")

@@ -125,11 +125,14 @@ def test_every_toolkit_scores_and_a_refusal_is_said():
     boxes = {"a": truth.copy(), "b": truth.copy()}
     boxes["a"][3:] += 500  # only where the target is hidden
     sizes = dict.fromkeys("ab", (640, 480))
-    found = benchmark.score("lasot", sequences, boxes, sizes)
+    assert set(benchmark.score("lasot", sequences, boxes, sizes)) == set(scores.COMMON)
+    found = benchmark.score("lasot", sequences, boxes, sizes, scores.TOOLKITS)
     assert set(found) == set(scores.TOOLKITS)
     assert found["got10k"]["overall"].values["AO"] == pytest.approx(1)
     assert found["pytracking"]["overall"].values["NormPrecision"] == 1
     assert found["ostrack"]["overall"].values["NormPrecision"] == 0.5
+    assert found["lasot_toolkit"]["overall"].values["OP50"] == 0.5
+    assert found["lasot_visible"]["overall"].values["OP50"] == 1
     # Outside LaSOT the program counts frames without a target as hits of NormPrecision.
     assert benchmark.score("otb", sequences, boxes, sizes)["ostrack"]["overall"].values["NormPrecision"] == 1
 

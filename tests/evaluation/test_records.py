@@ -1,5 +1,4 @@
 import json
-import zipfile
 
 import numpy as np
 import pytest
@@ -44,16 +43,6 @@ def test_a_damaged_file_is_tracked_again(tmp_path, text):
     store.write("a", BOXES, SECONDS)
     store.paths("a")[0].write_text(text)
     assert store.finished("a", 2) is None
-
-
-def test_submission_has_the_sequence_folders_at_the_top(tmp_path):
-    store = records.Records(tmp_path, "got10k", "grm", "run")
-    store.write("GOT-10k_Test_000001", BOXES, SECONDS)
-    with zipfile.ZipFile(store.submission(["GOT-10k_Test_000001"])) as archive:
-        names = archive.namelist()
-        first = archive.read(names[0]).decode()
-    assert names == [f"GOT-10k_Test_000001/GOT-10k_Test_000001_{kind}.txt" for kind in ("001", "time")]
-    assert first.splitlines()[0] == "1.000,2.000,3.000,4.000"
 
 
 def test_digest_sees_names_values_shapes_and_types():

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from trackers.errors import InputError
-from trackers.evaluation import scores
+from trackers.evaluation import official, scores
 from trackers.tracking import canvases, single_object
 
 SPEED = {
@@ -161,32 +161,38 @@ def speed(tracks):
     return {"tracker_fps": frames / inside if inside else 0.0, "end_to_end_fps": frames / around if around else 0.0}
 
 
-def score(benchmark, sequences, boxes, image_sizes):
-    """Scores of one tracker by every toolkit of `scores`.
+def score(benchmark, sequences, boxes, image_sizes, toolkits=scores.COMMON):
+    """Scores of one tracker by toolkits of scores.TOOLKITS.
 
     Args:
       benchmark: name; selects pytracking's rules for frames without a target.
       sequences: list of data_pipelines Sequence. boxes: {name: (T, 4)}. image_sizes: {name: (width, height)}.
+      toolkits: their keys.
 
     Returns: {toolkit: {"overall": Score, "sequences": {name: Score}}}, or {"error": str} where that toolkit refuses.
-    Hidden frames do not count for GOT-10k's numbers, whatever the benchmark.
+    Hidden frames do not count for GOT-10k's numbers and are absent for LaSOT's, whatever the benchmark.
     """
     rules = _OWN_RULES.get(benchmark, "otb")
-
-    def one(toolkit, sequence):
-        pair = boxes[sequence.name], sequence.boxes
-        if toolkit == "got10k":
-            return scores.got10k(*pair, image_sizes[sequence.name], cover=sequence.visible)
-        if toolkit in ("pytracking", "ostrack"):
-            return getattr(scores, toolkit)(*pair, sequence.visible, rules)
-        return getattr(scores, toolkit)(*pair)
+    ways = {
+        "got10k": lambda pair, size, visible: scores.got10k(*pair, size, cover=visible),
+        "got10k_otb": lambda pair, size, visible: scores.got10k_otb(*pair),
+        "got10k_lasot": lambda pair, size, visible: scores.got10k_lasot(*pair),
+        "pytracking": lambda pair, size, visible: scores.pytracking(*pair, visible, rules),
+        "ostrack": lambda pair, size, visible: scores.ostrack(*pair, visible, rules),
+        "avist": lambda pair, size, visible: official.avist(*pair, visible),
+        "lasot_toolkit": lambda pair, size, visible: official.lasot_toolkit(*pair, ~visible),
+        "lasot_visible": lambda pair, size, visible: official.lasot_toolkit(*pair, ~visible, of_all=False),
+        "otb_toolkit": lambda pair, size, visible: official.otb_toolkit(*pair),
+        "trackingnet": lambda pair, size, visible: official.trackingnet(*pair),
+    }
 
     result = {}
-    for toolkit in scores.TOOLKITS:
+    for toolkit in toolkits:
         parts = {}
         try:
             for sequence in sequences:
-                parts[sequence.name] = one(toolkit, sequence)
+                pair = boxes[sequence.name], sequence.boxes
+                parts[sequence.name] = ways[toolkit](pair, image_sizes[sequence.name], sequence.visible)
             result[toolkit] = {"overall": scores.combine(list(parts.values())), "sequences": parts}
         except InputError as error:
             result[toolkit] = {"error": f"sequence {sequence.name}: {error}"}

@@ -2,21 +2,19 @@
 
     OUT/BENCHMARK/TRACKER/NAME/NAME_001.txt   GOT-10k: x,y,w,h with three decimals a frame; NAME_time.txt: seconds
     OUT/BENCHMARK/TRACKER/NAME.txt            other benchmarks: the same lines; NAME_time.txt
-    OUT/BENCHMARK/TRACKER.zip                 GOT-10k test: what its server takes (`submission`)
     OUT/progress/BENCHMARK/TRACKER/NAME.json  identity of the run and the sequence, image size, seconds
 
 The comma form is the got-10k toolkit's own for every benchmark, and pytracking's analysis reads it too. (pytracking
-itself writes whole pixels, separated by tabs, and so rounds its boxes before it scores them.)
+itself writes whole pixels, separated by tabs, and so rounds its boxes before it scores them.) What servers and other
+toolkits take is made of these files: servers.py.
 """
 
 import hashlib
 import importlib.metadata
-import io
 import json
 import math
 import platform
 import sys
-import zipfile
 
 import numpy as np
 from etils import epath
@@ -117,17 +115,6 @@ class Records:
         if not same or boxes.shape != (frames, 4) or seconds.shape != (frames, 1):
             return None
         return boxes, seconds[:, 0], known
-
-    def submission(self, names):
-        """Zips the files of `names`, sequence folders at the top, as the GOT-10k server takes them; the zip's path."""
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
-                for file in self.paths(name):
-                    archive.writestr(str(file.relative_to(self._folder)), file.read_text())
-        path = self._folder.parent / f"{self._folder.name}.zip"
-        outputs.write_bytes(path, packed.getvalue())
-        return path
 
 
 def write_json(path, value):

@@ -6,7 +6,7 @@
 import numpy as np
 
 from trackers import progress
-from trackers.evaluation import benchmark, plots, records, tables
+from trackers.evaluation import benchmark, plots, records, servers, tables
 from trackers.io import image_files, outputs, video_files
 from trackers.tracking.pictures import drawing
 
@@ -14,8 +14,6 @@ from trackers.tracking.pictures import drawing
 _STRIPS = 12
 # Sequences and frames of each in filmstrip.png.
 _STRIP_ROWS, _STRIP_FRAMES = 4, 5
-# Benchmarks whose server takes all boxes as one file.
-_ZIPPED = ("got10k",)
 
 
 def scored(facts, tracks, name, sequences, out):
@@ -45,16 +43,21 @@ def scored(facts, tracks, name, sequences, out):
 
     _plot(scores, tracks, name, sequences, out)
     print(f"wrote {out}/results.json, table.md, success.png, precision.png, overlap.png and the boxes in {out}/{name}")
+    _for_servers(facts, tracks, name, sequences, out)
 
 
 def withheld(facts, tracks, name, sequences, out):
     """Where only the first boxes are public: the files are the result. Arguments as of `scored`."""
     _write(facts, {tracker: {"speed": _speed(finished)} for tracker, finished in tracks.items()}, out)
     print(f"{name}: only the first box of a sequence is published, so its server scores the boxes in {out}/{name}")
-    if name in _ZIPPED:
-        for tracker in tracks:
-            path = records.Records(out, name, tracker, run=None).submission([sequence.name for sequence in sequences])
-            print(f"for the server: {path}")
+    _for_servers(facts, tracks, name, sequences, out)
+
+
+def _for_servers(facts, tracks, name, sequences, out):
+    for tracker in tracks:
+        path = servers.of_evaluation(facts["benchmark"], name, tracker, sequences, out)
+        if path is not None:
+            print(f"for the server or toolkit: {path}")
 
 
 def draw(finished, sequences, out):

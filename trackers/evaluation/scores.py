@@ -1,6 +1,7 @@
 """Scores of single-object tracking, each equal to the number that one of the field's toolkits prints.
 
-Five ways of counting are in use, and the same boxes get another "AUC" from each:
+Many ways of counting are in use, and the same boxes get another "AUC" from each (docs/metrics.md). Here are those of
+the Python toolkits, in official.py those of the benchmarks' own programs:
 
 - `got10k`: the got-10k toolkit's ExperimentGOT10k, as on the GOT-10k server. Overall: over the frames of all sequences.
 - `got10k_otb`, `got10k_lasot`: its ExperimentOTB, ExperimentLaSOT. Overall, here and below: mean over sequences.
@@ -9,6 +10,7 @@ Five ways of counting are in use, and the same boxes get another "AUC" from each
 
 Boxes are (T, 4) x, y, w, h in pixels. All scores are fractions; pytracking and OSTrack print them times 100.
 All take the same few steps; a toolkit is an entry of `TOOLKITS` plus its rules for frames without a target.
+`python -m trackers.evaluation.rules` shows one result under all of them.
 """
 
 import dataclasses
@@ -27,48 +29,77 @@ _EPS = np.finfo(np.float64).eps
 class Toolkit:
     """What a toolkit reports.
 
-    overlap_steps: thresholds of its success curve (IoU above, strictly).
+    numbers: (name, curve, index); index None is the mean of the curve, "area" the area under it by trapezoids; curve
+      "overlap" holds the IoU of every frame.
+    program: the implementation that it equals. agrees: largest difference of a fraction from that program's, tested;
+      None where it is no program's.
+    overlap_steps, pixel_steps, relative_steps: thresholds of its curves: IoU above, strictly; center error in pixels,
+      and relative to the box, at most.
     pooled: overall numbers over the frames of all sequences, instead of the mean over sequences.
-    numbers: (name, curve, index); index None is the mean of the curve; curve "overlap" holds the IoU of every frame.
+    skips_lost: whether that mean leaves out sequences whose curve is 0 throughout.
     """
 
-    overlap_steps: np.ndarray
-    pooled: bool
     numbers: tuple
+    program: str
+    agrees: float | None
+    overlap_steps: np.ndarray = dataclasses.field(default_factory=lambda: OVERLAP_STEPS)
+    pixel_steps: np.ndarray = dataclasses.field(default_factory=lambda: PIXEL_STEPS)
+    relative_steps: np.ndarray = dataclasses.field(default_factory=lambda: RELATIVE_STEPS)
+    pooled: bool = False
+    skips_lost: bool = False
 
 
-_PYTRACKING = Toolkit(
-    OVERLAP_STEPS,
-    pooled=False,
-    numbers=(
-        ("AUC", "success", None),
-        ("OP50", "success", 10),
-        ("OP75", "success", 15),
-        ("Precision", "precision", 20),
-        ("NormPrecision", "norm_precision", 20),
-        ("AO", "overlap", None),
-    ),
+_PYTRACKING_NUMBERS = (
+    ("AUC", "success", None),
+    ("OP50", "success", 10),
+    ("OP75", "success", 15),
+    ("Precision", "precision", 20),
+    ("NormPrecision", "norm_precision", 20),
+    ("AO", "overlap", None),
 )
 _OTB_NUMBERS = (("success", "success", None), ("precision20", "precision", 20), ("SR0.5", "success", 10))
+_MATLAB_NUMBERS = (("AUC", "success", None), ("OP50", "success", 10), ("Precision", "precision", 20))
+_LASOT_NUMBERS = (*_MATLAB_NUMBERS, ("NormPrecision", "norm_precision", 20))
+# Float64 in the programs, of which 12 digits and more are recorded, and float32.
+_FLOAT64, _FLOAT32 = 1e-12, 1.3e-7
 TOOLKITS = {
     "got10k": Toolkit(
-        np.linspace(0, 1, 101),
+        (("AO", "overlap", None), ("SR0.5", "success", 50), ("SR0.75", "success", 75)),
+        "got-10k toolkit, ExperimentGOT10k",
+        _FLOAT64,
+        overlap_steps=np.linspace(0, 1, 101),
         pooled=True,
-        numbers=(("AO", "overlap", None), ("SR0.5", "success", 50), ("SR0.75", "success", 75)),
     ),
-    "got10k_otb": Toolkit(OVERLAP_STEPS, pooled=False, numbers=_OTB_NUMBERS),
+    "got10k_otb": Toolkit(_OTB_NUMBERS, "got-10k toolkit, ExperimentOTB", _FLOAT64),
     "got10k_lasot": Toolkit(
-        OVERLAP_STEPS,
-        pooled=False,
-        numbers=(
+        (
             *_OTB_NUMBERS,
             ("norm_precision", "norm_precision", None),
             ("norm_precision_at_0.20", "norm_precision", 20),
         ),
+        "got-10k toolkit, ExperimentLaSOT",
+        _FLOAT64,
     ),
-    "pytracking": _PYTRACKING,
-    "ostrack": _PYTRACKING,
+    "pytracking": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis in GRM", _FLOAT32),
+    "ostrack": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis in OSTrack", _FLOAT32),
+    "avist": Toolkit(_PYTRACKING_NUMBERS, "pytracking's analysis of AVisT", _FLOAT32),
+    "lasot_toolkit": Toolkit(_LASOT_NUMBERS, "LaSOT's MATLAB toolkit", _FLOAT64, skips_lost=True),
+    "lasot_visible": Toolkit(_LASOT_NUMBERS, "the same, of visible frames", None, skips_lost=True),
+    "otb_toolkit": Toolkit(_MATLAB_NUMBERS, "OTB's MATLAB toolkit", _FLOAT64, skips_lost=True),
+    "trackingnet": Toolkit(
+        (
+            ("success", "success", "area"),
+            ("precision", "precision", "area"),
+            ("norm_precision", "norm_precision", "area"),
+        ),
+        "TrackingNet's server (metrics.py)",
+        _FLOAT64,
+        pixel_steps=np.linspace(0, 50, 21),
+        relative_steps=np.linspace(0, 0.5, 21),
+    ),
 }
+# Those that every evaluation reports; the others are the benchmarks' own.
+COMMON = ("got10k", "got10k_otb", "got10k_lasot", "pytracking", "ostrack")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +127,13 @@ def got10k(prediction, truth, image_size, cover=None):
 
     A NaN box makes AO NaN and is a failure for SR; an empty or negative box has IoU 0. Other lengths: InputError.
     """
-    prediction, truth = _boxes(prediction), _boxes(truth)
+    prediction, truth = as_boxes(prediction), as_boxes(truth)
     if len(prediction) != len(truth):
         raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: the got-10k toolkit wants one a frame")
     counts = np.ones(len(truth), bool) if cover is None else np.asarray(cover) > 0
     counts[:1] = False
     inside = overlap(_clip(prediction[counts], image_size), _clip(truth[counts], image_size))
-    return _score("got10k", {"overlap": inside})
+    return score_of("got10k", {"overlap": inside})
 
 
 def got10k_otb(prediction, truth):
@@ -111,7 +142,7 @@ def got10k_otb(prediction, truth):
     The first frame counts as found exactly. NaN boxes are failures. Of unequal lengths the shorter one counts.
     A perfect tracker has success 20/21: the last threshold is IoU > 1.
     """
-    return _score("got10k_otb", _got10k_errors(*_first_found(prediction, truth)))
+    return score_of("got10k_otb", _got10k_errors(*_first_found(prediction, truth)))
 
 
 def got10k_lasot(prediction, truth):
@@ -123,8 +154,8 @@ def got10k_lasot(prediction, truth):
     known = ~np.isnan(truth).any(axis=1)
     prediction, truth = prediction[known], truth[known]
     errors = _got10k_errors(prediction, truth)
-    shift = (_centers(prediction) - _centers(truth)) / np.maximum(1.0, truth[:, 2:])
-    return _score("got10k_lasot", errors | {"norm_precision": np.hypot(*shift.T)})
+    shift = (centers(prediction) - centers(truth)) / np.maximum(1.0, truth[:, 2:])
+    return score_of("got10k_lasot", errors | {"norm_precision": np.hypot(*shift.T)})
 
 
 def pytracking(prediction, truth, visible=None, dataset="otb"):
@@ -155,14 +186,20 @@ def combine(scores):
     toolkit = TOOLKITS[scores[0].toolkit]
     overlaps = np.concatenate([score.curves["overlap"] for score in scores])
     if toolkit.pooled:
-        return _score(scores[0].toolkit, {"overlap": overlaps})
-    curves = {
-        name: np.mean([score.curves[name] for score in scores], axis=0)
-        for name in scores[0].curves
-        if name != "overlap"
-    }
-    values = {name: float(np.mean([score.values[name] for score in scores])) for name in scores[0].values}
+        return score_of(scores[0].toolkit, {"overlap": overlaps})
+    names = [name for name in scores[0].curves if name != "overlap"]
+    curves = {name: _mean_curve([score.curves[name] for score in scores], toolkit.skips_lost) for name in names}
+    if toolkit.skips_lost:
+        values = _values(toolkit, curves)
+    else:
+        values = {name: float(np.mean([score.values[name] for score in scores])) for name in scores[0].values}
     return Score(scores[0].toolkit, len(overlaps), {"overlap": overlaps, **curves}, values)
+
+
+def _mean_curve(curves, skips_lost):
+    if skips_lost:
+        curves = [curve for curve in curves if curve.sum() > _EPS] or [np.full_like(curves[0], np.nan)]
+    return np.mean(curves, axis=0)
 
 
 def overlap(prediction, truth, inclusive=False):
@@ -181,11 +218,13 @@ def overlap(prediction, truth, inclusive=False):
     return np.clip(common / (union + _EPS), 0.0, 1.0)
 
 
-def _boxes(values):
+def as_boxes(values):
+    """(T, 4) float64, a copy."""
     return np.array(values, np.float64).reshape(-1, 4)
 
 
-def _centers(boxes):
+def centers(boxes):
+    """(T, 2) centers of boxes (T, 4) whose last pixel is x+w-1."""
     return boxes[:, :2] + (boxes[:, 2:] - 1.0) / 2
 
 
@@ -196,7 +235,7 @@ def _clip(boxes, image_size):
 
 
 def _first_found(prediction, truth):
-    prediction, truth = _boxes(prediction), _boxes(truth)
+    prediction, truth = as_boxes(prediction), as_boxes(truth)
     frames = min(len(prediction), len(truth))
     prediction, truth = prediction[:frames], truth[:frames]
     prediction[:1] = truth[:1]
@@ -206,19 +245,19 @@ def _first_found(prediction, truth):
 def _got10k_errors(prediction, truth):
     return {
         "overlap": overlap(prediction, truth),
-        "precision": np.hypot(*(_centers(prediction) - _centers(truth)).T),
+        "precision": np.hypot(*(centers(prediction) - centers(truth)).T),
     }
 
 
 def _analysis(toolkit, prediction, truth, visible, dataset, of_all):
-    prediction, truth = _boxes(prediction), _boxes(truth)
+    prediction, truth = as_boxes(prediction), as_boxes(truth)
     if np.isnan(prediction).any() or (prediction[:, 2:] < 0).any():
         raise InputError("a predicted box is NaN or has a negative size: pytracking refuses such results")
     if dataset != "uav" and np.isnan(truth).any():
         raise InputError("the ground truth has NaN boxes: pytracking takes them for the benchmark uav only")
     if dataset == "lasot" and len(prediction) < len(truth):
         raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: pytracking refuses that for LaSOT")
-    prediction = _repeat_empty(prediction)[: len(truth)]
+    prediction = repeated(prediction, (prediction[:, 2:] == 0).any(axis=1))[: len(truth)]
     prediction = np.concatenate([prediction, np.zeros((len(truth) - len(prediction), 4))])
     prediction[:1] = truth[:1]
 
@@ -227,9 +266,9 @@ def _analysis(toolkit, prediction, truth, visible, dataset, of_all):
     if visible is not None:
         valid &= np.asarray(visible, bool)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shift = _centers(prediction) / truth[:, 2:] - _centers(truth) / truth[:, 2:]
+        shift = centers(prediction) / truth[:, 2:] - centers(truth) / truth[:, 2:]
     inside = overlap(prediction, truth, inclusive=True)
-    pixels, relative = np.hypot(*(_centers(prediction) - _centers(truth)).T), np.hypot(*shift.T)
+    pixels, relative = np.hypot(*(centers(prediction) - centers(truth)).T), np.hypot(*shift.T)
     # An error of -1 is below every threshold, so the program counts such a frame as found.
     inside[~valid], relative[~valid] = -1.0, -1.0
     pixels[~valid] = -1.0 if dataset == "uav" else np.inf
@@ -237,31 +276,47 @@ def _analysis(toolkit, prediction, truth, visible, dataset, of_all):
         relative[~np.asarray(visible, bool)] = np.inf
 
     errors = {"overlap": inside, "precision": pixels, "norm_precision": relative}
-    return _score(toolkit, errors, valid, len(truth) if of_all else valid.sum())
+    return score_of(toolkit, errors, valid, len(truth) if of_all else valid.sum())
 
 
-def _repeat_empty(boxes):
-    """Rows with a zero width or height take the last row before them that has neither; the first row stays."""
-    rows = np.where((boxes[:, 2:] == 0).any(axis=1), 0, np.arange(len(boxes)))
+def repeated(boxes, invalid):
+    """The boxes (T, 4) with the last valid row before them in place of invalid rows; the first row stays.
+
+    invalid: (T,) bool.
+    """
+    rows = np.where(invalid, 0, np.arange(len(boxes)))
     return boxes[np.maximum.accumulate(rows)]
 
 
-def _score(name, errors, valid=None, denominator=None):
-    """IoU and center errors per frame -> Score; curves are counts over `denominator` frames (None: all)."""
+def score_of(name, errors, valid=None, denominator=None):
+    """The Score of one sequence by a toolkit.
+
+    Args:
+      name: key of TOOLKITS.
+      errors: {"overlap": (F,) IoU, "precision": (F,) center error in pixels, "norm_precision": (F,) relative to the
+        box}; the last two where the toolkit has them.
+      valid: (F,) bool, the frames that have a target; None: all.
+      denominator: number of frames that the curves are shares of; None: F.
+    """
     toolkit = TOOLKITS[name]
     inside = errors["overlap"]
     denominator = len(inside) if denominator is None else denominator
-    steps = {"precision": PIXEL_STEPS, "norm_precision": RELATIVE_STEPS}
+    steps = {"precision": toolkit.pixel_steps, "norm_precision": toolkit.relative_steps}
     counts = {"success": (inside[:, None] > toolkit.overlap_steps).sum(axis=0)}
     counts |= {key: (errors[key][:, None] <= steps[key]).sum(axis=0) for key in errors if key in steps}
     with np.errstate(divide="ignore", invalid="ignore"):
         curves = {key: count / np.float64(denominator) for key, count in counts.items()}
     curves = {"overlap": inside if valid is None else inside[valid], **curves}
-    values = {key: _number(curves[curve], index) for key, curve, index in toolkit.numbers}
-    return Score(name, len(curves["overlap"]), curves, values)
+    return Score(name, len(curves["overlap"]), curves, _values(toolkit, curves))
+
+
+def _values(toolkit, curves):
+    return {key: _number(curves[curve], index) for key, curve, index in toolkit.numbers}
 
 
 def _number(curve, index):
+    if index == "area":
+        return float(np.mean(curve[1:] + curve[:-1]) / 2)
     if index is not None:
         return float(curve[index])
     return float(np.mean(curve)) if len(curve) else float("nan")

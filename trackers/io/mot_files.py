@@ -120,21 +120,22 @@ def read(path, first_frame=0):
 
 
 def write(path, tracks):
-    """Writes a result file, frame,id,x,y,w,h,confidence,-1,-1,-1 with two decimals; folders are made."""
-    _write(path, tracks, "-1,-1,-1")
+    """Writes a result file, `as_text` of the tracks; folders are made."""
+    outputs.write_text(path, as_text(tracks))
 
 
 def write_truth(path, tracks):
     """Writes a ground-truth file as TrackEval wants it: frame,id,x,y,w,h,1,1,1, all of the one class."""
-    _write(path, dataclasses.replace(tracks, confidence=np.ones(len(tracks))), "1,1")
+    outputs.write_text(path, as_text(dataclasses.replace(tracks, confidence=np.ones(len(tracks))), "1,1"))
 
 
-def _write(path, tracks, rest):
+def as_text(tracks, rest="-1,-1,-1"):
+    """The lines of a file, frame,id,x,y,w,h,confidence and `rest`, boxes with two decimals."""
     lines = []
     for frame, number, box, confidence in zip(tracks.frames, tracks.ids, tracks.boxes, tracks.confidence, strict=True):
         numbers = ",".join(f"{value:.2f}" for value in box)
         lines.append(f"{frame},{number},{numbers},{confidence:g},{rest}\n")
-    outputs.write_text(path, "".join(lines))
+    return "".join(lines)
 
 
 def merge(parts):
