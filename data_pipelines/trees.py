@@ -46,7 +46,7 @@ def _in_order(path):
 
 
 def box_files(path):
-    """Names without .txt of the box files SEQUENCE.txt in folder `path`, in natural order; hidden files do not count."""
+    """Names without .txt of the box files SEQUENCE.txt in folder `path`, in natural order; hidden files are none."""
     names = (file.name for file in path.iterdir())
     return sorted((n[:-4] for n in names if n.endswith(".txt") and not n.startswith(".")), key=annotations.natural_key)
 

@@ -4,8 +4,9 @@
     ROOT/{TNL2K_train_set.txt, TNL2K_testing_set.txt}                   the toolkit's lists, where they are there
     ROOT/annos/absent/SEQUENCE.txt                                      its flags, where they are there
 
-Without a list the split is every sequence in ROOT that the other list does not name. Names are kept as they are, spaces too. Known damage is mended: a
-frame that cannot be decoded is replaced by the one before it, boxes without image are left out.
+Without a list the split is every sequence in ROOT that the other list does not name. Names are kept as they are, spaces
+too. Known damage is mended: a frame that cannot be decoded is replaced by the one before it, boxes without image are
+left out.
 """
 
 import dataclasses

@@ -41,9 +41,9 @@ def _spaces(root):
 
 def _litter(root):
     """What file managers, Macs and notebooks leave, and notes of one's own."""
-    names = (".DS_Store", "Thumbs.db", "._groundtruth.txt", "._00000001.jpg", "._x.txt", "._x.json", "notes.md", "a.zip")
+    hidden = (".DS_Store", "._groundtruth.txt", "._00000001.jpg", "._x.txt", "._x.json")
     for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-        for name in names:
+        for name in (*hidden, "Thumbs.db", "notes.md", "a.zip"):
             (folder / name).write_bytes(b"\0\5junk")
         for name in ("__MACOSX", ".ipynb_checkpoints"):
             (folder / name).mkdir()
