@@ -49,9 +49,8 @@ def _taken(config, parts=(ROWS,)):
 
 def _score():
     """MixFormerV2's training of the score: two templates, either order, negatives; in tiny."""
-    config = mixformer_v2.get_config("tiny")
-    with config.unlocked():
-        config.data.sampling, config.data.positive_probability = "trident", 0.5
+    config = mixformer_v2.get_config("tiny_score")
+    assert (config.data.sampling, config.data.positive_probability) == ("trident", 0.5)
     return config
 
 
