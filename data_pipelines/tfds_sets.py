@@ -98,6 +98,9 @@ def open_split(layout, place, split):
     if not file.exists():
         raise InputError(f"{layout}: no {file}: {record_files.AGAIN}")
     held = record_files.read(file, layout)
+    # Which image of its record a frame is follows from the order.
+    if any((np.diff(numbers) < 0).any() for numbers in held["records"]):
+        raise InputError(f"{layout}: {file} is damaged (records out of order): {record_files.AGAIN}")
 
     def load(index):
         frames = Records(str(place), split, held["records"][index])
