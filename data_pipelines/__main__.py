@@ -9,6 +9,7 @@
     python -m data_pipelines shards --source lasot:/data/LaSOT --out gs://BUCKET/lasot [--split train]
                                     [--packed [--config configs/grm.py:b256] [--context 9] [--largest 512]]
     python -m data_pipelines tfds --source got10k:/data/got10k --out DIR [--split val] [--max_sequences 100]
+                                  [--record_mib 16] [--file_format array_record|tfrecord|both]
     python -m data_pipelines referring --out DIR [--train_videos 40] [--test_videos 25] [--length 60] [--seed 1]
                                        [--config configs/ikun.py:tiny]
 
@@ -25,7 +26,8 @@ shards  a data set as a few large files (TFDS, ArrayRecord) for --config.data.sh
        --packed keeps of each frame only what the crops of training pairs need: a square around the target, as wide as
        nearly all search windows of the config reach, at most 512 pixels. Pairs are drawn as from whole frames.
 tfds  a data set as the TFDS data set sot_LAYOUT, a record for each sequence (data_pipelines/builders/datasets.py): all
-       its published splits, or those of --split=A,B. After a kill the same command goes on with the next split.
+       its published splits, or those of --split=A,B. After a kill the same command goes on with the next split. Where
+       a folder of the data set is asked for, DIR can be given in its place.
 referring  procedural people with phrases, in Refer-Dance's layout, with a vocabulary for their tokenizer; as
        data.synthetic_referring of the config says where one is given.
 """
@@ -74,6 +76,13 @@ flags.DEFINE_integer("test_videos", 25, "referring: videos to test on.", lower_b
 flags.DEFINE_integer(
     "max_sequences", None, "shards, tfds: the most sequences of a split that are written.", lower_bound=1
 )
+flags.DEFINE_integer("record_mib", None, "tfds: the most MiB of images in a record; else 512.", lower_bound=1)
+flags.DEFINE_enum(
+    "file_format",
+    "array_record",
+    ["array_record", "tfrecord", "both"],
+    "tfds: array_record for training and tfds.data_source, tfrecord for tfds.load, or both, in twice the space.",
+)
 flags.DEFINE_integer("seed", 1, "synthetic, referring, sheet: seed.", lower_bound=0)
 # Of each command.
 _FLAGS = {
@@ -83,7 +92,7 @@ _FLAGS = {
     "phrases": ("source", "out"),
     "examples": ("source", "split", "out", "pairs"),
     "shards": ("source", "split", "out", "max_sequences", "packed", "config", "context", "largest", "quality"),
-    "tfds": ("source", "split", "out", "max_sequences"),
+    "tfds": ("source", "split", "out", "max_sequences", "record_mib", "file_format"),
     "referring": ("config", "out", "train_videos", "test_videos", "length", "seed"),
 }
 
@@ -280,7 +289,8 @@ def write_tfds():
     layout, root = _split_source(datasets.NAMES)
     splits = tuple(FLAGS.split.split(",")) if FLAGS["split"].present else ()
     outputs.claim_folder(FLAGS.out)
-    builder, known = datasets.write(layout, root, FLAGS.out, splits, FLAGS.max_sequences)
+    chosen = FLAGS.max_sequences, FLAGS.record_mib, FLAGS.file_format
+    builder, known = datasets.write(layout, root, FLAGS.out, splits, *chosen)
     records = ", ".join(f"{info.num_examples} {split}" for split, info in builder.info.splits.items())
     print(f"{builder.name}: {records} records in {builder.data_dir}" + (", where it was already" if known else ""))
 

@@ -149,10 +149,16 @@ def read_phrases(folder, positions):
     Returns: tuple of Phrase, ordered by name. Frames that have no image are left out, which a line on stderr says.
     Raises: InputError where there is no phrase or a file is not as described above.
     """
-    files = sorted((file for file in folder.iterdir() if file.suffix == ".json"), key=lambda file: file.stem)
-    if not files:
+    found = files(folder)
+    if not found:
         raise errors.InputError(f"no phrases in {folder}: expected PHRASE.json files")
-    return tuple(_read_phrase(file, positions) for file in files)
+    return tuple(_read_phrase(file, positions) for file in found)
+
+
+def files(folder):
+    """The files of phrases in a video's folder, ordered by name; hidden ones are left out."""
+    found = (file for file in folder.iterdir() if file.suffix == ".json" and not file.name.startswith("."))
+    return sorted(found, key=lambda file: file.stem)
 
 
 def _read_phrase(file, positions):

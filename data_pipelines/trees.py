@@ -26,7 +26,7 @@ def folders_with(path, files, deepest=1):
     """
     found, level = {}, [path]
     for _ in range(deepest):
-        level = sorted((p for parent in level for p in parent.iterdir() if p.is_dir()), key=_in_order)
+        level = sorted((child for parent in level for child in folders(parent)), key=_in_order)
         inside = [any((folder / file).exists() for file in files) for folder in level]
         for folder in itertools.compress(level, inside):
             if folder.name in found:
@@ -36,14 +36,25 @@ def folders_with(path, files, deepest=1):
     return dict(sorted(found.items(), key=lambda item: annotations.natural_key(item[0])))
 
 
+def folders(path):
+    """The folders directly in `path`, in natural order, but for hidden ones and what a Mac packs beside them."""
+    return sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))), key=_in_order)
+
+
 def _in_order(path):
     return annotations.natural_key(path.name)
 
 
-def listed(name, listing, folders, layout):
-    """The names in file `listing`, in its order, each of which is in `folders`. Raises: InputError naming the first."""
+def box_files(path):
+    """Names without .txt of the box files SEQUENCE.txt in folder `path`, in natural order; hidden files are none."""
+    names = (file.name for file in path.iterdir())
+    return sorted((n[:-4] for n in names if n.endswith(".txt") and not n.startswith(".")), key=annotations.natural_key)
+
+
+def listed(name, listing, found, layout):
+    """The names in file `listing`, in its order, each of which is in `found`. Raises: InputError naming the first."""
     names = annotations.read_list(listing, "the names of the split's sequences, one a line")
-    missing = [one for one in names if one not in folders]
+    missing = [one for one in names if one not in found]
     if missing:
         raise errors.InputError(
             f"{name}: {len(missing)} of the {len(names)} sequences in {listing} are not there, the first is"
@@ -54,8 +65,7 @@ def listed(name, listing, folders, layout):
 
 def folders_in(path):
     """`path` and the folders below it at any depth, in natural order; hidden ones are left out."""
-    inside = sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_in_order)
-    return [path, *(folder for child in inside for folder in folders_in(child))]
+    return [path, *(folder for child in folders(path) for folder in folders_in(child))]
 
 
 def part(name, items, split, what, path, layout):

@@ -396,6 +396,11 @@ READERS = {
     "shards: records": Reader(fuzz_shards.records("*array_record*"), "binary", fuzz_shards.other, "train record"),
     "shards: dataset_info.json": Reader(fuzz_shards.records("dataset_info.json"), "binary", fuzz_shards.other, "train"),
     "shards: features.json": Reader(fuzz_shards.records("features.json"), "binary", fuzz_shards.other, "train"),
+    "TFDS set: annotations": Reader(fuzz_shards.tfds_set("annotations-*"), "zip", fuzz_shards.other),
+    "TFDS set: records": Reader(fuzz_shards.tfds_set("*array_record*"), "binary", fuzz_shards.other, "train record"),
+    "TFDS set: dataset_info.json": Reader(
+        fuzz_shards.tfds_set("dataset_info.json"), "binary", fuzz_shards.other, "1.0.0"
+    ),
     "similarities": Reader(_similarities, "zip"),
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),

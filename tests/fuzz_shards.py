@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from data_pipelines import sources
+from data_pipelines import sources, tfds_sets
+from data_pipelines.builders import datasets
 from data_pipelines.builders import sequences as builder
 from data_pipelines.sources import shards
 from tests.data_pipelines import layouts
@@ -62,6 +63,28 @@ def records(name):
             return [image == found for image, found in zip(images, kept, strict=True)]
 
         return next(folder.rglob(name)), read
+
+    return make
+
+
+def tfds_set(name):
+    """A file of a TFDS data set that is read in place of its folder: what its sequences are, or its records."""
+
+    def make(folder):
+        layouts.frames(folder / "frames", ("a",), _FRAMES)
+        datasets.write("frames", folder / "frames", folder / "out", record_mib=1)
+        (place,) = (folder / "out" / "sot_frames").glob("*/1.0.0")
+        images = [file.read_bytes() for file in sorted((folder / "frames" / "a").glob("*.jpg"))]
+
+        def read():
+            tfds_sets._records.cache_clear()
+            tfds_sets._last.which = None
+            (sequence,) = sources.open_source("frames", place)
+            found = [frame.read_bytes() for frame in sequence.frames]
+            right = sequence.boxes.shape == (_FRAMES, 4) and len(found) == _FRAMES
+            return [image == kept for image, kept in zip(images, found, strict=True)] if right else [False]
+
+        return next(place.glob(name)), read
 
     return make
 

@@ -142,6 +142,8 @@ LINES = """
 1 P/absent: data_pipelines tfds --source=frames:P/absent --out=P/tfds
 2 videos:P: data_pipelines tfds --source=videos:P --out=P/tfds
 2 --out: data_pipelines tfds --source=frames:P/frames
+2 --record_mib=0: data_pipelines tfds --source=frames:P/frames --out=P/tfds --record_mib=0
+2 --file_format has no use with shards: data_pipelines shards --source=frames:P/frames --file_format=both
 1 P/frames: data_pipelines referring --out=P/frames
 2 --length=６: data_pipelines referring --out=P/words --length=６
 2 --checkpoint: trackers.convert GRM --out=P/converted

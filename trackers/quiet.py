@@ -24,6 +24,7 @@ def libraries():
         return
     # XLA and TensorFlow read it when they are loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_worth_saying)
     threaded, unraisable, uncaught = threading.excepthook, sys.unraisablehook, sys.excepthook

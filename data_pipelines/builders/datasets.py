@@ -9,8 +9,9 @@
 There is one for each name in NAMES, made of the source's module: its docstring describes the data set, and the layout
 that it draws is what `manual_dir` has to hold. Records are in the published order, one for each sequence, in files that
 TFDS reads by `tfds.data_source` (ArrayRecord). `tfds.load` gives a tf.data.Dataset, and that takes TFRecord files only:
-builder_kwargs={"file_format": "tfrecord"}. A split that was written whole is kept in DATA_DIR/sot_NAME/VERSION.splits
-until all splits are; after a kill only the others are written.
+builder_kwargs={"file_format": "tfrecord"}, or both kinds beside each other (FORMATS). A split that was written whole is
+kept in DATA_DIR/sot_NAME/VERSION.splits until all splits are; after a kill only the others are written. Beside the
+records of a split lies what its sequences are (record_files), by which data_pipelines/tfds_sets.py reads it.
 """
 
 import collections
@@ -20,15 +21,15 @@ import dataclasses
 import io
 import itertools
 import json
-import re
 import tempfile
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from array_record.python import array_record_data_source
 from etils import epath
 
-from data_pipelines import sources
+from data_pipelines import record_files, sources, tfds_sets
 from data_pipelines.builders.sequences import KEYS
 from trackers import errors, progress
 from trackers.io import outputs, plain_text
@@ -37,10 +38,10 @@ from trackers.io import outputs, plain_text
 # without labels (footage, photos).
 _LEFT_OUT = ("videos", "shards", "mot17", "dancetrack", "footage", "photos")
 NAMES = tuple(name for name in sources.on_disk("pairs") if name not in _LEFT_OUT)
-# Splits of the sources whose FACTS do not count them; where train and test are one, it is written once.
-_SPLITS = {"coco": ("train", "val"), "frames": ("train",), "vot": ("test",)}
 # A protocol buffer, which a record is, holds 2 GiB; more than this of one sequence becomes several records.
 RECORD_BYTES = 512 << 20
+# What records are written as: for tfds.data_source and training, for tfds.load, or for all of them, in twice the space.
+FORMATS = ("array_record", "tfrecord", "both")
 _THREADS, _FILES_AHEAD = 16, 64
 _DONE = "done.json"
 _FEATURES = {
@@ -67,31 +68,35 @@ class Choice(tfds.core.BuilderConfig):
     """A part of a data set, which lies in a folder of its own, sot_NAME/CHOICE/VERSION. Made by `choice`.
 
     options: of the source, as they stand after its folder ("exclude=vot"). splits: those written; () = all published.
-    max_sequences: the most of a split that are written; None = all.
+    max_sequences: the most of a split that are written; None = all. record_mib: the most MiB of images in a record;
+    None = RECORD_BYTES.
     """
 
     options: str = ""
     splits: tuple[str, ...] = ()
     max_sequences: int | None = None
+    record_mib: int | None = None
 
 
-def choice(options="", splits=(), max_sequences=None):
+def choice(options="", splits=(), max_sequences=None, record_mib=None):
     """The Choice (builder_kwargs={"config": ...}), named by what it chooses; None where that is everything."""
-    parts = [options, *splits, f"first_{max_sequences}" if max_sequences else ""]
-    name = re.sub(r"[^\w.-]", "_", "-".join(filter(None, parts)))
-    return Choice(name=name, options=options, splits=tuple(splits), max_sequences=max_sequences) if name else None
+    chosen = {"options": options, "splits": tuple(splits), "max_sequences": max_sequences, "record_mib": record_mib}
+    name = tfds_sets.choice_name(**chosen)
+    return Choice(name=name, **chosen) if name else None
 
 
 class _SingleObject:
     """What the builders share; LAYOUT is the name of the source."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(tfds_sets.VERSION)
 
     def __init__(self, *, file_format="array_record", **settings):
         super().__init__(file_format=file_format, **settings)
         self._chosen = self.builder_config or Choice(name="all")
         self._kept = epath.Path(f"{self.data_dir}.splits")
         self._split = self._source = None
+        # Of the split that is written: each sequence with the numbers of frames in its records.
+        self._shown = []
 
     def _info(self):
         return tfds.core.DatasetInfo(
@@ -104,7 +109,7 @@ class _SingleObject:
     def open(self, folder):
         """{split: Source} of what is to be written of the data set in a folder. Raises: as sources.open_source."""
         root = f"{folder},{self._chosen.options}" if self._chosen.options else folder
-        splits = self._chosen.splits or _SPLITS.get(self.LAYOUT) or sources.find(self.LAYOUT).FACTS.sizes
+        splits = self._chosen.splits or tfds_sets.splits(self.LAYOUT)
         return {split: sources.open_source(self.LAYOUT, root, split) for split in splits}
 
     def _download_and_prepare(self, dl_manager, download_config):
@@ -124,7 +129,8 @@ class _SingleObject:
         self.info.set_splits(tfds.core.splits.SplitDict(infos))
 
     def _files(self, split):
-        return [file for file in (self._kept / split).iterdir() if file.name.startswith(f"{self.name}-{split}.")]
+        starts = f"{self.name}-{split}.", tfds_sets.annotations_name(split)
+        return [file for file in (self._kept / split).iterdir() if file.name.startswith(starts)]
 
     def _done(self, split, of):
         """What is known of a split that was kept; None where it has to be written."""
@@ -133,7 +139,7 @@ class _SingleObject:
         except (OSError, ValueError):
             return None
         # Files are lacking where a kill came while they were moved.
-        whole = len(self._files(split)) == len(known["written"]["shard_lengths"])
+        whole = len(self._files(split)) == known["files"]
         return known if whole and known["of"] == of else None
 
     def _write(self, split, of, dl_manager, download_config):
@@ -147,9 +153,16 @@ class _SingleObject:
             [info] = self._generate_splits(dl_manager, download_config)
         finally:
             self._data_dir = final
+        self._annotate(folder / tfds_sets.annotations_name(split), info.num_examples)
         known = {"of": of, "written": {"shard_lengths": info.shard_lengths, "num_bytes": info.num_bytes}}
-        outputs.write_text(folder / _DONE, json.dumps(known))
+        outputs.write_text(folder / _DONE, json.dumps(known | {"files": len(self._files(split))}))
         return known
+
+    def _annotate(self, file, count):
+        """Writes what the sequences of the split are; not where TFDS was asked for the first `count` records alone."""
+        if count == sum(len(parts) for _, parts in self._shown):
+            records = np.repeat(np.arange(count), [frames for _, parts in self._shown for frames in parts])
+            record_files.write(file, self._source, [sequence for sequence, _ in self._shown], records)
 
     def _split_generators(self, dl_manager):
         return {self._split: self._generate_examples(self._source, self._split)}
@@ -158,13 +171,17 @@ class _SingleObject:
         return min(len(source), self._chosen.max_sequences or len(source))
 
     def _generate_examples(self, source, split):
-        count = self._count(source)
+        count, self._shown = self._count(source), []
+        most = (self._chosen.record_mib << 20) if self._chosen.record_mib else RECORD_BYTES
         bar = progress.bar(total=count, desc=f"{source.name} {split}", unit="sequence", disable=None)
         with bar, concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             sequences = enumerate(map(source.read, range(count)))
             frames = (((index, sequence), path) for index, sequence in sequences for path in sequence.frames)
             for index, group in itertools.groupby(_read_ahead(pool, frames), key=lambda item: item[0][0]):
-                for part, record in enumerate(_records((of[1], data) for of, data in group)):
+                for part, (sequence, record) in enumerate(_records(((of[1], data) for of, data in group), most)):
+                    if not part:
+                        self._shown.append((sequence, []))
+                    self._shown[-1][1].append(len(record["frames"]))
                     yield index * (KEYS // count) + part, record
                 bar.update(1)
 
@@ -188,16 +205,16 @@ def _read(path):
         raise errors.InputError(f"image {path} cannot be read: {errors.os_reason(error)}") from None
 
 
-def _records(images):
-    """The records of one sequence. images: iterable of (sequence, an image's bytes)."""
+def _records(images, most):
+    """(sequence, record) of one sequence. images: iterable of (sequence, an image's bytes). most: bytes of a record."""
     first, held, size = 0, [], 0
     for sequence, data in images:
-        if held and size + len(data) > RECORD_BYTES:
-            yield _record(sequence, first, held)
+        if held and size + len(data) > most:
+            yield sequence, _record(sequence, first, held)
             first, held, size = first + len(held), [], 0
         held.append(data)
         size += len(data)
-    yield _record(sequence, first, held)
+    yield sequence, _record(sequence, first, held)
 
 
 def _record(sequence, first, images):
@@ -223,28 +240,69 @@ BUILDERS = {layout: _builder(layout) for layout in NAMES}
 globals().update({builder.__name__: builder for builder in BUILDERS.values()})
 
 
-def write(layout, root, out, splits=(), max_sequences=None):
+def write(layout, root, out, splits=(), max_sequences=None, record_mib=None, file_format="array_record"):
     """Writes a source as the TFDS data set `sot_LAYOUT` in the folder `out`, or finds it there.
 
-    Args: root: folder with options, as of sources.open_source. splits, max_sequences: as of Choice.
+    Args:
+      root: folder with options, as of sources.open_source.
+      splits, max_sequences, record_mib: as of Choice.
+      file_format: of FORMATS; with "both" what is there as ArrayRecord gets TFRecord files beside it.
 
     Returns: (its builder, whether it was there already).
 
-    Raises: InputError, UsageError for what is wrong with the source, InputError for a disk that takes no more.
+    Raises: InputError, UsageError for what is wrong with the source, InputError where it is there in another format or
+      the disk takes no more.
     """
     folder = sources.folder_of(root)
-    chosen = choice(str(root)[len(folder) + 1 :], splits, max_sequences)
-    builder = BUILDERS[layout](data_dir=out, config=chosen)
-    if builder.data_path.exists():
-        return builder, True
+    chosen = choice(str(root)[len(folder) + 1 :], splits, max_sequences, record_mib)
+    home = epath.Path(out) / f"sot_{layout}" / (chosen.name if chosen else "") / tfds_sets.VERSION
+    wanted = {"array_record", "tfrecord"} if file_format == "both" else {file_format}
+    there = tfds_sets.formats(home) if home.exists() else []
+    if there and not (wanted <= set(there) or "array_record" in there and file_format == "both"):
+        raise errors.InputError(f"{home} is there as {', '.join(there)}: remove it, or name another --out")
+    # Where both are wanted ArrayRecord comes first, of which a killed run keeps what it had.
+    builder = BUILDERS[layout](data_dir=out, config=chosen, file_format=(there or sorted(wanted))[0])
+    if not there:
+        _prepare(builder, folder)
+    if not wanted <= set(there or [builder.info.file_format.value]):
+        with _full_disk(home):
+            _add_tfrecord(builder)
+    return builder, wanted <= set(there)
+
+
+@contextlib.contextmanager
+def _full_disk(folder):
+    """What writing raises, as one line."""
+    try:
+        yield
+    except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
+        raise errors.InputError(f"{folder} cannot be written ({plain_text.reason(error)}): free some space") from None
+
+
+def _prepare(builder, folder):
     builder.open(folder)
     tfds.disable_progress_bar()
     # TFDS wants a folder for downloads, of which there are none, and tells at length of them.
     with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):
         config = tfds.download.DownloadConfig(manual_dir=folder)
-        try:
+        with _full_disk(builder.data_path):
             builder.download_and_prepare(download_dir=downloads, download_config=config)
-        except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
-            reason = plain_text.reason(error)
-            raise errors.InputError(f"{builder.data_path} cannot be written ({reason}): free some space") from None
-    return builder, False
+
+
+def _add_tfrecord(builder):
+    """The records of a data set as TFRecord files beside its ArrayRecord ones; tfds.load takes those then."""
+    info = builder.info
+    pairs = []
+    for split in info.splits.values():
+        names = split.filename_template.replace(filetype_suffix="tfrecord")
+        pairs += zip(split.filepaths, names.sharded_filepaths(len(split.shard_lengths)), strict=True)
+    for source, target in progress.bar(pairs, desc=f"{info.name} as tfrecord", unit="file", disable=None):
+        part = outputs.part_of(target)
+        with tf.io.TFRecordWriter(str(part)) as writer:
+            for record in array_record_data_source.ArrayRecordDataSource([str(source)]):
+                writer.write(record)
+        part.replace(target)
+    # Last: the data set has the format that its information names.
+    info.set_file_format("tfrecord", override=True, override_if_initialized=True)
+    info.add_alternative_file_format("array_record")
+    info.write_to_directory(builder.data_path)

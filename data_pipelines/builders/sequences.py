@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from data_pipelines import record_files
 from data_pipelines.builders import packing as packings
 from trackers import progress
 from trackers.errors import InputError
-from trackers.io import outputs, plain_text
+from trackers.io import plain_text
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
 # TFDS orders records by keys below this, in buckets of equal ranges, each of which it holds in memory: keys counted
@@ -102,23 +103,12 @@ def write(source, out, split, packing=None, max_sequences=None):
         raise InputError(
             f"{folder} cannot be written ({plain_text.reason(error)}): remove it, free some space or name another --out"
         ) from None
-    annotations = {
-        "source": np.array(source.name),
-        "is_video": np.array(source.is_video),
-        "names": np.array([sequence.name for sequence in sequences]),
-        "frames": np.array([len(sequence) for sequence in sequences]),
-        "records": tally.record,
-        "annotated": np.array([len(sequence.boxes) for sequence in sequences]),
-        "boxes": boxes,
-        "visible": visible,
-    }
+    places = {}
     if packing is not None:
-        places = {"regions": tally.regions, "sizes": tally.sizes, "largest": np.array(packing.largest)}
-        annotations |= places | {"context": np.array(packing.context)}
+        places = {"regions": tally.regions, "sizes": tally.sizes}
+        places |= {"largest": np.array(packing.largest), "context": np.array(packing.context)}
     # Last, so that a folder without it is one that was not finished.
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **annotations)
-    outputs.write_bytes(folder / ANNOTATIONS, packed.getvalue())
+    record_files.write(folder / ANNOTATIONS, source, sequences, tally.record, **places)
     windows = max(tally.records * packings.WINDOWS_EACH, 1)
     return Written(len(sequences), tally.records, tally.bytes, tally.beyond / windows, tally.area_beyond / windows)
 

@@ -179,7 +179,8 @@ def open_source(name, root, split="train", indexed=False):
     """Opens split `split` of the data set in layout `name` (a module of this package) -> Source.
 
     Args:
-      root: its folder, with options after it where wanted: "/data/LaSOT,origin=zero".
+      root: its folder, with options after it where wanted: "/data/LaSOT,origin=zero"; or that of the TFDS data set
+        which was made of it (data_pipelines/tfds_sets.py).
       indexed: whether what was parsed once is kept for other runs (data_pipelines/index.py).
 
     Raises: InputError where the folder, its layout or the split is not there, UsageError for an option that is none.
@@ -192,7 +193,13 @@ def open_source(name, root, split="train", indexed=False):
         if option not in known or not _takes(known[option], value):
             listed = ", ".join(f"{key}={'|'.join(_OWN.get(values, values))}" for key, values in known.items())
             raise errors.UsageError(f"{name}: {option}={value} is no option of it; it has {listed or 'none'}")
+    from data_pipelines import tfds_sets
+
     try:
+        # What `python -m data_pipelines tfds` made of the folder is taken in its place.
+        stored = tfds_sets.find(name, folder, ",".join(given)) if module.FACTS.kind == "pairs" else None
+        if stored is not None:
+            return tfds_sets.open_split(name, stored, split)
         source = module.open(folder, split, **options)
     except OSError as error:
         raise errors.InputError(f"{name}: {folder} cannot be read ({error})") from None

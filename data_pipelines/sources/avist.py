@@ -26,9 +26,7 @@ def open(root, split="train"):
     """
     path = trees.root(root, "avist", split, SPLITS, _LAYOUT)
     annotated = annotations.folder(path / "anno", "avist", _LAYOUT)
-    files = [file.name for file in annotated.iterdir() if file.name.endswith(".txt")]
-    names = sorted((file[:-4] for file in files), key=annotations.natural_key)
-    trees.some("avist", names, "annotations SEQUENCE.txt", annotated, _LAYOUT)
+    names = trees.some("avist", trees.box_files(annotated), "annotations SEQUENCE.txt", annotated, _LAYOUT)
     return Source("avist", names, lambda index: _load(path, names[index]))
 
 

@@ -36,8 +36,7 @@ def holds_sequences(root):
 
 def targets_in(path):
     """`targets` of the folders in a folder, in natural order of their names."""
-    children = sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: annotations.natural_key(p.name))
-    return [target for child in children for target in targets(child)]
+    return [target for child in trees.folders(path) for target in targets(child)]
 
 
 def targets(path):

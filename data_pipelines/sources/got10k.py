@@ -35,6 +35,8 @@ def open(root, split="train", exclude="none", list=None):
         path = path / split
     elif any((path / other).is_dir() for other in SPLITS):
         raise errors.InputError(f"got10k: {path} has no folder {split}; expected {_LAYOUT}")
+    elif split == "val" != path.name:
+        annotations.say_once(f"got10k: {path} has no folders {', '.join(SPLITS)}, so the val split is all of it")
     listing = path / "list.txt"
     if listing.exists():
         names = annotations.read_list(listing, "the names of the sequences, one a line")

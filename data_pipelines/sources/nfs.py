@@ -37,12 +37,11 @@ def open(root, split="train", fps="30"):
     if (path / "anno").is_dir() and (path / "sequences").is_dir():
         if fps != "30":
             raise errors.InputError(f"nfs: {path} is pytracking's copy, which has 30 frames a second, not {fps}")
-        files = [file.name for file in (path / "anno").iterdir() if file.name.endswith(".txt")]
-        names = sorted((file[:-4].removeprefix("nfs_") for file in files), key=annotations.natural_key)
+        files = trees.box_files(path / "anno")
+        names = sorted((file.removeprefix("nfs_") for file in files), key=annotations.natural_key)
         load = _load_repacked
     else:
-        folders = (child for child in path.iterdir() if (child / fps).is_dir())
-        names = sorted((child.name for child in folders), key=annotations.natural_key)
+        names = [child.name for child in trees.folders(path) if (child / fps).is_dir()]
         load = _load_published
     trees.some("nfs", names, f"sequences at {fps} frames a second", path, _LAYOUT)
     return Source("nfs", names, lambda index: load(path, names[index], fps))
@@ -66,7 +65,8 @@ def _load_published(path, name, fps):
     images, file = folder / name, folder / f"{name}.txt"
     boxes, hidden = read_vatic(file)
     names = annotations.frame_names(name, images)
-    if fps == "30" and abs(len(boxes) / len(names) - _STEP) < 1:
+    # Asked of what would be left, so that the last lines of a short file may be lacking.
+    if fps == "30" and abs(len(boxes) - len(names)) > 1 >= abs(len(boxes[::_STEP]) - len(names)):
         boxes, hidden = boxes[::_STEP], hidden[::_STEP]
     if abs(len(boxes) - len(names)) > 1:
         raise errors.InputError(

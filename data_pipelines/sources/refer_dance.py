@@ -13,7 +13,7 @@ training, though some may. Frames count from 1 everywhere; boxes are in pixels o
 is on a canvas of 1920 x 1080, whatever the images' size).
 """
 
-from data_pipelines import annotations, phrase_annotations
+from data_pipelines import annotations, phrase_annotations, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 
@@ -37,9 +37,9 @@ def open(root, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"refer_dance has no split {split!r}: use one of {', '.join(SPLITS)}")
     path = annotations.folder(root, "refer_dance", _LAYOUT)
-    folders = annotations.folder(path / "expression", "refer_dance", _LAYOUT).iterdir()
+    folders = trees.folders(annotations.folder(path / "expression", "refer_dance", _LAYOUT))
     test = _test_videos(path)
-    names = sorted(child.name for child in folders if child.is_dir() and (child.name in test) == (split == "test"))
+    names = sorted(child.name for child in folders if (child.name in test) == (split == "test"))
     if not names:
         raise errors.InputError(f"refer_dance: no {split} videos in {path / 'expression'}; expected {_LAYOUT}")
     return Source("refer_dance", names, lambda index: _load(path, names[index]), published=_PUBLISHED[split])

@@ -40,7 +40,7 @@ def open(root, split="train"):
     """
     path = trees.root(root, "refer_kitti", split, SPLITS, _LAYOUT)
     phrases = annotations.folder(path / "expression", "refer_kitti", _LAYOUT)
-    folders = [child for child in phrases.iterdir() if child.is_dir()]
+    folders = trees.folders(phrases)
     _check_version(folders)
     names = sorted(child.name for child in folders if (child.name in _TEST) == (split == "test"))
     trees.some("refer_kitti", names, f"{split} videos", phrases, _LAYOUT)
@@ -51,9 +51,8 @@ def _check_version(folders):
     """Raises: InputError where the folders of phrases are not all of one version."""
     of_version = {}
     for folder in sorted(folders):
-        file = min((file for file in folder.iterdir() if file.suffix == ".json"), default=None)
         # The key alone: whether the file is one of phrases is asked where it is read.
-        if file is not None:
+        for file in phrase_annotations.files(folder)[:1]:
             second = '"raw_sentence"' in annotations.read_text(file, "a phrase")
             of_version.setdefault(2 if second else 1, file)
     if len(of_version) > 1:

@@ -12,12 +12,12 @@ import functools
 
 import numpy as np
 
-from data_pipelines import annotations
+from data_pipelines import annotations, record_files
 from data_pipelines.builders.sequences import ANNOTATIONS, NAME, VERSION
 from data_pipelines.contexts import Place
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers.errors import InputError
-from trackers.io import array_files, numbers, plain_text
+from trackers.io import numbers, plain_text
 
 FACTS = Facts()
 _LAYOUT = f"SPLIT/{{{ANNOTATIONS},{NAME}/{VERSION}/...}}, as python -m data_pipelines shards writes it"
@@ -43,7 +43,7 @@ class Record:
 
     def read_bytes(self):
         """The image file's bytes. Raises: InputError where the records are damaged."""
-        with plain_text.naming(self, "write the data set again"):
+        with plain_text.naming(self, record_files.AGAIN):
             return bytes(_records(self.folder)[self.index]["image"])
 
 
@@ -76,7 +76,7 @@ def _records(folder):
         return tfds.builder_from_directory(path / NAME / VERSION).as_data_source(path.name)
     except Exception as error:  # TFDS reads JSON of its own, by readers that raise what they like
         place = path / NAME / VERSION
-        raise InputError(f"{place} is damaged ({plain_text.reason(error)}): write the data set again") from None
+        raise InputError(f"{place} is damaged ({plain_text.reason(error)}): {record_files.AGAIN}") from None
 
 
 def open(root, split="train"):
@@ -88,43 +88,24 @@ def open(root, split="train"):
     file = folder / ANNOTATIONS
     if not file.exists():
         raise InputError(f"shards: no {file}; expected {_LAYOUT}")
-    with plain_text.naming(f"shards: {file}", "write the data set again"):
-        with file.open("rb") as opened:
-            known = array_files.read_npz(opened, f"shards: {file}")
-        records, boxes, visible = _split(known)
-        places, context = _places(known) if "regions" in known else (None, None)
-        names, name, is_video = known["names"].tolist(), str(known["source"]), bool(known["is_video"])
-        if not len(names) == len(records) == len(boxes) == len(visible):
-            raise ValueError(f"{len(names)} names for {len(records)} sequences")
+    known, places, context = record_files.read(file, "shards"), None, None
+    if "regions" in known:
+        with plain_text.naming(f"shards: {file}", record_files.AGAIN):
+            places, context = _places(known)
+    names, records = known["names"], known["records"]
 
     def load(index):
         frames = Records(str(folder), records[index], places and (places[0][index], places[1][index], places[2]))
-        return Sequence(names[index], frames, boxes[index], visible[index])
+        return Sequence(names[index], frames, known["boxes"][index], known["visible"][index])
 
-    return Source(name, names, load, is_video, context=context)
-
-
-def _split(known):
-    """([records], [boxes], [visible]) of the sequences, from the arrays of an annotation file."""
-    for name, kinds in {"frames": "iu", "annotated": "iu", "records": "iu", "visible": "b", "boxes": "f"}.items():
-        if known[name].dtype.kind not in kinds or known[name].ndim != 1 + (name == "boxes"):
-            raise ValueError(f"{name} is an array {known[name].shape} of {known[name].dtype}")
-    if known["boxes"].shape[1] != 4 or (np.abs(known["boxes"]) > numbers.LARGEST_PIXEL).any():
-        raise ValueError("boxes beyond what images have")
-    if known["records"].min(initial=0) < 0:
-        raise ValueError("records below 0")
-    parts = (("records", "frames"), ("boxes", "annotated"), ("visible", "annotated"))
-    for what, many in parts:
-        if known[many].min(initial=0) < 0 or known[many].sum() != len(known[what]):
-            raise ValueError(f"{many} does not add up to {what}")
-    return [np.split(known[what], np.cumsum(known[many])[:-1]) for what, many in parts]
+    return Source(known["source"], names, load, known["is_video"], context=context)
 
 
 def _places(known):
     """(([regions], [sizes], largest), context) of packed shards' sequences, from the arrays of an annotation file."""
     regions, sizes, largest, context = known["regions"], known["sizes"], int(known["largest"]), float(known["context"])
     for name, array, columns in (("regions", regions, 4), ("sizes", sizes, 2)):
-        if array.dtype.kind not in "iu" or array.shape != (len(known["records"]), columns):
+        if array.dtype.kind not in "iu" or array.shape != (known["frames"].sum(), columns):
             raise ValueError(f"{name} is an array {array.shape} of {array.dtype}")
     regions, sizes = regions.astype(np.int64), sizes.astype(np.int64)
     starts, sides = regions[:, :2], regions[:, 2:]

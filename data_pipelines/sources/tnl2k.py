@@ -4,8 +4,9 @@
     ROOT/{TNL2K_train_set.txt, TNL2K_testing_set.txt}                   the toolkit's lists, where they are there
     ROOT/annos/absent/SEQUENCE.txt                                      its flags, where they are there
 
-Without a list the split is every sequence in ROOT. Names are kept as they are, spaces too. Known damage is mended: a
-frame that cannot be decoded is replaced by the one before it, boxes without image are left out.
+Without a list the split is every sequence in ROOT that the other list does not name. Names are kept as they are, spaces
+too. Known damage is mended: a frame that cannot be decoded is replaced by the one before it, boxes without image are
+left out.
 """
 
 import dataclasses
@@ -30,13 +31,26 @@ def open(root, split="train"):
     """
     path = trees.root(root, "tnl2k", split, SPLITS, _LAYOUT)
     folders = trees.some("tnl2k", trees.folders_with(path, ("groundtruth.txt",)), "sequences", path, _LAYOUT)
-    listing = path / SPLITS[split]
-    names = trees.listed("tnl2k", listing, folders, _LAYOUT) if listing.exists() else list(folders)
+    names = _split(path, split, folders)
     gone = [name for name in names if name in _LACKING and not annotations.image_names(folders[name] / "imgs")]
     if gone:
         annotations.say_once(f"tnl2k: {gone[0]} has no images in {folders[gone[0]] / 'imgs'}: left out")
         names = [name for name in names if name not in gone]
     return Source("tnl2k", names, lambda index: _load(path, folders[names[index]]))
+
+
+def _split(path, split, folders):
+    listing, other = path / SPLITS[split], path / SPLITS["train" if split == "test" else "test"]
+    if listing.exists():
+        names = trees.listed("tnl2k", listing, folders, _LAYOUT)
+        return trees.some("tnl2k", names, f"{split} sequences", listing, "names, one a line")
+    # What the other list holds out is never trained on.
+    theirs = annotations.read_list(other, "the names of its sequences, one a line") if other.exists() else ()
+    names = [name for name in folders if name not in set(theirs)]
+    trees.some("tnl2k", names, f"{split} sequences (name them in {listing.name})", path, _LAYOUT)
+    beside = f" but those of {other.name}" if theirs else ""
+    annotations.say_once(f"tnl2k: no {listing}, so the {split} split is all {len(names)} sequences{beside}")
+    return names
 
 
 def _load(path, folder):

@@ -23,8 +23,8 @@ def open(root, split="train"):
     parts = [place for place in places if (place / "anno").is_dir()]
     if split == "test":
         parts = parts[:1]
-    files = [(part, file.name[:-4]) for part in parts for file in (part / "anno").iterdir() if file.suffix == ".txt"]
-    files.sort(key=lambda item: (annotations.natural_key(item[0].name), item[1]))
+    # The parts are in order of their numbers, the names in each as text.
+    files = [(part, name) for part in parts for name in sorted(trees.box_files(part / "anno"))]
     trees.some("trackingnet", files, f"{split} annotations", path, _LAYOUT)
     names = [name for _, name in files]
     return Source("trackingnet", names, lambda index: _load(*files[index], split == "test"))

@@ -27,10 +27,7 @@ def open_part(root, split, name, part, ranges):
     layout = f"{part}'s data_seq/UAV123/FOLDER/000001.jpg and anno/{part}/SEQUENCE.txt"
     path = trees.root(root, name, split, SPLITS, layout)
     annotated = annotations.folder(path / "anno" / part, name, layout)
-    names = sorted(
-        (file.name[:-4] for file in annotated.iterdir() if file.name.endswith(".txt")), key=annotations.natural_key
-    )
-    trees.some(name, names, "annotations SEQUENCE.txt", annotated, layout)
+    names = trees.some(name, trees.box_files(annotated), "annotations SEQUENCE.txt", annotated, layout)
     images = annotations.folder(path / "data_seq" / "UAV123", name, layout)
     return Source(name, names, lambda index: _load(names[index], images, annotated, ranges.get(names[index])))
 

@@ -36,7 +36,8 @@ def open(root, split="train"):
     """
     path = trees.root(root, "videos", split, SPLITS, _LAYOUT)
     files = sorted((p for p in path.iterdir() if p.suffix.lower() in SUFFIXES), key=lambda p: p.name)
-    pairs = [(file, file.with_suffix(".csv")) for file in files if file.with_suffix(".csv").exists()]
+    pairs = [(file, file.with_suffix(".csv")) for file in files if file.name[0] != "."]
+    pairs = [(file, boxes) for file, boxes in pairs if boxes.exists()]
     trees.some("videos", pairs, "videos with boxes", path, _LAYOUT)
     return Source("videos", [file.stem for file, _ in pairs], lambda index: _load(*pairs[index]))
 

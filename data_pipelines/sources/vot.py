@@ -30,11 +30,9 @@ def open(root, split="train", box="around"):
     path = trees.root(root, "vot", split, SPLITS, _LAYOUT)
     if (path / "sequences").is_dir():
         path = path / "sequences"
-    folders = {child.name: child for child in path.iterdir() if child.is_dir() and _truths(child)}
-    if (path / "list.txt").exists():
-        names = trees.listed("vot", path / "list.txt", folders, _LAYOUT)
-    else:
-        names = sorted(folders, key=annotations.natural_key)
+    folders = {child.name: child for child in trees.folders(path) if _truths(child)}
+    listing = path / "list.txt"
+    names = trees.listed("vot", listing, folders, _LAYOUT) if listing.exists() else list(folders)
     targets = [(folders[name], file) for name in names for file in _truths(folders[name])]
     trees.some("vot", targets, "sequences", path, _LAYOUT)
     return Source("vot", [_name(*target) for target in targets], lambda index: _load(*targets[index], box))

@@ -87,11 +87,15 @@ def test_tnl2k(tmp_path, capsys):
     np.testing.assert_array_equal(lacking.boxes, BOXES[[0, 2, 3]])
     said = capsys.readouterr().err
     assert "00000492.png is cut short" in said and "the frame before it takes its place" in said
+    assert "so the test split is all 4 sequences\n" in said
     (root / "TNL2K_testing_set.txt").write_text("INF_run1\n")
     (root / "annos" / "absent").mkdir(parents=True)
     (root / "annos" / "absent" / "INF_run1.txt").write_text("0 \n1 \n0 \n0 \n")
     (only,) = _open("tnl2k", root).values()
     assert _hidden(only) == [1]
+    # What the one list holds out the other split does not have.
+    assert "INF_run1" not in (rest := _open("tnl2k", root, "train")) and len(rest) == 3
+    assert "all 3 sequences but those of TNL2K_testing_set.txt" in capsys.readouterr().err
 
 
 def test_tnl2k_sequence_without_any_image_is_left_out_where_that_is_known(tmp_path, capsys):
@@ -132,6 +136,10 @@ def test_nfs_as_published(tmp_path):
         np.testing.assert_array_equal(sequence.boxes, BOXES)  # corners are not sizes
         assert _hidden(sequence) == [2] and len(sequence) == T
     assert _open("nfs", root)["airboard_1"].frames[0].parent.parent.name == "30"
+    # The last lines of a file may be lacking, as long as every eighth is there.
+    file = root / "airboard_1" / "30" / "airboard_1.txt"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[: 8 * T - 7]))
+    np.testing.assert_array_equal(_open("nfs", root)["airboard_1"].boxes, BOXES)
     # One more image than boxes is how some were published; two are not.
     folder = root / "airboard_1" / "240" / "airboard_1"
     layouts.write_frames(folder, 1, "{:05d}.jpg", T + 1)
