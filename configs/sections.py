@@ -240,6 +240,9 @@ def pairs():
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
+    # How images are read (ours): "part" decodes of a JPEG what a crop shows, "whole" all of it, the same pixels;
+    # "shrunk" lets libjpeg shrink what is going to be shrunk: faster, but other pixels (docs/data.md).
+    data.decoding = "part"
     # Threads that decode and crop (this and the next two: our choice).
     data.threads = 8
     # Batches made ahead.

@@ -5,13 +5,23 @@ Reading a pair then decodes two small pictures, not two whole frames. Everything
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
+from data_pipelines import jpeg_parts
+from data_pipelines.jpeg_parts import Jpeg
 from trackers.errors import InputError
 
 # The top-left corner of a part lies on this grid: the blocks of JPEG files, which lose less where they stay in place.
 _GRID = 16
+# How a training image is read: whole; of JPEG files the part that is cut, the same pixels; or that part shrunk by
+# libjpeg where the crop is going to be shrunk anyway, other pixels.
+DECODINGS = ("whole", "part", "shrunk")
+# Factors by which libjpeg can shrink while it decodes.
+_RATIOS = (8, 4, 2)
+# Pixels beyond a window that its bilinear taps may touch, rounding included.
+_TAPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +49,9 @@ class Place:
 class Context:
     """An image of which only a part is known; `shape` is the image's.
 
-    pixels: (h, w, 3) uint8, the packed picture. place: Place. The point (u, v) of the picture, 0 at its corner, lies in
-    the image at region[:2] + (u, v) * scale with scale = region[2:] / (w, h): 1, or more where it was scaled down.
+    pixels: (h, w, 3) uint8, the packed picture, or a Jpeg of it. place: Place. The point (u, v) of the picture, 0 at
+    its corner, lies in the image at region[:2] + (u, v) * scale with scale = region[2:] / (w, h): 1, or more where it
+    was scaled down.
     """
 
     pixels: np.ndarray
@@ -53,15 +64,13 @@ class Context:
 
     def mirrored(self):
         """The image mirrored left to right."""
-        import cv2
-
         x, y, w, h = self.place.region
         place = dataclasses.replace(self.place, region=(self.place.size[0] - x - w, y, w, h))
-        return Context(cv2.flip(self.pixels, 1), place)
+        return Context(mirrored(self.pixels), place)
 
     def changed(self, function):
-        """The image with function(pixels) -> pixels of the same shape."""
-        return Context(function(self.pixels), self.place)
+        """The image with function(pixels) -> pixels of the same shape; each pixel by itself."""
+        return Context(changed(self.pixels, function), self.place)
 
     def cut(self, x, y, side, size):
         """The square window at (x, y) of the image, resized bilinearly -> (size, size, 3) uint8.
@@ -70,16 +79,44 @@ class Context:
         """
         import cv2
 
-        step = side / size
-        rows = []
+        step, rows, part = side / size, [], []
         for axis, start in enumerate((x, y)):
-            scale = self.place.region[2 + axis] / self.pixels.shape[1 - axis]
-            row = np.zeros(3)
+            extent = self.pixels.shape[1 - axis]
+            scale = self.place.region[2 + axis] / extent
             # Pixel centers lie at halves.
-            row[axis], row[2] = step / scale, (start - self.place.region[axis] + step / 2) / scale - 0.5
+            row, first = np.zeros(3), (start - self.place.region[axis] + step / 2) / scale - 0.5
+            # Only what the window touches is looked at, of a window beyond the edge the edge alone.
+            low = min(max(math.floor(first) - _TAPS, 0), extent - 1)
+            high = max(min(math.ceil(first + side / scale) + _TAPS, extent), low + 1)
+            row[axis], row[2] = step / scale, first - low
             rows.append(row)
+            part.insert(0, slice(low, high))
+        pixels = np.ascontiguousarray(self.pixels[tuple(part)])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(self.pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def mirrored(image):
+    """An image mirrored left to right: (H, W, 3), Jpeg or Context."""
+    return image[:, ::-1] if isinstance(image, np.ndarray) else image.mirrored()
+
+
+def changed(image, function):
+    """An image with function(pixels) -> pixels of the same shape, each pixel by itself: (H, W, 3), Jpeg or Context."""
+    return function(image) if isinstance(image, np.ndarray) else image.changed(function)
+
+
+def fitting(image, scale):
+    """The image for a crop that is going to be shrunk by `scale`: itself, or where a Jpeg may be shrunk a Context of
+    pixels shrunk by the largest of libjpeg's factors up to `scale`."""
+    ratio = next((ratio for ratio in _RATIOS if ratio <= scale), 1)
+    if ratio == 1 or not (isinstance(image, Jpeg) and image.may_shrink):
+        return image
+    shrunk = image.shrunk(ratio)
+    height, width = (side * ratio for side in shrunk.shape[:2])
+    # The last column of shrunk pixels may reach beyond the image, in the mirror to its left.
+    left = image.size[0] - width if image.is_mirrored else 0
+    return Context(shrunk, Place((left, 0, width, height), image.size, max(width, height)))
 
 
 def place_around(box, context, size, largest):
@@ -104,14 +141,18 @@ def pack(image, place):
     return part if place.packed_size == (w, h) else cv2.resize(part, place.packed_size, interpolation=cv2.INTER_AREA)
 
 
-def read(path):
-    """The image of a path: (H, W, 3) uint8, or a Context where the path's `place` says that only a part is there.
+def read(path, decoding="part"):
+    """The image of a path: (H, W, 3) uint8, a Jpeg, or a Context where the path's `place` says that it is a part.
 
-    Raises: InputError as image_files.read_image, or where the picture has not the size that its Place states.
+    decoding: one of DECODINGS.
+
+    Raises: InputError as image_files.read_image, or where the picture has not the size that its Place states. A Jpeg's
+      damage is found when it is cut.
     """
     from trackers.io.image_files import read_image
 
-    pixels, place = read_image(path), getattr(path, "place", None)
+    pixels = read_image(path) if decoding == "whole" else jpeg_parts.read(path, may_shrink=decoding == "shrunk")
+    place = getattr(path, "place", None)
     if place is None:
         return pixels
     if pixels.shape[1::-1] != place.packed_size:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from data_pipelines import contexts
 from data_pipelines.contexts import Context
 
 
@@ -38,7 +39,7 @@ def sample_target(image, box, factor, size):
     """Cuts the square of `window`, black outside the image, and resizes it bilinearly (no antialiasing).
 
     Args:
-      image: (H, W, 3) uint8, or a Context, of which it is cut as near as its pixels allow.
+      image: (H, W, 3) uint8; a Jpeg, of which the part is decoded; or a Context, cut as near as its pixels allow.
       box: x, y, w, h in pixels.
       factor: side of the square over sqrt(w * h).
       size: side of the result in pixels.
@@ -47,7 +48,7 @@ def sample_target(image, box, factor, size):
       pixel comes from outside the image). Bit-identical to the programs wherever the window touches the image; wholly
       outside it is black here, where the programs return a wrong part of the image.
 
-    Raises: ValueError for a box without area.
+    Raises: ValueError for a box without area, InputError where a Jpeg is damaged.
     """
     import cv2
 
@@ -65,6 +66,7 @@ def sample_target(image, box, factor, size):
     black_x = cv2.resize(outside_x[None, :], (size, 1))
     black_y = cv2.resize(outside_y[:, None], (1, size))
     padding = (black_y > 0) | (black_x > 0)
+    image = contexts.fitting(image, side / size)
     if isinstance(image, Context):
         crop = image.cut(x1, y1, side, size)
         if padding.any():

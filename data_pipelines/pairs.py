@@ -55,12 +55,16 @@ class PairConfig:
     crop_flip_probability: float = 0.0
     # Crops are multiplied by 1 -/+ this at most.
     brightness: float = 0.2
+    # How images are read, of contexts.DECODINGS.
+    decoding: str = "part"
     # What pairs from pictures without labels are made of.
     unlabelled: UnlabelledConfig = UnlabelledConfig()
 
     def __post_init__(self):
         if self.sampling not in sampling.RULES:
             raise errors.InputError(f"config.data.sampling {self.sampling!r}: use {' or '.join(sampling.RULES)}")
+        if self.decoding not in contexts.DECODINGS:
+            raise errors.InputError(f"config.data.decoding {self.decoding!r}: use {', '.join(contexts.DECODINGS)}")
         if not 0 <= self.positive_probability <= 1:
             raise errors.InputError(f"config.data.positive_probability {self.positive_probability}: from 0 to 1")
 
@@ -215,7 +219,7 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
             config.unlabelled.gap,
         )  # fmt: skip
         source = sources[draw.source]
-        sequence, frames = source[draw.sequence], _read(source, draw)
+        sequence, frames = source[draw.sequence], _read(source, draw, config)
         if not source.labelled:
             frames = unlabelled.with_regions(frames, draw.positive, config.unlabelled, rng)
         views = None if frames is None else _crop(frames, config, rng)
@@ -233,11 +237,11 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
     )
 
 
-def _read(source, draw):
+def _read(source, draw, config):
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    load = contexts.read if source.labelled else unlabelled.read_frame
+    load = functools.partial(contexts.read, decoding=config.decoding) if source.labelled else unlabelled.read_frame
     images = {path: bad_samples.read(load, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
@@ -275,7 +279,8 @@ def _cut(image, box, jitter, factor, size, config, rng):
     around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
     if not 1 <= crops.window(around, factor)[2] <= _MAX_SIDE:
         return None
-    crop, resize_factor, padding = crops.sample_target(image, around, factor, size)
+    cut = functools.partial(crops.sample_target, box=around, factor=factor, size=size)
+    crop, resize_factor, padding = bad_samples.read(cut, image)
     if crops.all_padding(padding, config.patch_size):
         return None
     return crop, crops.box_in_crop(box, around, resize_factor, size)
