@@ -79,21 +79,41 @@ class Context:
         """
         import cv2
 
+        start = x - self.place.region[0], y - self.place.region[1]
+        extent = self.pixels.shape[1], self.pixels.shape[0]
+        if extent == self.place.region[2:]:
+            return _cut_unscaled(self.pixels, start, extent, side, size)
         step, rows, part = side / size, [], []
-        for axis, start in enumerate((x, y)):
-            extent = self.pixels.shape[1 - axis]
-            scale = self.place.region[2 + axis] / extent
+        for axis in (0, 1):
+            scale = self.place.region[2 + axis] / extent[axis]
             # Pixel centers lie at halves.
-            row, first = np.zeros(3), (start - self.place.region[axis] + step / 2) / scale - 0.5
-            # Only what the window touches is looked at, of a window beyond the edge the edge alone.
-            low = min(max(math.floor(first) - _TAPS, 0), extent - 1)
-            high = max(min(math.ceil(first + side / scale) + _TAPS, extent), low + 1)
-            row[axis], row[2] = step / scale, first - low
+            row, first = np.zeros(3), (start[axis] + step / 2) / scale - 0.5
+            span = _within(math.floor(first) - _TAPS, math.ceil(first + side / scale) + _TAPS, extent[axis])
+            row[axis], row[2] = step / scale, first - span.start
             rows.append(row)
-            part.insert(0, slice(low, high))
+            part.insert(0, span)
         pixels = np.ascontiguousarray(self.pixels[tuple(part)])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _cut_unscaled(pixels, start, extent, side, size):
+    """Context.cut where the picture has the image's pixels: as crops.sample_target cuts and resizes them."""
+    import cv2
+
+    spans = [_within(start[axis], start[axis] + side, extent[axis]) for axis in (0, 1)]
+    part = np.ascontiguousarray(pixels[spans[1], spans[0]])
+    if part.shape[:2] != (side, side):
+        before = [min(max(-start[axis], 0), side - 1) for axis in (0, 1)]
+        rest = [side - first - (span.stop - span.start) for first, span in zip(before, spans, strict=True)]
+        part = cv2.copyMakeBorder(part, before[1], rest[1], before[0], rest[0], cv2.BORDER_REPLICATE)
+    return cv2.resize(part, (size, size))
+
+
+def _within(start, stop, extent):
+    """The pixels of [start, stop) that there are along an axis of `extent`; where there are none the nearest one."""
+    first = min(max(start, 0), extent - 1)
+    return slice(first, max(min(stop, extent), first + 1))
 
 
 def mirrored(image):

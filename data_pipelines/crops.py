@@ -69,14 +69,26 @@ def sample_target(image, box, factor, size):
     image = contexts.fitting(image, side / size)
     if isinstance(image, Context):
         crop = image.cut(x1, y1, side, size)
-        if padding.any():
-            shown = np.float32(1 - black_y) * np.float32(1 - black_x)
-            crop = np.rint(crop * shown[:, :, None]).astype(np.uint8)
-        return crop, size / side, padding
-    crop = np.zeros((side, side, 3), np.uint8)
-    if left < right and top < bottom:
-        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+        return _darkened(crop, black_y[:, 0], black_x[0]), size / side, padding
+    if right - left == bottom - top == side:
+        crop = image[top:bottom, left:right]
+    else:
+        crop = np.zeros((side, side, 3), np.uint8)
+        if left < right and top < bottom:
+            crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
     return cv2.resize(crop, (size, size)), size / side, padding
+
+
+def _darkened(crop, black_y, black_x):
+    """A crop (H, W, 3) uint8 blended with black by the shares black_y (H,) of its rows and black_x (W,) of its columns."""
+    shown_y, shown_x = np.float32(1 - black_y), np.float32(1 - black_x)
+    # Nearly all shares are 0 or 1: only the lines between are multiplied.
+    rows, columns = (np.flatnonzero((shown > 0) & (shown < 1)) for shown in (shown_y, shown_x))
+    between_rows = np.rint(crop[rows] * (shown_y[rows, None] * shown_x)[:, :, None])
+    between_columns = np.rint(crop[:, columns] * (shown_y[:, None] * shown_x[columns])[:, :, None])
+    crop[rows], crop[:, columns] = between_rows, between_columns
+    crop[shown_y == 0], crop[:, shown_x == 0] = 0, 0
+    return crop
 
 
 def jittered_box(box, normal, uniform, center, scale):
@@ -138,4 +150,4 @@ def all_padding(padding, stride):
     size = len(padding)
     cells = max(size // stride, 1)
     at = np.arange(cells) * size // cells
-    return bool(padding[np.ix_(at, at)].all())
+    return bool(padding[at][:, at].all())

@@ -70,7 +70,7 @@ class Jpeg:
         pixels = self._decoded(top, left, bottom, right)
         for change in self.changes:
             pixels = change(pixels)
-        return pixels[:, ::-1] if self.is_mirrored else pixels
+        return _flipped(pixels) if self.is_mirrored else pixels
 
     def _decoded(self, top, left, bottom, right):
         height, width = self.shape[:2]
@@ -82,7 +82,8 @@ class Jpeg:
 
         def decode():
             try:
-                return tf.io.decode_and_crop_jpeg(self.data, window, **settings).numpy()
+                # Its memory as it is, not a copy.
+                return np.asarray(memoryview(tf.io.decode_and_crop_jpeg(self.data, window, **settings)))
             except tf.errors.InvalidArgumentError:
                 return None
 
@@ -99,6 +100,12 @@ class Jpeg:
         import cv2
 
         return cv2.resize(image, self.shape[1::-1], interpolation=cv2.INTER_AREA)
+
+
+def _flipped(pixels):
+    import cv2
+
+    return cv2.flip(pixels, 1)
 
 
 def read(path, may_shrink=False):
