@@ -31,13 +31,13 @@ def flip(pair, apply):
     if not apply:
         return pair
     template_box = np.stack(
-        [_mirror(box, image.shape[1]) for box, image in zip(pair["template_box"], pair["template"], strict=True)]
+        [mirrored_boxes(box, image.shape[1]) for box, image in zip(pair["template_box"], pair["template"], strict=True)]
     )
     return pair | {
         "template": [contexts.mirrored(image) for image in pair["template"]],
         "template_box": template_box,
         "search": contexts.mirrored(pair["search"]),
-        "search_box": _mirror(pair["search_box"], pair["search"].shape[1]),
+        "search_box": mirrored_boxes(pair["search_box"], pair["search"].shape[1]),
     }
 
 
@@ -49,19 +49,20 @@ def flip_crops(pair, template, search):
     """
     pair = dict(pair)
     if any(template):
-        pair["template"], pair["template_box"] = pair["template"].copy(), pair["template_box"].copy()
+        pair["template"], boxes = pair["template"].copy(), pair["template_box"]
         for k in np.flatnonzero(template):
             pair["template"][k] = pair["template"][k, :, ::-1]
-            pair["template_box"][k] = _mirror(pair["template_box"][k], 1)
+        pair["template_box"] = np.where(np.array(template)[:, None], mirrored_boxes(boxes), boxes)
     if search:
         pair["search"] = np.ascontiguousarray(pair["search"][:, ::-1])
-        pair["search_box"] = _mirror(pair["search_box"], 1)
+        pair["search_box"] = mirrored_boxes(pair["search_box"])
     return pair
 
 
-def _mirror(box, extent):
-    x, y, w, h = box
-    return np.array([extent - x - w, y, w, h], box.dtype)
+def mirrored_boxes(boxes, extent=1):
+    """Boxes (..., 4) x, y, w, h of an image mirrored left to right, which is `extent` wide."""
+    x, y, w, h = np.moveaxis(boxes, -1, 0)
+    return np.stack([extent - x - w, y, w, h], -1).astype(boxes.dtype)
 
 
 def brightness(pair, template, search):

@@ -79,33 +79,41 @@ class Context:
         """
         import cv2
 
-        start = x - self.place.region[0], y - self.place.region[1]
-        extent = self.pixels.shape[1], self.pixels.shape[0]
-        if extent == self.place.region[2:]:
-            return _cut_unscaled(self.pixels, start, extent, side, size)
-        step, rows, part = side / size, [], []
-        for axis in (0, 1):
-            scale = self.place.region[2 + axis] / extent[axis]
-            # Pixel centers lie at halves.
-            row, first = np.zeros(3), (start[axis] + step / 2) / scale - 0.5
-            span = _within(math.floor(first) - _TAPS, math.ceil(first + side / scale) + _TAPS, extent[axis])
-            row[axis], row[2] = step / scale, first - span.start
-            rows.append(row)
-            part.insert(0, span)
-        pixels = np.ascontiguousarray(self.pixels[tuple(part)])
+        pixels, first, step = self.part(x, y, side, size)
+        if self._is_unscaled:
+            return _cut_unscaled(pixels, first, side, size)
+        rows = np.array([[step[0], 0, first[0]], [0, step[1], first[1]]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(pixels, np.array(rows), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(pixels, rows, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    @property
+    def _is_unscaled(self):
+        return self.pixels.shape[1::-1] == self.place.region[2:]
+
+    def part(self, x, y, side, size):
+        """What `cut` looks at -> (pixels (h, w, 3) uint8, first, step): pixel i of the crop is first + i * step of the
+        part along x and y, pixel centers at whole numbers; beyond the part its edge is repeated."""
+        spans, first, step = [], [], []
+        for axis, start in enumerate((x, y)):
+            extent = self.pixels.shape[1 - axis]
+            scale = self.place.region[2 + axis] / extent
+            begins = (start - self.place.region[axis]) / scale
+            # A scaled picture's pixels don't end where the window does.
+            beyond = 0 if self._is_unscaled else _TAPS
+            spans.append(_within(math.floor(begins) - beyond, math.ceil(begins + side / scale) + beyond, extent))
+            step.append(side / size / scale)
+            first.append(begins + step[axis] / 2 - 0.5 - spans[axis].start)
+        return np.ascontiguousarray(self.pixels[spans[1], spans[0]]), first, step
 
 
-def _cut_unscaled(pixels, start, extent, side, size):
+def _cut_unscaled(part, first, side, size):
     """Context.cut where the picture has the image's pixels: as crops.sample_target cuts and resizes them."""
     import cv2
 
-    spans = [_within(start[axis], start[axis] + side, extent[axis]) for axis in (0, 1)]
-    part = np.ascontiguousarray(pixels[spans[1], spans[0]])
     if part.shape[:2] != (side, side):
-        before = [min(max(-start[axis], 0), side - 1) for axis in (0, 1)]
-        rest = [side - first - (span.stop - span.start) for first, span in zip(before, spans, strict=True)]
+        # How far the window reaches beyond the part to the left and above; at least a pixel is of the part.
+        before = [min(max(round(side / size / 2 - 0.5 - begin), 0), side - 1) for begin in first]
+        rest = [side - ahead - extent for ahead, extent in zip(before, part.shape[1::-1], strict=True)]
         part = cv2.copyMakeBorder(part, before[1], rest[1], before[0], rest[0], cv2.BORDER_REPLICATE)
     return cv2.resize(part, (size, size))
 
@@ -137,6 +145,16 @@ def fitting(image, scale):
     # The last column of shrunk pixels may reach beyond the image, in the mirror to its left.
     left = image.size[0] - width if image.is_mirrored else 0
     return Context(shrunk, Place((left, 0, width, height), image.size, max(width, height)))
+
+
+def part_of(image, seen):
+    """Context.part of what a crops.Seen sees, of any image; a black pixel where it sees nothing."""
+    if isinstance(image, Context):
+        return image.part(seen.x, seen.y, seen.side, seen.size)
+    step = seen.side / seen.size
+    first = [start + step / 2 - 0.5 - inside for start, inside in ((seen.x, seen.left), (seen.y, seen.top))]
+    pixels = image[seen.top : seen.bottom, seen.left : seen.right]
+    return pixels if pixels.size else np.zeros((1, 1, 3), np.uint8), first, (step, step)
 
 
 def place_around(box, context, size, largest):
