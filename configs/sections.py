@@ -240,6 +240,12 @@ def pairs():
     data.pairs_per_epoch = 60000
     # Pairs of a validation.
     data.validation_pairs = 10000
+    # How images are read (ours): "part" decodes of a JPEG what a crop shows, "whole" all of it, the same pixels;
+    # "shrunk" lets libjpeg shrink what is going to be shrunk: faster, but other pixels (docs/data.md).
+    data.decoding = "part"
+    # Where crops of data sets are resized and change their brightness, up to rounding the same: "host", or "device",
+    # which takes the wider parts that they are made of (ours; data_pipelines/raw_crops.py).
+    data.crops_on = "host"
     # Threads that decode and crop (this and the next two: our choice).
     data.threads = 8
     # Batches made ahead.

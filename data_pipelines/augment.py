@@ -2,12 +2,12 @@
 
 A pair before cropping holds whole frames: "template" list of K (H, W, 3) uint8, "template_box" (K, 4), "search"
 (H, W, 3) uint8, "search_box" (4,), boxes x, y, w, h in pixels; after cropping "template" is (K, Hz, Wz, 3), "search"
-(Hx, Wx, 3), both uint8, and the boxes are fractions of their crop. Whole frames can also be a Context each.
+(Hx, Wx, 3), both uint8, and the boxes are fractions of their crop. Whole frames can also be a Jpeg or a Context each.
 """
 
 import numpy as np
 
-from data_pipelines.contexts import Context
+from data_pipelines import contexts
 
 
 def grey(pair, apply):
@@ -17,11 +17,10 @@ def grey(pair, apply):
     import cv2
 
     def convert(image):
-        if isinstance(image, Context):
-            return image.changed(convert)
         return cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
-    return pair | {"template": [convert(image) for image in pair["template"]], "search": convert(pair["search"])}
+    template = [contexts.changed(image, convert) for image in pair["template"]]
+    return pair | {"template": template, "search": contexts.changed(pair["search"], convert)}
 
 
 def flip(pair, apply):
@@ -32,13 +31,13 @@ def flip(pair, apply):
     if not apply:
         return pair
     template_box = np.stack(
-        [_mirror(box, image.shape[1]) for box, image in zip(pair["template_box"], pair["template"], strict=True)]
+        [mirrored_boxes(box, image.shape[1]) for box, image in zip(pair["template_box"], pair["template"], strict=True)]
     )
     return pair | {
-        "template": [_mirror_image(image) for image in pair["template"]],
+        "template": [contexts.mirrored(image) for image in pair["template"]],
         "template_box": template_box,
-        "search": _mirror_image(pair["search"]),
-        "search_box": _mirror(pair["search_box"], pair["search"].shape[1]),
+        "search": contexts.mirrored(pair["search"]),
+        "search_box": mirrored_boxes(pair["search_box"], pair["search"].shape[1]),
     }
 
 
@@ -50,23 +49,20 @@ def flip_crops(pair, template, search):
     """
     pair = dict(pair)
     if any(template):
-        pair["template"], pair["template_box"] = pair["template"].copy(), pair["template_box"].copy()
+        pair["template"], boxes = pair["template"].copy(), pair["template_box"]
         for k in np.flatnonzero(template):
             pair["template"][k] = pair["template"][k, :, ::-1]
-            pair["template_box"][k] = _mirror(pair["template_box"][k], 1)
+        pair["template_box"] = np.where(np.array(template)[:, None], mirrored_boxes(boxes), boxes)
     if search:
         pair["search"] = np.ascontiguousarray(pair["search"][:, ::-1])
-        pair["search_box"] = _mirror(pair["search_box"], 1)
+        pair["search_box"] = mirrored_boxes(pair["search_box"])
     return pair
 
 
-def _mirror_image(image):
-    return image.mirrored() if isinstance(image, Context) else image[:, ::-1]
-
-
-def _mirror(box, extent):
-    x, y, w, h = box
-    return np.array([extent - x - w, y, w, h], box.dtype)
+def mirrored_boxes(boxes, extent=1):
+    """Boxes (..., 4) x, y, w, h of an image mirrored left to right, which is `extent` wide."""
+    x, y, w, h = np.moveaxis(boxes, -1, 0)
+    return np.stack([extent - x - w, y, w, h], -1).astype(boxes.dtype)
 
 
 def brightness(pair, template, search):

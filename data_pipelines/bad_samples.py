@@ -35,10 +35,10 @@ class MissingFrames(BadSample):
         self.sequence = sequence
 
 
-def read(load, path):
-    """load(path), an image. Raises: BadSample where it cannot be read."""
+def read(load, image):
+    """load(image), pixels of an image or its path. Raises: BadSample where they cannot be read."""
     try:
-        return load(path)
+        return load(image)
     except errors.InputError as error:
         raise BadSample(str(error)) from None
 

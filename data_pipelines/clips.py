@@ -105,6 +105,11 @@ def on_device(config, seed):
     return None
 
 
+def finish(config):
+    """Clips leave the host whole, see loader.finish."""
+    return None
+
+
 def batches(config, start_step, rows, seed, split):
     """Batches of clips for loader.batches, whose arguments these are.
 

@@ -3,11 +3,14 @@
 `trackers.ops.crops` cuts the same window on the accelerator while tracking.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 
+from data_pipelines import contexts
 from data_pipelines.contexts import Context
+from data_pipelines.jpeg_parts import Jpeg
 
 
 def window(box, factor):
@@ -38,7 +41,7 @@ def sample_target(image, box, factor, size):
     """Cuts the square of `window`, black outside the image, and resizes it bilinearly (no antialiasing).
 
     Args:
-      image: (H, W, 3) uint8, or a Context, of which it is cut as near as its pixels allow.
+      image: (H, W, 3) uint8; a Jpeg, of which the part is decoded; or a Context, cut as near as its pixels allow.
       box: x, y, w, h in pixels.
       factor: side of the square over sqrt(w * h).
       size: side of the result in pixels.
@@ -47,34 +50,90 @@ def sample_target(image, box, factor, size):
       pixel comes from outside the image). Bit-identical to the programs wherever the window touches the image; wholly
       outside it is black here, where the programs return a wrong part of the image.
 
-    Raises: ValueError for a box without area.
+    Raises: ValueError for a box without area, InputError where a Jpeg is damaged.
     """
+    found = seen(image, box, factor, size)
+    return found.resized(), size / found.side, found.padding
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the square of `window` sees of an image.
+
+    image: that of `sample_target`, or its shrunk stand-in (contexts.fitting). x, y, side: the window. left, top, right,
+    bottom: its part inside the image, pixels. black_x, black_y: (size,) share of each column and row of the crop that
+    is outside.
+    """
+
+    image: np.ndarray | Jpeg | Context
+    x: int
+    y: int
+    side: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    black_x: np.ndarray
+    black_y: np.ndarray
+
+    @property
+    def size(self):
+        """Side of the crop in pixels."""
+        return len(self.black_x)
+
+    @property
+    def padding(self):
+        """(size, size) bool, True where any of the pixel is outside."""
+        return (self.black_y > 0)[:, None] | (self.black_x > 0)
+
+    def resized(self):
+        """The crop (size, size, 3) uint8."""
+        import cv2
+
+        size = self.size
+        if isinstance(self.image, Context):
+            return _darkened(self.image.cut(self.x, self.y, self.side, size), self.black_y, self.black_x)
+        if self.right - self.left == self.bottom - self.top == self.side:
+            return cv2.resize(self.image[self.top : self.bottom, self.left : self.right], (size, size))
+        crop = np.zeros((self.side, self.side, 3), np.uint8)
+        if self.left < self.right and self.top < self.bottom:
+            rows, columns = (
+                slice(self.top - self.y, self.bottom - self.y),
+                slice(self.left - self.x, self.right - self.x),
+            )
+            crop[rows, columns] = self.image[self.top : self.bottom, self.left : self.right]
+        return cv2.resize(crop, (size, size))
+
+
+def seen(image, box, factor, size):
+    """Seen, of the arguments of `sample_target`. Raises: ValueError for a box without area."""
     import cv2
 
-    x1, y1, side = window(box, factor)
+    x, y, side = window(box, factor)
     if side < 1:
         raise ValueError(f"box {list(box)} has no area")
     height, width = image.shape[:2]
-    left, right = _visible(x1, side, width)
-    top, bottom = _visible(y1, side, height)
+    (left, right), (top, bottom) = _visible(x, side, width), _visible(y, side, height)
     outside_x, outside_y = np.ones(side), np.ones(side)
     if left < right and top < bottom:
-        outside_x[left - x1 : right - x1] = 0
-        outside_y[top - y1 : bottom - y1] = 0
+        outside_x[left - x : right - x] = 0
+        outside_y[top - y : bottom - y] = 0
     # Padding is separable, so two lines tell what resizing the whole mask would.
-    black_x = cv2.resize(outside_x[None, :], (size, 1))
-    black_y = cv2.resize(outside_y[:, None], (1, size))
-    padding = (black_y > 0) | (black_x > 0)
-    if isinstance(image, Context):
-        crop = image.cut(x1, y1, side, size)
-        if padding.any():
-            shown = np.float32(1 - black_y) * np.float32(1 - black_x)
-            crop = np.rint(crop * shown[:, :, None]).astype(np.uint8)
-        return crop, size / side, padding
-    crop = np.zeros((side, side, 3), np.uint8)
-    if left < right and top < bottom:
-        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
-    return cv2.resize(crop, (size, size)), size / side, padding
+    black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
+    image = contexts.fitting(image, side / size)
+    return Seen(image, x, y, side, left, top, right, bottom, black_x, black_y)
+
+
+def _darkened(crop, black_y, black_x):
+    """A crop (H, W, 3) uint8 blended with black, by shares of its rows, black_y (H,), and columns, black_x (W,)."""
+    shown_y, shown_x = np.float32(1 - black_y), np.float32(1 - black_x)
+    # Nearly all shares are 0 or 1: only the lines between are multiplied.
+    rows, columns = (np.flatnonzero((shown > 0) & (shown < 1)) for shown in (shown_y, shown_x))
+    between_rows = np.rint(crop[rows] * (shown_y[rows, None] * shown_x)[:, :, None])
+    between_columns = np.rint(crop[:, columns] * (shown_y[:, None] * shown_x[columns])[:, :, None])
+    crop[rows], crop[:, columns] = between_rows, between_columns
+    crop[shown_y == 0], crop[:, shown_x == 0] = 0, 0
+    return crop
 
 
 def jittered_box(box, normal, uniform, center, scale):
@@ -136,4 +195,4 @@ def all_padding(padding, stride):
     size = len(padding)
     cells = max(size // stride, 1)
     at = np.arange(cells) * size // cells
-    return bool(padding[np.ix_(at, at)].all())
+    return bool(padding[at][:, at].all())

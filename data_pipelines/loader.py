@@ -1,6 +1,6 @@
 """Batches for training and validation: those of the data kind that config.data.name names.
 
-A data kind is a module of data_pipelines (KINDS) with `shapes(config)`, `on_device(config, seed)` and
+A data kind is a module of data_pipelines (KINDS) with `shapes(config)`, `on_device(config, seed)`, `finish(config)` and
 `batches(config, start_step, rows, seed, split)`; the batch of a step is a pure function of (seed, split, step, rows).
 """
 
@@ -12,7 +12,7 @@ KINDS = ("pairs", "clips", "trajectories")
 SPLITS = ("train", "validation")
 
 
-def batches(config, start_step, rows, seed=None, split="train"):
+def batches(config, start_step, rows, seed=None, split="train", unfinished=False):
     """Endless batches from step `start_step` on; the batch of a step does not depend on where one starts.
 
     Args:
@@ -22,6 +22,7 @@ def batches(config, start_step, rows, seed=None, split="train"):
       seed: integer >= 0; config.seed when None.
       split: "train" or "validation" (the published validation split of each data set that has one, else its training
         split, saying so).
+      unfinished: whether `finish` is going to be applied to the batches, where the config has it.
 
     Yields: dict of numpy arrays of `shapes`, each with an axis of len(rows) in front; what they are stands at `batches`
       of the kind's module.
@@ -31,6 +32,9 @@ def batches(config, start_step, rows, seed=None, split="train"):
     if split not in SPLITS:
         raise errors.InputError(f"no split {split!r}: {' or '.join(SPLITS)}")
     seed = _checked(config.seed if seed is None else seed)
+    if not unfinished and finish(config) is not None:
+        config = config.copy_and_resolve_references()
+        config.data.crops_on = "host"
     return kind(config.data.name).batches(config, start_step, rows, seed, split)
 
 
@@ -46,6 +50,14 @@ def on_device(config):
     Raises: InputError naming what is wrong in the config.
     """
     return kind(config.data.name).on_device(config, _checked(config.seed))
+
+
+def finish(config):
+    """What is left to do with batches on the device; None for nothing.
+
+    Returns: pure function, for jit, from batches made with `unfinished` to those of `shapes`; row by row.
+    """
+    return kind(config.data.name).finish(config)
 
 
 def _checked(seed):

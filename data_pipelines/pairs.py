@@ -10,7 +10,18 @@ import math
 
 import numpy as np
 
-from data_pipelines import annotations, augment, bad_samples, contexts, crops, sampling, sources, tf_stream, unlabelled
+from data_pipelines import (
+    annotations,
+    augment,
+    bad_samples,
+    contexts,
+    crops,
+    raw_crops,
+    sampling,
+    sources,
+    tf_stream,
+    unlabelled,
+)
 from data_pipelines.unlabelled import UnlabelledConfig
 from trackers import errors
 
@@ -55,12 +66,20 @@ class PairConfig:
     crop_flip_probability: float = 0.0
     # Crops are multiplied by 1 -/+ this at most.
     brightness: float = 0.2
+    # How images are read, of contexts.DECODINGS.
+    decoding: str = "part"
+    # Where crops are resized and change their brightness: "host", or "device" (raw_crops.py).
+    crops_on: str = "host"
     # What pairs from pictures without labels are made of.
     unlabelled: UnlabelledConfig = UnlabelledConfig()
 
     def __post_init__(self):
         if self.sampling not in sampling.RULES:
             raise errors.InputError(f"config.data.sampling {self.sampling!r}: use {' or '.join(sampling.RULES)}")
+        if self.decoding not in contexts.DECODINGS:
+            raise errors.InputError(f"config.data.decoding {self.decoding!r}: use {', '.join(contexts.DECODINGS)}")
+        if self.crops_on not in ("host", "device"):
+            raise errors.InputError(f"config.data.crops_on {self.crops_on!r}: use host or device")
         if not 0 <= self.positive_probability <= 1:
             raise errors.InputError(f"config.data.positive_probability {self.positive_probability}: from 0 to 1")
 
@@ -75,6 +94,18 @@ class PairConfig:
             "search_box": ((4,), np.float32),
         }
         return shapes | ({"label": ((), np.float32)} if self.positive_probability < 1 else {})
+
+    @property
+    def host_shapes(self):
+        """The same of what the host makes of a pair."""
+        if self.crops_on == "host":
+            return self.shapes
+        fields = {
+            "template": raw_crops.shapes((self.templates,), self.template_size),
+            "search": raw_crops.shapes((), self.search_size),
+        }
+        rest = {name: value for name, value in self.shapes.items() if name not in fields}
+        return raw_crops.flat(fields | rest)
 
     @classmethod
     def from_config(cls, config):
@@ -104,6 +135,11 @@ def batches(config, start_step, rows, seed, split):
     sources.say_unused(config, "pairs")
     procedural = {name: share for name, share in shares.items() if sources.find(name).FACTS.procedural}
     files = {name: share for name, share in shares.items() if name not in procedural}
+    if procedural and finish(config) is not None:
+        raise errors.InputError(
+            f"config.data.crops_on=device is for data sets, and config.data.ratio.{next(iter(procedural))} is above 0:"
+            " give --config.data.crops_on=host"
+        )
     origin = functools.partial(_origin, [*procedural.values(), sum(files.values())], seed, split)
     streams = [sources.find(name).batches(config, start_step, rows, seed, split) for name in procedural]
     if files:
@@ -122,6 +158,11 @@ def on_device(config, seed):
     """
     modules = [sources.find(name) for name in sources.shares(config, "pairs")]
     return modules[0].on_device(config, seed) if len(modules) == 1 and modules[0].FACTS.procedural else None
+
+
+def finish(config):
+    """What makes pairs of what `batches` gives where config.data.crops_on is "device", else None; for loader.finish."""
+    return raw_crops.finish if PairConfig.from_config(config).crops_on == "device" else None
 
 
 def _origin(weights, seed, split, step, row):
@@ -146,10 +187,10 @@ def _from_files(config, shares, is_from_files, start_step, rows, seed, split):
 
     def sample(step, row):
         if not is_from_files(step, row):
-            return {name: np.zeros(shape, dtype) for name, (shape, dtype) in pair_config.shapes.items()}
+            return {name: np.zeros(shape, dtype) for name, (shape, dtype) in pair_config.host_shapes.items()}
         return replacing(step, row)
 
-    return tf_stream.stream(sample, pair_config.shapes, config, start_step, rows, replacing.summary)
+    return tf_stream.stream(sample, pair_config.host_shapes, config, start_step, rows, replacing.summary)
 
 
 def reach(config):
@@ -204,7 +245,8 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
       attempt: 0, or which replacement of a bad sample this is (bad_samples.py).
 
     Returns: dict: template (K, Hz, Wz, 3) uint8, template_box (K, 4) float32, search (Hx, Wx, 3) uint8, search_box (4,)
-      float32; RGB; boxes x, y, w, h as fractions of their crop; with positive_probability below 1 also label ()
+      float32; RGB; boxes x, y, w, h as fractions of their crop; with crops_on "device" template and search are what
+      raw_crops.flat makes of them; with positive_probability below 1 also label ()
       float32, 0 where the search crop is without the target (its box then is that of something else).
     Raises: BadSample naming a missing or damaged image, InputError naming the file for anything else wrong on disk.
     """
@@ -215,7 +257,7 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
             config.unlabelled.gap,
         )  # fmt: skip
         source = sources[draw.source]
-        sequence, frames = source[draw.sequence], _read(source, draw)
+        sequence, frames = source[draw.sequence], _read(source, draw, config)
         if not source.labelled:
             frames = unlabelled.with_regions(frames, draw.positive, config.unlabelled, rng)
         views = None if frames is None else _crop(frames, config, rng)
@@ -233,11 +275,11 @@ def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):
     )
 
 
-def _read(source, draw):
+def _read(source, draw, config):
     sequence = source[draw.sequence]
     searched = sequence if draw.search_sequence is None else source[draw.search_sequence]
     paths = [*(sequence.frames[index] for index in draw.templates), searched.frames[draw.search]]
-    load = contexts.read if source.labelled else unlabelled.read_frame
+    load = functools.partial(contexts.read, decoding=config.decoding) if source.labelled else unlabelled.read_frame
     images = {path: bad_samples.read(load, path) for path in dict.fromkeys(paths)}
     search, search_box = images[paths[-1]], searched.boxes[draw.search]
     if not (draw.positive or searched.visible[draw.search]):
@@ -263,7 +305,7 @@ def _crop(frames, config, rng):
     if search is None or None in templates:
         return None
     return {
-        "template": np.stack([crop for crop, _ in templates]),
+        "template": (np if config.crops_on == "host" else raw_crops).stack([crop for crop, _ in templates]),
         "template_box": np.stack([box for _, box in templates]),
         "search": search[0],
         "search_box": search[1],
@@ -275,17 +317,20 @@ def _cut(image, box, jitter, factor, size, config, rng):
     around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
     if not 1 <= crops.window(around, factor)[2] <= _MAX_SIDE:
         return None
-    crop, resize_factor, padding = crops.sample_target(image, around, factor, size)
+    where = crops if config.crops_on == "host" else raw_crops
+    cut = functools.partial(where.sample_target, box=around, factor=factor, size=size)
+    crop, resize_factor, padding = bad_samples.read(cut, image)
     if crops.all_padding(padding, config.patch_size):
         return None
     return crop, crops.box_in_crop(box, around, resize_factor, size)
 
 
 def _finish(views, config, rng, split):
-    views = augment.flip_crops(
+    changes = augment if config.crops_on == "host" else raw_crops
+    views = changes.flip_crops(
         views, rng.random(config.templates) < config.crop_flip_probability, rng.random() < config.crop_flip_probability
     )
-    if split != "train":
-        return views
-    low, high = max(0.0, 1 - config.brightness), 1 + config.brightness
-    return augment.brightness(views, rng.uniform(low, high, config.templates), rng.uniform(low, high))
+    if split == "train":
+        low, high = max(0.0, 1 - config.brightness), 1 + config.brightness
+        views = changes.brightness(views, rng.uniform(low, high, config.templates), rng.uniform(low, high))
+    return views if config.crops_on == "host" else raw_crops.flat(views)

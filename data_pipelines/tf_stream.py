@@ -1,8 +1,7 @@
 """Samples made by a pool of threads, as batches at training speed: tf.data over a function of (step, row).
 
 OpenCV decodes and resizes outside Python's lock inside the threads of a parallel map, so cores stay busy with one plain
-NumPy function that is also tested without TensorFlow; its JPEG decoding is as fast as TensorFlow's (INTEGER_ACCURATE)
-and equal to it to the last bit. TensorFlow is imported when a stream is opened.
+NumPy function that is also tested without TensorFlow. TensorFlow is imported when a stream is opened.
 """
 
 import contextlib
@@ -31,7 +30,7 @@ def stream(sample, shapes, config, start_step, rows, closed=lambda: None):
     Returns: iterator of dicts of numpy arrays, (len(rows), *shape) each.
     Raises: InputError where TensorFlow is not installed, and while iterating what `sample` raises.
     """
-    return _batches(_tensorflow(), sample, shapes, config.data, start_step, rows, closed)
+    return _batches(tensorflow(), sample, shapes, config.data, start_step, rows, closed)
 
 
 def _batches(tf, sample, shapes, settings, start_step, rows, closed):
@@ -81,7 +80,8 @@ def _batches(tf, sample, shapes, settings, start_step, rows, closed):
         closed()
 
 
-def _tensorflow():
+def tensorflow():
+    """The module, imported now. Raises: InputError where it is not installed."""
     # Before its import: TensorFlow greets with lines about kernels that nothing here runs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -21,6 +21,11 @@ def on_device(config, seed):
     return None
 
 
+def finish(config):
+    """Windows of tracks leave the host whole, see loader.finish."""
+    return None
+
+
 def batches(config, start_step, rows, seed, split):
     """Batches of windows of tracks for loader.batches, whose arguments these are.
 

@@ -1,5 +1,7 @@
 """The smaller benchmarks as users call them; train_step and torch_step: tests/planning/test_benchmarks.py."""
 
+import importlib.util
+
 import pytest
 
 from tests import programs
@@ -35,6 +37,20 @@ def test_tracking_is_timed_one_by_one_and_batched():
     assert all(float(cell) > 0 for row in rows for cell in row[2:10])
 
 
+def test_loaders_are_timed_by_what_they_read():
+    sizes = ["--pairs=2", "--rounds=1", "--batch=2", "--videos=1", "--frames=20", "--size=160x120", "--cores=1"]
+    done = programs.run("benchmarks.data", "--config=configs/grm.py:tiny", *sizes)
+    assert done.returncode == 0, done.stderr
+    assert "1 videos of 20 frames, 160x120, 1 cores" in done.stdout
+    lines = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")]
+    rows = {cells[1].strip(): cells for cells in lines}
+    assert {"files, whole", "files, part", "files, shrunk", "ArrayRecord, part", "packed shards"} <= set(rows)
+    assert all(float(cells[4]) > 0 for name, cells in rows.items() if name.startswith(("files", "packed")))
+    assert float(rows["files, part, on the device"][6]) > 0
+    has_torch = importlib.util.find_spec("torch") is not None
+    assert ("PyTorch, files" in rows) == has_torch != ("PyTorch is not installed" in done.stdout)
+
+
 @pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
 def test_words_once_and_pair_by_pair_are_the_same(config):
     done = programs.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
@@ -59,6 +75,8 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
         (["benchmarks.masking", "16"], "16"),
         (["benchmarks.tracking", "--configs=configs/ikun.py:tiny"], "configs/ikun.py:tiny"),
         (["benchmarks.tracking", "--size=720"], "--size=720"),
+        (["benchmarks.data", "--size=720"], "--size=720"),
+        (["benchmarks.data", "--config=configs/ikun.py:tiny"], "--config"),
     ],
 )
 def test_wrong_usage_is_one_line(command, named):

@@ -34,16 +34,24 @@ def read_image(path):
       so its end is looked for here.)
     """
     path = path if hasattr(path, "read_bytes") else Path(path)
+    return decode(read_data(path), path)
+
+
+def decode(data, path):
+    """As `read_image`, of the bytes that `read_data` has read from a path object."""
     import cv2
 
-    image = _decode(path)
+    image = _decode(data, path)
     if image.dtype == np.uint16:
         image = _table_for(path)[image]
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _decode(path):
-    """(H, W, 3) BGR, uint8 or uint16. Raises: InputError as read_image."""
+def read_data(path):
+    """The bytes of an image file that is there, whole and not too large; its pixels are not looked at.
+
+    Raises: InputError as read_image.
+    """
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -53,6 +61,11 @@ def _decode(path):
     if is_cut_short(data):
         raise InputError(f"image {path} is cut short ({len(data)} bytes): copy it again")
     image_headers.check(data, path)
+    return data
+
+
+def _decode(data, path):
+    """(H, W, 3) BGR, uint8 or uint16. Raises: InputError as read_image."""
     import cv2
 
     encoded, damage = np.frombuffer(data, np.uint8), ""
@@ -92,7 +105,7 @@ def _table(folder):
     levels = np.arange(2**16)
     names = [path.name for path in folder.iterdir() if path.name.lower().endswith(_SUFFIXES) and path.name[0] != "."]
     for name in sorted(names, key=lambda name: (len(name), name)):
-        image = _decode(folder / name)
+        image = _decode(read_data(folder / name), folder / name)
         if image.dtype == np.uint16:
             low, high = np.quantile(image, [_LEFT_OUT, 1 - _LEFT_OUT])
             if 0 < high - low < _WIDE_SPAN:

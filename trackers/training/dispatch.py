@@ -49,18 +49,24 @@ def spans(start, last, size, ends):
 class FromHost:
     """Single steps on batches that the host has made.
 
-    Args: program: the run's (train.Program). batches: iterator of {name: numpy array}, this process's rows.
+    Args: program: the run's (train.Program). batches: iterator of {name: numpy array}, this process's rows. finish: of
+      loader.finish, what is done with each batch on the devices first; None = nothing.
     """
 
     size, ends = 1, ()
 
-    def __init__(self, program, batches, mesh):
+    def __init__(self, program, batches, mesh, finish=None):
         self.take, self._batches, self._mesh = program.take_step, batches, mesh
+        # A program of its own: the step stays the same to the last bit.
+        self._finish = finish and jax.jit(
+            jax.shard_map(finish, mesh=mesh, in_specs=P(BATCH_AXES), out_specs=P(BATCH_AXES), check_vma=False)
+        )
 
     def inputs(self, steps):
         """The next batch on the devices."""
         del steps
-        return sharding.put_batch(next(self._batches), self._mesh)
+        batch = sharding.put_batch(next(self._batches), self._mesh)
+        return self._finish(batch) if self._finish else batch
 
 
 class OnDevice:
