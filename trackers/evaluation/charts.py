@@ -21,6 +21,8 @@ _FONT = "system-ui, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 STRIP_POINTS = 600
 _STRIP_WIDTH, _STRIP_HEIGHT = 1000, 100
 _RADAR = 140
+# Between the lines of a legend.
+_ROW = 17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,18 @@ def curves(kind, scored):
 
     Args: kind: Curve. scored: {tracker: Score with that curve}, drawn in this order, the first one above the others.
     """
-    return _svg(_WIDTH, _HEIGHT, *_panel(kind, scored), label=f"{kind.title}: {kind.y} over {kind.x}")
+    return lines(kind.steps, kind.ticks, kind.x, kind.y, _fractions(kind, scored), kind.at)
+
+
+def lines(steps, ticks, x, y, series, at=None):
+    """A chart of shares over thresholds.
+
+    Args:
+      steps: thresholds, from 0 or more. ticks: those that are written. x, y: names of the axes with their units.
+      series: {name: fractions, one a step}, the first one drawn above the others; none where they are not finite.
+      at: a threshold that is marked, or None.
+    """
+    return _svg(_WIDTH, _HEIGHT, *_panel(steps, ticks, x, y, series, at), label=f"{y} over {x}: {', '.join(series)}")
 
 
 def best_first(kind, scored):
@@ -72,9 +85,13 @@ def best_first(kind, scored):
     return sorted(entries, key=lambda entry: math.inf if math.isnan(entry[2]) else -entry[2])
 
 
-def _panel(kind, scored):
+def _fractions(kind, scored):
+    return {name: score.curves[kind.key] for name, score in scored.items()}
+
+
+def _panel(steps, ticks, x_label, y_label, series, at):
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-    last = float(kind.steps[-1])
+    last = float(max(steps[-1], ticks[-1]))
 
     def point(threshold, fraction):
         return f"{_LEFT + width * threshold / last:.1f},{_TOP + height * (1 - min(fraction, 1.0)):.1f}"
@@ -86,26 +103,26 @@ def _panel(kind, scored):
             _line(_LEFT, y, _LEFT + width, y, "axis" if level == 0 else "grid"),
             _text(_LEFT - 7, y + 4, level, anchor="end", muted=True),
         ]
-    for tick in kind.ticks:
+    for tick in ticks:
         parts.append(_text(_LEFT + width * tick / last, _TOP + height + 17, f"{tick:g}", "middle", muted=True))
-    if kind.at is not None:
-        x = _LEFT + width * kind.at / last
+    if at is not None:
+        x = _LEFT + width * at / last
         parts.append(_line(x, _TOP, x, _TOP + height, "axis", stroke_dasharray="2 3"))
     parts += [
-        _text(_LEFT + width / 2, _HEIGHT - 8, kind.x, "middle"),
-        _text(-(_TOP + height / 2), 11, kind.y, "middle", transform="rotate(-90)"),
+        _text(_LEFT + width / 2, _HEIGHT - 8, x_label, "middle"),
+        _text(-(_TOP + height / 2), 11, y_label, "middle", transform="rotate(-90)"),
     ]
-    for order, (name, score) in reversed(list(enumerate(scored.items()))):
-        points = [point(step, value) for step, value in zip(kind.steps, score.curves[kind.key], strict=True)]
-        if all(np.isfinite(score.curves[kind.key])):
+    for order, (name, values) in reversed(list(enumerate(series.items()))):
+        points = [point(step, value) for step, value in zip(steps, values, strict=True)]
+        if all(np.isfinite(values)):
             parts.append(_path("M" + "L".join(points), order, width=2.4 if order == 0 else 1.7, title=name))
     return parts
 
 
 def sheet(scored, title):
     """The text of an SVG file with all CURVES side by side and, below each, the trackers from best to worst."""
-    gap, row = 26, 17
-    height = 34 + _HEIGHT + 24 + row * len(scored)
+    gap = 26
+    height = 34 + _HEIGHT + 24 + _ROW * len(scored)
     parts = [
         element("rect", width=len(CURVES) * (_WIDTH + gap), height=height, fill="white"),
         _text(_LEFT, 20, _short(title, 3 * _WIDTH), size=14),
@@ -113,14 +130,15 @@ def sheet(scored, title):
     for number, kind in enumerate(CURVES):
         below = [_text(_LEFT, _HEIGHT + 14, f"{kind.label} [%]", muted=True)]
         for place, (name, order, value) in enumerate(best_first(kind, scored)):
-            y = _HEIGHT + 14 + row * (place + 1)
+            y = _HEIGHT + 14 + _ROW * (place + 1)
             below += [
                 _path(f"M{_LEFT},{y - 4}h20", order, width=2.4),
                 _text(_LEFT + 28, y, _short(name, _WIDTH - _LEFT - _RIGHT - 70)),
                 _text(_WIDTH - _RIGHT, y, percent(value), "end"),
             ]
         shift = f"translate({number * (_WIDTH + gap)},30)"
-        parts.append(element("g", *_panel(kind, scored), *below, transform=shift))
+        panel = _panel(kind.steps, kind.ticks, kind.x, kind.y, _fractions(kind, scored), kind.at)
+        parts.append(element("g", *panel, *below, transform=shift))
     return file(_svg(len(CURVES) * (_WIDTH + gap), height, *parts, label=title))
 
 
@@ -173,14 +191,16 @@ def _runs(values):
     return [(first, values[first:end]) for first, end in edges.reshape(-1, 2)]
 
 
-def radar(axes, series):
+def radar(axes, series, legend=False):
     """A radar of scores, per cent.
 
     Args:
       axes: names around it, three or more. series: {tracker: fractions, one an axis}, NaN drawn as 0.
+      legend: whether the trackers are listed below it.
     """
     top = max([value for values in series.values() for value in values if not math.isnan(value)], default=1.0)
-    top = min(1.0, math.ceil(top * 10) / 10) or 1.0
+    rings = min(5, math.ceil(5 * top)) or 5
+    top = rings / 5
     side, middle = 2 * (_RADAR + 40), _RADAR + 40
     wide = side + 240
     angles = [2 * math.pi * k / len(axes) - math.pi / 2 for k in range(len(axes))]
@@ -192,8 +212,8 @@ def radar(axes, series):
         return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in map(corner, range(len(axes)), radii)) + "Z"
 
     parts = [
-        element("path", d=ring([_RADAR * k / 4] * len(axes)), fill="none", stroke=palette.GRID, class_="grid")
-        for k in range(1, 5)
+        element("path", d=ring([_RADAR * k / rings] * len(axes)), fill="none", stroke=palette.GRID, class_="grid")
+        for k in range(1, rings + 1)
     ]
     for k, name in enumerate(axes):
         x, y = corner(k, _RADAR + 12)
@@ -204,9 +224,15 @@ def radar(axes, series):
     for order, (name, values) in reversed(list(enumerate(series.items()))):
         shape = ring([_RADAR * (0.0 if math.isnan(value) else value) / top for value in values])
         parts.append(_path(shape, order, width=2.2 if order == 0 else 1.6, title=name))
-    for k in (2, 4):
-        parts.append(_text(wide / 2 + 4, middle - _RADAR * k / 4 - 3, f"{100 * top * k / 4:g} %", muted=True, size=10))
-    return _svg(wide, side, *parts, label=f"radar of {', '.join(axes)}")
+    for k in range(1, rings + 1):
+        level = _text(wide / 2 + 4, middle - _RADAR * k / rings + 11, f"{20 * k} %", muted=True, size=10)
+        level.attrib |= {"class": "muted level", "paint-order": "stroke", "stroke": "white", "stroke-width": "3"}
+        parts.append(level)
+    for order, name in enumerate(series if legend else ()):
+        y = side + _ROW * (order + 1)
+        parts += [_path(f"M{_LEFT},{y - 4}h20", order, width=2.4), _text(_LEFT + 28, y, _short(name, wide - 110))]
+    height = side + (_ROW * (len(series) + 1) if legend else 0)
+    return _svg(wide, height, *parts, label=f"radar of {', '.join(axes)}")
 
 
 def file(svg):

@@ -162,6 +162,7 @@ def page(scored, speeds, attributes, left_out):
             "All sequences together",
             html_report.overall(scored, speeds),
             *html_report.notes(tables.LEGEND),
+            pages.paragraph("Speeds are those of each run, perhaps on different machines.", "muted small"),
             pages.element("details", pages.element("summary", "Rows for LaTeX"), latex),
         ),
         html_report.curves(scored),
@@ -186,14 +187,14 @@ def _attributes(found):
         pages.paragraph("AUC, mean of the sequences that have the attribute; a sequence may have several.", "muted"),
         pages.element("ul", *legend, class_="legend row"),
         pages.element("div", _radar(found), class_="radar") if len(found) >= _FEWEST_AXES else None,
-        pages.table(columns, rows, label="AUC by attribute"),
+        pages.table(columns, rows, label="AUC by attribute", best="row"),
     )
 
 
-def _radar(found):
+def _radar(found, legend=False):
     axes = [f"{attribute} ({count})" for attribute, (count, _) in found.items()]
     names = list(next(iter(found.values()))[1])
-    return charts.radar(axes, {name: [values[name] for _, values in found.values()] for name in names})
+    return charts.radar(axes, {name: [values[name] for _, values in found.values()] for name in names}, legend)
 
 
 def _sequences(scored):
@@ -203,7 +204,7 @@ def _sequences(scored):
     for name, part in first.items():
         values = (tables.number(toolkits, "pytracking", "AUC", name) for toolkits in scored.values())
         rows.append([name, part.frames, *(100 * value for value in values)])
-    return pages.table(columns, rows, label="AUC of each sequence")
+    return pages.table(columns, rows, label="AUC of each sequence", best="row")
 
 
 def write(out, scored, speeds, attributes, left_out):
@@ -232,7 +233,7 @@ def write(out, scored, speeds, attributes, left_out):
     if analyzed:
         outputs.write_text(out / f"{NAME}.svg", charts.sheet(analyzed, f"{len(sequences)} sequences"))
     if len(found) >= _FEWEST_AXES:
-        outputs.write_text(out / "attributes.svg", charts.file(_radar(found)))
+        outputs.write_text(out / "attributes.svg", charts.file(_radar(found, legend=True)))
     outputs.write_text(out / f"{NAME}.html", page(scored, speeds, attributes, left_out))
     return text
 

@@ -8,6 +8,7 @@ from trackers.evaluation import result_folders, tables
 
 _HEADS = [f"{head} [%]" for head, _, _ in tables.COLUMNS]
 _LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 _LATEX |= {char: f"\\{char}" for char in "{}$&#_%"}
 
 

@@ -66,7 +66,7 @@ def overall(scored, speeds):
         values = [100 * tables.number(toolkits, toolkit, value) for _, toolkit, value in tables.COLUMNS]
         speed = [speeds[tracker][key] or math.nan for key in _SPEEDS]
         rows.append([pages.tracker(tracker, order), *values, *speed])
-    return pages.table(columns, rows, label="scores of all sequences", best=True)
+    return pages.table(columns, rows, label="scores of all sequences", best="column")
 
 
 def curves(scored):
@@ -78,9 +78,7 @@ def curves(scored):
     figures = []
     for kind in charts.CURVES:
         entries = [(name, order, charts.percent(value)) for name, order, value in charts.best_first(kind, analyzed)]
-        heading = pages.element("h3", kind.title)
-        legend = (pages.paragraph(f"{kind.label} [%]", "muted small"), pages.legend(entries))
-        figures.append(pages.element("figure", heading, charts.curves(kind, analyzed), *legend))
+        figures.append(pages.figure(kind.title, charts.curves(kind, analyzed), f"{kind.label} [%]", entries))
     return pages.section("Over all thresholds", pages.element("div", *figures, class_="panels"))
 
 

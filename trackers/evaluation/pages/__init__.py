@@ -71,22 +71,27 @@ def percent(name, bar=False):
     return Column(name, "%", 1, bar, ranked=True)
 
 
-def table(columns, rows, foot=(), label="", best=False):
+def table(columns, rows, foot=(), label="", best=None):
     """A table that is sorted by the heading that is pressed.
 
     Args:
       columns: list of Column. rows, foot: lists of cells: text or element where the column is text, else a number, NaN
         for a missing one. The foot is not sorted.
-      label: what it holds, for those who hear the page. best: whether the largest number of each column
-        that is ranked is bold.
+      label: what it holds, for those who hear the page. best: "column" or "row": the largest number of
+        each, as it is written, is bold, of the columns that are ranked; None: no number is.
     """
-    largest = [None] * len(columns)
-    if best and len(rows) > 1:
-        for index, column in enumerate(columns):
-            known = [row[index] for row in rows if column.ranked and not math.isnan(row[index])]
-            largest[index] = max(known, default=None)
+    ranked = [
+        [value if column.ranked else math.nan for column, value in zip(columns, row, strict=True)] for row in rows
+    ]
+    nothing = [None] * len(columns)
+    if best == "column" and len(rows) > 1:
+        largest = [[_largest(values) for values in zip(*ranked, strict=True)]] * len(rows)
+    elif best == "row":
+        largest = [[_largest(values)] * len(columns) for values in ranked]
+    else:
+        largest = [nothing] * len(rows)
 
-    def cells(row, largest):
+    def cells(row, largest=nothing):
         return element("tr", *map(_cell, columns, row, largest))
 
     heads = (
@@ -102,11 +107,15 @@ def table(columns, rows, foot=(), label="", best=False):
     made = element(
         "table",
         element("thead", element("tr", *heads)),
-        element("tbody", *(cells(row, largest) for row in rows)),
-        element("tfoot", *(cells(row, [None] * len(columns)) for row in foot)) if foot else None,
+        element("tbody", *map(cells, rows, largest)),
+        element("tfoot", *map(cells, foot)) if foot else None,
         class_="sortable",
     )
     return element("div", made, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def _largest(values):
+    return max((value for value in values if not math.isnan(value)), default=None)
 
 
 def _cell(column, value, largest):
@@ -114,7 +123,9 @@ def _cell(column, value, largest):
         return element("td", value, class_="name")
     if math.isnan(value):
         return element("td", MISSING, data_value="")
-    named = " ".join(name for name, holds in (("bar", column.bar), ("best", value == largest)) if holds)
+    named = " ".join(
+        name for name, holds in (("bar", column.bar), ("best", round(value, column.digits) == largest)) if holds
+    )
     share = f"--share:{min(max(value, 0.0), 100.0):.1f}%" if column.bar else None
     return element("td", f"{value:,.{column.digits}f}", data_value=f"{value:.6g}", class_=named or None, style=share)
 
@@ -137,6 +148,11 @@ def legend(entries):
         for name, order, text in entries
     )
     return element("ul", *items, class_="legend")
+
+
+def figure(heading, chart, meaning, entries):
+    """A chart under a heading, with its legend below. meaning: of the numbers there. entries: as of `legend`."""
+    return element("figure", element("h3", heading), chart, paragraph(meaning, "muted small"), legend(entries))
 
 
 def section(heading, *children):
