@@ -14,6 +14,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -25,6 +26,14 @@ _QUIET = (
     *("--force-color-profile=srgb", "--hide-scrollbars"),
 )
 _PATIENCE_S = 60
+# Chromium reads commands from its file 3 and writes answers to its file 4.
+_START = """
+import fcntl, os, sys
+commands, answers = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(commands, 3)
+os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find():
@@ -40,11 +49,9 @@ class Browser:
 
     def __init__(self, folder):
         ours, theirs = os.pipe(), os.pipe()
-        # Chromium reads commands from its file 3 and writes answers to its file 4.
-        shell = f'exec "$0" "$@" 3<&{ours[0]} 4>&{theirs[1]}'
         arguments = [*_QUIET, f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"]
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, find(), *arguments],
+            [sys.executable, "-c", _START, str(ours[0]), str(theirs[1]), find(), *arguments],
             pass_fds=(ours[0], theirs[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -153,6 +153,11 @@ LINES = """
 1 P/empty: trackers.evaluation --results=P/empty
 1 P/page.pth: trackers.evaluation --results=P/results --seqmap=P/page.pth
 2 --first_frame=1_0: trackers.evaluation --results=P/results --first_frame=1_0
+2 name the folders: trackers.evaluation.compare
+1 P/file: trackers.evaluation.compare P/empty --out=P/file
+1 P/absent: trackers.evaluation.compare P/absent --out=P/out
+1 P/empty/results.json: trackers.evaluation.compare P/empty --out=P/out
+1 P/absent: trackers.evaluation.compare P/empty --attributes=P/absent --out=P/out
 1 P/file: experiments.relations --workdir=P/file
 2 --steps=1_0: experiments.relations --workdir=P/run --steps=1_0
 1 P/file: experiments.distillation --workdir=P/file

@@ -241,9 +241,9 @@ def write(out, scored, speeds, attributes, left_out):
 def main(argv):
     if len(argv) < 2:
         raise errors.UsageError("name the folders that eval.py wrote, e.g. runs/grm/eval runs/mixformer/eval")
+    out = outputs.claim_folder(FLAGS.out)
     given = result_folders.read_attributes(FLAGS.attributes, needed=True) if FLAGS.attributes else {}
     scored, speeds, attributes, left_out = gather(argv[1:], FLAGS.trackers)
-    out = outputs.claim_folder(FLAGS.out)
     said = notice(left_out, len(result_folders.sequences(next(iter(scored.values())))))
     if said:
         print(said)

@@ -19,6 +19,7 @@ from trackers.io import plain_text
 
 RESULTS, CURVES, ATTRIBUTES = "results.json", "curves.json", "attributes.json"
 _ANALYSIS = "pytracking"
+_SPEEDS = ("tracker_fps", "end_to_end_fps")
 _AGAIN = "run eval.py with the same --out again, which takes the boxes that are there"
 
 
@@ -66,7 +67,10 @@ def read(folder):
         raise InputError(f"{path} holds no trackers: name a folder that eval.py wrote without --starts and --workdir")
     with plain_text.naming(path, _AGAIN):
         given = {tracker: entry.get("scores") for tracker, entry in known["trackers"].items()}
-        speeds = {tracker: _numbers(entry["speed"]) for tracker, entry in known["trackers"].items()}
+        speeds = {
+            tracker: {key: _number(entry["speed"][key]) for key in _SPEEDS}
+            for tracker, entry in known["trackers"].items()
+        }
     if None in given.values():
         raise InputError(f"{path} holds no scores: the benchmark's ground truth is not public, its server has them")
     curves = plain_text.read_json(folder / CURVES, f"the curves that eval.py leaves there ({_AGAIN})")
@@ -76,6 +80,10 @@ def read(folder):
             tracker: {toolkit: _toolkit(toolkit, entry[toolkit]) for toolkit in wanted}
             for tracker, entry in given.items()
         }
+        for toolkits in scored.values():
+            lists = [list(score["sequences"]) for score in toolkits.values() if "sequences" in score]
+            if any(names != lists[0] for names in lists):
+                raise ValueError("the toolkits have other sequences")
     with plain_text.naming(folder / CURVES, _AGAIN):
         for tracker, toolkits in scored.items():
             for name, part in toolkits[_ANALYSIS].get("sequences", {}).items():
@@ -136,24 +144,29 @@ def _toolkit(toolkit, entry):
     names = [name for name, _, _ in scores.TOOLKITS[toolkit].numbers]
     parts = {}
     for sequence, row in entry["sequences"].items():
-        row = _numbers(row)
-        parts[sequence] = scores.Score(toolkit, int(row["frames"]), {}, {name: row[name] for name in names})
+        frames = _number(row["frames"])
+        if frames < 0 or frames != int(frames):
+            raise ValueError(f"{frames:g} frames")
+        parts[sequence] = scores.Score(toolkit, int(frames), {}, {name: _number(row[name]) for name in names})
     if not parts:
         raise ValueError("a tracker has no sequence")
     return {"sequences": parts}
 
 
 def _curves(entry):
-    made = {kind.key: np.array(list(_numbers(dict(enumerate(entry[kind.key]))).values())) for kind in charts.CURVES}
+    made = {kind.key: np.array([_number(value) for value in entry[kind.key]]) for kind in charts.CURVES}
     for kind in charts.CURVES:
         if made[kind.key].shape != kind.steps.shape:
             raise ValueError(f"a curve of {len(made[kind.key])} values, not {len(kind.steps)}")
     return made
 
 
-def _numbers(row):
-    """The numbers of a row as float, NaN for null. Raises: TypeError for anything else."""
-    wrong = next((value for value in row.values() if isinstance(value, (bool, str, list, dict))), None)
-    if wrong is not None:
-        raise TypeError(f"{str(wrong)[:40]!r} is no number")
-    return {name: np.nan if value is None else float(value) for name, value in row.items()}
+def _number(value):
+    """A number of a JSON file as float, NaN for null. Raises: TypeError or ValueError for anything else."""
+    if value is None:
+        return np.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    if not np.isfinite(float(value)):
+        raise ValueError("a number that is not finite")
+    return float(value)

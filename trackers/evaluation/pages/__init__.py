@@ -77,11 +77,12 @@ def table(columns, rows, foot=(), label="", best=None):
     Args:
       columns: list of Column. rows, foot: lists of cells: text or element where the column is text, else a number, NaN
         for a missing one. The foot is not sorted.
-      label: what it holds, for those who hear the page. best: "column" or "row": the largest number of
-        each, as it is written, is bold, of the columns that are ranked; None: no number is.
+      label: what it holds, for those who hear the page. best: "column" or "row": the largest number of each,
+        as it is written, is bold, of the columns that are ranked; None: no number is.
     """
     ranked = [
-        [value if column.ranked else math.nan for column, value in zip(columns, row, strict=True)] for row in rows
+        [round(value, column.digits) if column.ranked else math.nan for column, value in zip(columns, row, strict=True)]
+        for row in rows
     ]
     nothing = [None] * len(columns)
     if best == "column" and len(rows) > 1:
