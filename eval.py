@@ -3,7 +3,8 @@
     python eval.py --benchmark otb:/data/OTB --out DIR              # the shipped GRM
     python eval.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:/data/GOT-10k/test --out DIR
 
---out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
+--out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png, overlap.png and
+report.html, a page with all of it (docs/reports.md). Several such folders: python -m trackers.evaluation.compare.
 A sequence that is finished there with the same configuration and weights is not tracked again. --batch N tracks N
 sequences at a time, to the same boxes (what time per frame means then: trackers/evaluation/batched.py). What
 config.tracking.benchmarks sets for a benchmark holds there.

@@ -119,6 +119,15 @@ def test_the_window_holds_the_boxes_in_the_frames_shape(boxes, expected):
     assert html_report.window([np.array(box, float) for box in boxes], 640, 360) == expected
 
 
+def test_of_many_sequences_only_the_worst_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(html_report, "_WORST", 2)
+    made_results.evaluate(tmp_path / "frames", tmp_path / "out")
+    read = _Reader((tmp_path / "out" / "report.html").read_text())
+    assert "The 2 worst of 4 sequences" in read.texts["h2"]
+    assert read.texts["a"] == [tables.printable(name) for name in NAMES[2:]]  # links to what is shown
+    assert sum(tag == "image" for tag, _ in read.tags) == 12
+
+
 def test_a_sequence_of_one_frame(tmp_path):
     made_results.evaluate(tmp_path / "frames", tmp_path / "out", NAMES[2:3], frames=1)
     assert "frame 1, IoU" in (tmp_path / "out" / "report.html").read_text()
