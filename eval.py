@@ -3,7 +3,8 @@
     python eval.py --benchmark otb:/data/OTB --out DIR              # the shipped GRM
     python eval.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --benchmark got10k:/data/GOT-10k/test --out DIR
 
---out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png, and
+--out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png, overlap.png,
+report.html, a page with all of it (docs/reports.md; several such folders: python -m trackers.evaluation.compare), and
 what the benchmark's server or toolkit takes, where it has one (trackers/evaluation/servers.py).
 A sequence that is finished there with the same configuration and weights is not tracked again. --batch N tracks N
 sequences at a time, to the same boxes (what time per frame means then: trackers/evaluation/batched.py). What

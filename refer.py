@@ -10,8 +10,8 @@ seqmap.txt, and VIDEO/similarity.{npz,json} of every box and phrase.
         --benchmark refer_kitti:/data/refer-kitti --tracks DIR_OR_truth --out DIR
 
 scores a benchmark, with the tracks of any tracker or, to see what the words alone are worth, the true ones. --out gets
-VIDEO/PHRASE/{gt,predict}.txt and seqmap.txt as TrackEval's RMOT copy takes them, similarities by video, results.json
-and table.md. Results of others in that layout: python -m trackers.evaluation --results DIR.
+VIDEO/PHRASE/{gt,predict}.txt and seqmap.txt as TrackEval's RMOT copy takes them, similarities by video, results.json,
+table.md and report.html. Results of others in that layout: python -m trackers.evaluation --results DIR.
 
     python refer.py --config configs/neural_kalman.py:mot --checkpoint DIR --tracks T.txt --out DIR
 
@@ -31,7 +31,7 @@ from etils import epath
 import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
-from trackers.evaluation import phrase_results, records
+from trackers.evaluation import phrase_report, phrase_results, records
 from trackers.io import mot_files, outputs, ownership, plain_text
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
@@ -228,11 +228,13 @@ def _score_words(config, name, videos, referrer, variables, out):
                 drawing.write_tracks(path, _frames(video), meant, phrase.sentence)
     phrase_results.write_seqmap(out, pairs)
     scores = phrase_results.score(out, first_frame=min(1, 1 + late))
-    text = phrase_results.report(f"{config.model.name} {config.model.fusion}", scores)
+    method = f"{config.model.name} {config.model.fusion}"
+    text = phrase_results.report(method, scores)
     facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": records.versions()}
     phrase_results.write_report(out, text, scores, **facts)
+    phrase_report.write(out, f"{method} on {name}", scores)
     print(text)
-    print(f"wrote {name}: {len(pairs)} phrases, results.json and table.md in {out}")
+    print(f"wrote {name}: {len(pairs)} phrases, results.json, table.md and report.html in {out}")
 
 
 def _tracks_of(video):

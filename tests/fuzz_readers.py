@@ -20,7 +20,7 @@ from tests.convert import torch_files
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
 from trackers.errors import InputError
-from trackers.evaluation import phrase_results, records
+from trackers.evaluation import compare, exports, phrase_results, records, result_folders, scores
 from trackers.io import digests, image_files, mot_files, ownership, plain_text, video_files
 from trackers.training import checkpoints as run_checkpoints
 from trackers.training import identity, metrics
@@ -238,6 +238,24 @@ def _similarities(folder):
     return folder / "similarity.npz", lambda: phrase_results.read_similarities(folder, "r", 2)
 
 
+def _compared(name):
+    """A folder as eval.py leaves it, of one tracker and one sequence."""
+
+    def make(folder):
+        truth, kept = layouts.boxes(_FRAMES), folder / "kept"
+        got10k, pytracking = scores.got10k(truth + 2, truth, (64, 48)), scores.pytracking(truth + 2, truth)
+        found = {
+            part.toolkit: {"sequences": {"one": {"frames": part.frames, **part.values}}}
+            for part in (got10k, pytracking)
+        }
+        tracker = {"speed": {"tracker_fps": 50.0, "end_to_end_fps": 40.0}, "scores": found}
+        records.write_json(kept / "results.json", {"trackers": {"grm": tracker}})
+        result_folders.write_curves(kept, {"grm": {"pytracking": {"sequences": {"one": pytracking}}}})
+        return kept / name, lambda: exports.sequences_csv(compare.gather([kept])[0])
+
+    return make
+
+
 def _finished(name):
     def make(folder):
         kept = records.Records(folder, "frames", "grm", "run")
@@ -402,6 +420,7 @@ READERS = {
         fuzz_shards.tfds_set("dataset_info.json"), "binary", fuzz_shards.other, "1.0.0"
     ),
     "similarities": Reader(_similarities, "zip"),
+    **{f"compared: {s}": Reader(_compared(s), named="kept") for s in ("results.json", "curves.json")},
     "finished: progress": Reader(_finished("one.json"), wrong=_wrong_finished),
     "finished: boxes": Reader(_finished("one.txt"), wrong=_wrong_finished),
     "run: config.json": Reader(_run_config),

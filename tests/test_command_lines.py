@@ -170,6 +170,11 @@ LINES = """
 1 P/empty: trackers.evaluation.servers --kind=mot --results=P/empty --out=P/out
 1 P/frames: trackers.evaluation.servers --kind=mot --results=P/empty --out=P/frames
 1 P/page.pth: trackers.evaluation.servers --kind=mot --results=P/page.pth --out=P/out
+2 name the folders: trackers.evaluation.compare
+1 P/file: trackers.evaluation.compare P/empty --out=P/file
+1 P/absent: trackers.evaluation.compare P/absent --out=P/out
+1 P/empty/results.json: trackers.evaluation.compare P/empty --out=P/out
+1 P/absent: trackers.evaluation.compare P/empty --attributes=P/absent --out=P/out
 1 P/file: experiments.relations --workdir=P/file
 2 --steps=1_0: experiments.relations --workdir=P/run --steps=1_0
 1 P/file: experiments.distillation --workdir=P/file

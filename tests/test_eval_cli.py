@@ -75,6 +75,9 @@ def test_tracks_scores_reports_and_resumes(videos, tmp_path, checkpoint):
     assert [line.split()[1] for line in table.splitlines() if line.startswith("| ")][1:4] == ["grm", "static", "kcf"]
     for name in ("success.png", "precision.png", "overlap.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert (out / "report.html").read_text().count("data:image/jpeg") == 2 * FRAMES  # all frames of both sequences
+    assert set(json.loads((out / "curves.json").read_text())["trackers"]["kcf"]) == {"one", "three"}
+    assert (out / "sequences.csv").read_text().count("\n") == 1 + 3 * 2
 
     found = json.loads((out / "results.json").read_text())
     assert found["benchmark_settings"] == {"model.division.threshold": 0.55}

@@ -108,6 +108,7 @@ def test_evaluate(checkpoint, dataset, tmp_path):
     result = programs.run("refer.py", *run)
     assert result.returncode == 0, result.stderr
     written = json.loads((tmp_path / "results.json").read_text())
+    assert "ikun" in (tmp_path / "report.html").read_text()
     pairs = (tmp_path / "seqmap.txt").read_text().splitlines()
     assert sorted(written["phrases"]) == sorted(pairs)
     # All true boxes for every phrase: all that is meant is found, where it is.

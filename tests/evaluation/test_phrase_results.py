@@ -140,6 +140,7 @@ def test_command(results, tmp_path):
     done = programs.run("trackers.evaluation", f"--results={results}", f"--out={tmp_path / 'o'}")
     assert done.returncode == 0, done.stderr
     assert "mean over phrases" in done.stdout and (tmp_path / "o" / "table.md").read_text().strip() in done.stdout
+    assert "a-horse" in (tmp_path / "o" / "report.html").read_text()
     written = json.loads((tmp_path / "o" / "results.json").read_text())
     assert written["combined"] == phrase_results.score(results).combined and set(written["phrases"]) == {
         "v1+a-man",

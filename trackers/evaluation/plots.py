@@ -6,12 +6,13 @@ import math
 import numpy as np
 
 from trackers.evaluation import scores
+from trackers.evaluation.palette import COLORS as _COLORS
+from trackers.evaluation.palette import GRID as _GRID
+from trackers.evaluation.palette import INK as _INK
+from trackers.evaluation.palette import MUTED as _MUTED
 from trackers.io import outputs
 
-# In fixed order, told apart in every common color blindness; the first tracker is the one that is evaluated.
-_COLORS = ("#1f6fc4", "#e07b26", "#2a9d72", "#b04a8f", "#8a6d3b", "#5b5f97", "#c23b3b", "#3aa6b9")
 _POINTS_OF_A_LINE = 40
-_INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
 
 
 def success(path, curves, title=""):

@@ -117,9 +117,9 @@ class Records:
         return boxes, seconds[:, 0], known
 
 
-def write_json(path, value):
-    """Writes JSON, NaN and infinity as null, numpy numbers as numbers."""
-    outputs.write_text(path, json.dumps(_plain(value), indent=1) + "\n")
+def write_json(path, value, indent=1):
+    """Writes JSON, NaN and infinity as null, numpy numbers as numbers. indent: None for all in one line."""
+    outputs.write_text(path, json.dumps(_plain(value), indent=indent) + "\n")
 
 
 def _plain(value):

@@ -6,7 +6,7 @@
 import numpy as np
 
 from trackers import progress
-from trackers.evaluation import benchmark, plots, records, servers, tables
+from trackers.evaluation import benchmark, exports, html_report, plots, records, result_folders, servers, tables
 from trackers.io import image_files, outputs, video_files
 from trackers.tracking.pictures import drawing
 
@@ -17,7 +17,8 @@ _STRIP_ROWS, _STRIP_FRAMES = 4, 5
 
 
 def scored(facts, tracks, name, sequences, out):
-    """Scores, prints and writes everything: OUT/results.json, table.md, success.png, precision.png, overlap.png.
+    """Scores, prints and writes everything: OUT/results.json, curves.json, table.md, sequences.csv, success.png,
+    precision.png, overlap.png and report.html.
 
     Args:
       facts: dict that results.json begins with; "benchmark" heads the table.
@@ -41,8 +42,14 @@ def scored(facts, tracks, name, sequences, out):
     outputs.write_text(out / "table.md", text + "\n")
     print(text)
 
+    result_folders.write_curves(out, scores)
+    outputs.write_text(out / "sequences.csv", exports.sequences_csv(scores))
     _plot(scores, tracks, name, sequences, out)
-    print(f"wrote {out}/results.json, table.md, success.png, precision.png, overlap.png and the boxes in {out}/{name}")
+    html_report.write(out, facts, scores, speeds, tracks, name, sequences)
+    print(
+        f"wrote {out}/report.html, results.json, curves.json, table.md, sequences.csv, success.png, precision.png,"
+        f" overlap.png and the boxes in {out}/{name}"
+    )
     _for_servers(facts, tracks, name, sequences, out)
 
 

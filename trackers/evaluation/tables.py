@@ -36,7 +36,11 @@ def markdown(heads, rows):
 
 def _escaped(cell):
     """A cell's text where "|" and line breaks of a name do not end the cell or the row."""
-    text = str(cell).replace("\\", "\\\\").replace("|", "\\|")
+    return printable(str(cell).replace("\\", "\\\\").replace("|", "\\|"))
+
+
+def printable(text):
+    """The text with line breaks, control characters and bytes that are not UTF-8 written as escapes such as \\n."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -50,7 +54,7 @@ def overall(scored, speed=None):
     heads = ["tracker", *(head for head, _, _ in COLUMNS), *(["fps", "end to end"] if speed else [])]
     rows = []
     for tracker, toolkits in scored.items():
-        row = [tracker, *(_cell(_value(toolkits, toolkit, value)) for _, toolkit, value in COLUMNS)]
+        row = [tracker, *(_cell(number(toolkits, toolkit, value)) for _, toolkit, value in COLUMNS)]
         if speed:
             row += [f"{speed[tracker][key]:.{0 if speed[tracker][key] >= 100 else 1}f}" for key in _SPEEDS]
         rows.append(row)
@@ -64,8 +68,8 @@ def sequences(scored):
     heads = ["sequence", "frames", *(head for head, _, _ in COLUMNS), *(f"{tracker} AO" for tracker in others)]
     table = []
     for name, part in parts.items():
-        row = [_value(scored[first], toolkit, value, name) for _, toolkit, value in COLUMNS]
-        row += [_value(scored[tracker], "got10k", "AO", name) for tracker in others]
+        row = [number(scored[first], toolkit, value, name) for _, toolkit, value in COLUMNS]
+        row += [number(scored[tracker], "got10k", "AO", name) for tracker in others]
         table.append((name, str(part.frames), row))
     rows = [[name, frames, *(_cell(value) for value in row)] for name, frames, row in table]
     if len(rows) > 1:
@@ -75,11 +79,12 @@ def sequences(scored):
     return markdown(heads, rows)
 
 
-def _value(toolkits, toolkit, value, sequence=None):
+def number(toolkits, toolkit, name, sequence=None):
+    """One of a toolkit's numbers of one tracker, a fraction; NaN where the toolkit refuses. sequence: None for all."""
     score = toolkits[toolkit]
     if "error" in score:
         return math.nan
-    return (score["overall"] if sequence is None else score["sequences"][sequence]).values[value]
+    return (score["overall"] if sequence is None else score["sequences"][sequence]).values[name]
 
 
 def _cell(value):

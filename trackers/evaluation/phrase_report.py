@@ -1,0 +1,83 @@
+"""report.html of tracking with words: HOTA of all phrases, by threshold, by video and by phrase."""
+
+import numpy as np
+from etils import epath
+
+from trackers.evaluation import charts, hota, html_report, pages, phrase_results, scores
+from trackers.io import outputs
+
+# What is drawn over the thresholds: {heading: fields of hota.FIELDS}.
+_DRAWN = {
+    "HOTA and its parts": ("HOTA", "DetA", "AssA", "LocA"),
+    "Recall and precision": ("DetRe", "DetPr", "AssRe", "AssPr"),
+}
+_TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
+
+
+def write(out, name, scored):
+    """Writes OUT/report.html.
+
+    Args: out: folder. name: the method's. scored: phrase_results.Scores.
+    """
+    videos = _by_video(scored)
+    combined = hota.combine(list(scored.parts.values()))
+    overall = [["COMBINED", *_values(combined)], ["mean over phrases", *(100 * scored.mean[f] for f in hota.FIELDS)]]
+    found = [[video, len(parts), *_values(hota.combine(parts))] for video, parts in videos.items()]
+    phrases = [
+        [folder, video, int(part.tp[0] + part.fn[0]), int(part.tp[0] + part.fp[0]), *_values(part)]
+        for (video, folder), part in scored.parts.items()
+    ]
+    boxes = [pages.Column("meant", "boxes", 0), pages.Column("found", "boxes", 0)]
+    heads = [pages.percent(field, bar=field == "HOTA") for field in hota.FIELDS]
+    page = pages.page(
+        name,
+        pages.element("h1", name),
+        pages.paragraph(f"{len(phrases)} phrases in {len(videos)} videos", "muted"),
+        pages.section(
+            "All phrases together",
+            pages.table(
+                [pages.Column("phrases"), *map(pages.percent, hota.FIELDS)], overall, label="scores of all phrases"
+            ),
+            *html_report.notes(phrase_results.LEGEND),
+        ),
+        _curves(combined, scored.parts.values()),
+        pages.section(
+            "Video by video",
+            pages.paragraph("The phrases of a video pooled.", "muted"),
+            pages.table([pages.Column("video"), pages.Column("phrases", "", 0), *heads], found, label="by video"),
+        ),
+        pages.section(
+            "Phrase by phrase",
+            pages.table([pages.Column("phrase"), pages.Column("video"), *boxes, *heads], phrases, label="by phrase"),
+        ),
+    )
+    outputs.write_text(epath.Path(out) / html_report.FILE, page)
+
+
+def _by_video(scored):
+    """{video: [Hota of its phrases]}, in order."""
+    found = {}
+    for (video, _), part in scored.parts.items():
+        found.setdefault(video, []).append(part)
+    return found
+
+
+def _values(part):
+    values = part.values()
+    return [100 * values[field] for field in hota.FIELDS]
+
+
+def _curves(combined, parts):
+    values, shapes = combined.values(), combined.curves()
+    figures = []
+    for heading, fields in _DRAWN.items():
+        series = {field: shapes[field] for field in fields}
+        chart = charts.lines(hota.THRESHOLDS, _TICKS, "Overlap that makes a match [IoU]", "COMBINED [%]", series)
+        entries = [(field, order, charts.percent(values[field])) for order, field in enumerate(fields)]
+        figures.append(pages.figure(heading, chart, "Mean over the thresholds [%]", entries))
+    reached = np.array([part.values()["HOTA"] for part in parts])
+    shares = (reached[:, None] > scores.OVERLAP_STEPS).mean(axis=0)
+    chart = charts.lines(scores.OVERLAP_STEPS, _TICKS, "HOTA [1]", "Phrases above it [%]", {"HOTA": shares})
+    entries = [("HOTA", 0, charts.percent(reached.mean()))]
+    figures.append(pages.figure("Phrases by HOTA", chart, "Mean over phrases [%]", entries))
+    return pages.section("Over all thresholds", pages.element("div", *figures, class_="panels"))
