@@ -9,6 +9,7 @@ sequences at a time, to the same boxes (what time per frame means then: trackers
 config.tracking.benchmarks sets for a benchmark holds there.
 
     python eval.py --benchmark frames:DIR --starts 6 --baselines static,kcf,csrt,mil --out DIR    # less luck
+    python eval.py --benchmark frames:DIR --baselines csrt,nano:BACKBONE.onnx,HEAD.onnx,vit:MODEL.onnx --out DIR
     python eval.py --benchmark frames:DIR --workdir RUN --out DIR              # the curve over a run's checkpoints
 
 With --starts trackers start from so many frames of every sequence, forwards and backwards (1: from the first frame);
@@ -41,7 +42,8 @@ flags.DEFINE_string("out", None, "Folder for boxes, scores and plots.")
 flags.DEFINE_list(
     "baselines",
     [],
-    f"To compare with, of {', '.join(baselines.NAMES)}, {starts.UNTRAINED} (this network, random weights).",
+    f"To compare with, separated by commas: {baselines.CHOICE} (the last ones by the files of OpenCV's networks),"
+    f" {starts.UNTRAINED} (this network, random weights).",
 )
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write MP4s of all sequences and a filmstrip, with boxes of tracker and truth.")
@@ -64,7 +66,8 @@ def main(argv):
         errors.leave_out(["length"], "is of --starts")
     if FLAGS.workdir:
         errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
-    others = {name: baselines.build(name) for name in FLAGS.baselines if name != starts.UNTRAINED}
+    others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
+    others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)
     outputs.claim_folder(out)
@@ -82,7 +85,7 @@ def main(argv):
 
 def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     if FLAGS.starts or FLAGS.workdir:
-        return _compare(tracker, config, name, sequences, out)
+        return _compare(tracker, config, name, sequences, others, out)
     records.Records(out, name, config.model.name, run=None).claim(sequences)
     benchmark.check_starts(sequences, image_files.read_image)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
@@ -91,11 +94,12 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
     runs = {config.model.name: (_runner(tracker, variables), f"{config_digest} {weights_digest}")}
-    if starts.UNTRAINED in FLAGS.baselines:
-        random = trackers.init(model, jax.random.key(config.seed))
-        runs[starts.UNTRAINED] = (_runner(tracker, random), f"{config_digest} {starts.UNTRAINED}")
-    for other, baseline in others.items():
-        runs[other] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), f"baseline {other}")
+    for entry, baseline in others.items():
+        if baseline is None:
+            random = trackers.init(model, jax.random.key(config.seed))
+            runs[entry.label] = (_runner(tracker, random), f"{config_digest} {entry.name}")
+        else:
+            runs[entry.label] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), entry.run)
     tracks = _track(runs, name, sequences, out)
 
     # What it amounts to.
@@ -123,13 +127,14 @@ def _runner(tracker, variables):
     return benchmark.Runner(tracker, variables, image_files.read_image)
 
 
-def _compare(tracker, config, name, sequences, out):
+def _compare(tracker, config, name, sequences, others, out):
     if FLAGS.draw:
         raise errors.UsageError("--draw shows whole sequences: leave it out with --starts and --workdir")
     if FLAGS.batch > 1:
         raise errors.UsageError("--batch tracks whole sequences: leave it out with --starts and --workdir")
     among = starts.Starts(FLAGS.starts or 1, FLAGS.length)
-    comparison = starts.Comparison(tracker, config, name, sequences, FLAGS.baselines, among)
+    others = {entry.label: baseline for entry, baseline in others.items()}
+    comparison = starts.Comparison(tracker, config, name, sequences, others, among)
     print(comparison.curve(FLAGS.workdir, out) if FLAGS.workdir else comparison.table(FLAGS.checkpoint, out))
 
 

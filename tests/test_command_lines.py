@@ -82,6 +82,9 @@ LINES = """
 2 --length: EVAL --length=20
 2 'nope': EVAL --sequences=nope
 2 'nope': EVAL --baselines=static,nope
+2 nano was given 1 files: EVAL --baselines=static,nano:P/absent
+1 P/absent: EVAL --baselines=static,nano:P/absent,P/absent,kcf
+1 P/page.pth is damaged: EVAL --baselines=vit:P/page.pth
 2 --draw: EVAL --draw --starts=1
 2 --checkpoint: EVAL --workdir=P/empty --checkpoint=P/page.pth
 2 --checkpoint=: EVAL --checkpoint=
