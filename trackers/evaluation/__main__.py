@@ -21,10 +21,8 @@ def main(argv):
     if FLAGS.out:
         outputs.claim_folder(FLAGS.out)
     scores = phrase_results.score(FLAGS.results, FLAGS.seqmap, FLAGS.first_frame)
-    text = phrase_results.report(epath.Path(FLAGS.results).name, scores)
-    if FLAGS.out:
-        phrase_results.write_report(FLAGS.out, text, scores)
-    print(text)
+    name = epath.Path(FLAGS.results).name
+    print(phrase_results.write_report(FLAGS.out, name, scores) if FLAGS.out else phrase_results.report(name, scores))
 
 
 if __name__ == "__main__":
