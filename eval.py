@@ -52,6 +52,12 @@ flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write MP4s of all sequences and a filmstrip, with boxes of tracker and truth.")
 flags.DEFINE_integer("starts", 0, "Frames of each sequence to start from; 1: the first; 0: all scores.", lower_bound=0)
 flags.DEFINE_integer("batch", 1, "Sequences that are tracked at a time: faster, to the same boxes.", lower_bound=1)
+flags.DEFINE_integer(
+    "frames_per_dispatch",
+    1,
+    "With --batch: frames of each sequence in one call of the device; more pay where the call itself takes long.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged, from --starts (default 1).")
 refer.define_flags()
@@ -68,6 +74,8 @@ def main(argv):
     processes.join()
     if not (FLAGS.starts or FLAGS.workdir):
         errors.leave_out(["length"], "is of --starts")
+    if FLAGS.batch == 1:
+        errors.leave_out(["frames_per_dispatch"], "is of --batch")
     if FLAGS.workdir:
         errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
     others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
@@ -135,7 +143,8 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew
 
 def _runner(tracker, variables):
     if FLAGS.batch > 1:
-        return batched.Runner(tracker, variables, image_files.read_image, FLAGS.batch)
+        frames = FLAGS.frames_per_dispatch
+        return batched.Runner(tracker, variables, image_files.read_image, FLAGS.batch, frames=frames)
     return benchmark.Runner(tracker, variables, image_files.read_image)
 
 

@@ -63,7 +63,7 @@ def define_flags():
 # Flags about a video, about a benchmark, about phrases, about tracks, and those of track.py and eval.py for one object.
 _VIDEO, _BENCHMARK = ("video", "images", "phrases", "calibration_data", "no-draw"), ("sequences", "draw", "convention")
 _WORDS, _TRACKS = ("phrases", "calibration", "calibration_data", "convention"), ("tracks", "first_frame")
-_ONE_OBJECT = ("baselines", "starts", "batch", "length", "workdir", "box", "layer", "attention")
+_ONE_OBJECT = ("baselines", "starts", "batch", "frames_per_dispatch", "length", "workdir", "box", "layer", "attention")
 
 
 def one_object():

@@ -78,6 +78,8 @@ LINES = """
 1 P/badframes/first: eval.py --benchmark=frames:P/badframes --out=P/out
 2 --batch=1_0: EVAL --batch=1_0
 2 --batch=２: EVAL --batch=２
+2 --frames_per_dispatch: EVAL --frames_per_dispatch=2
+2 --frames_per_dispatch: EVAL --batch=2 --frames_per_dispatch=0
 2 --starts=inf: EVAL --starts=inf
 2 --length: EVAL --length=20
 2 'nope': EVAL --sequences=nope

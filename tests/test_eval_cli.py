@@ -113,7 +113,12 @@ def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpo
     files = [out / "frames" / "grm" / f"{name}.txt" for name in ("one", "three", "eleven")]
     # Two devices, so three slots become four.
     result = _run(
-        f"frames:{videos}", out, checkpoint, "--batch=3", XLA_FLAGS="--xla_force_host_platform_device_count=2"
+        f"frames:{videos}",
+        out,
+        checkpoint,
+        "--batch=3",
+        "--frames_per_dispatch=2",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
     assert result.returncode == 0, result.stderr
     assert "15/15" in result.stderr and "frame/s" in result.stderr
