@@ -8,9 +8,11 @@ report.html, a page with all of it (docs/reports.md; several such folders: pytho
 what the benchmark's server or toolkit takes, where it has one (trackers/evaluation/servers.py).
 A sequence that is finished there with the same configuration and weights is not tracked again. --batch N tracks N
 sequences at a time, to the same boxes (what time per frame means then: trackers/evaluation/batched.py). What
-config.tracking.benchmarks sets for a benchmark holds there.
+config.tracking.benchmarks sets for a benchmark holds there. Started as several processes (srun, mpirun, pods:
+docs/training.md), each tracks its share of the sequences on its own devices, and the first one scores them all.
 
     python eval.py --benchmark frames:DIR --starts 6 --baselines static,kcf,csrt,mil --out DIR    # less luck
+    python eval.py --benchmark frames:DIR --baselines csrt,nano:BACKBONE.onnx,HEAD.onnx,vit:MODEL.onnx --out DIR
     python eval.py --benchmark frames:DIR --workdir RUN --out DIR              # the curve over a run's checkpoints
 
 With --starts trackers start from so many frames of every sequence, forwards and backwards (1: from the first frame);
@@ -21,6 +23,7 @@ Benchmarks with words: refer.py.
 """
 
 import jax
+import numpy as np
 from absl import flags
 from etils import epath
 
@@ -28,9 +31,10 @@ import refer
 import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
-from trackers.evaluation import baselines, batched, benchmark, records, reports, starts
-from trackers.io import image_files, outputs, ownership
+from trackers.evaluation import baselines, batched, benchmark, hosts, records, reports, starts
+from trackers.io import image_files, outputs
 from trackers.tracking import single_object
+from trackers.training import processes
 
 FLAGS = flags.FLAGS
 weights.define_flags()
@@ -43,12 +47,19 @@ flags.DEFINE_string("out", None, "Folder for boxes, scores and plots.")
 flags.DEFINE_list(
     "baselines",
     [],
-    f"To compare with, of {', '.join(baselines.NAMES)}, {starts.UNTRAINED} (this network, random weights).",
+    f"To compare with, separated by commas: {baselines.CHOICE} (the last ones by the files of OpenCV's networks),"
+    f" {starts.UNTRAINED} (this network, random weights).",
 )
 flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write MP4s of all sequences and a filmstrip, with boxes of tracker and truth.")
 flags.DEFINE_integer("starts", 0, "Frames of each sequence to start from; 1: the first; 0: all scores.", lower_bound=0)
 flags.DEFINE_integer("batch", 1, "Sequences that are tracked at a time: faster, to the same boxes.", lower_bound=1)
+flags.DEFINE_integer(
+    "frames_per_dispatch",
+    1,
+    "With --batch: frames of each sequence in one call of the device; more pay where the call itself takes long.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged, from --starts (default 1).")
 refer.define_flags()
@@ -62,11 +73,15 @@ def main(argv):
     if model.task != "track":
         return refer.evaluate(config, model)
     refer.one_object()
+    processes.join()
     if not (FLAGS.starts or FLAGS.workdir):
         errors.leave_out(["length"], "is of --starts")
+    if FLAGS.batch == 1:
+        errors.leave_out(["frames_per_dispatch"], "is of --batch")
     if FLAGS.workdir:
         errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
-    others = {name: baselines.build(name) for name in FLAGS.baselines if name != starts.UNTRAINED}
+    others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
+    others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)
     outputs.claim_folder(out)
@@ -78,13 +93,13 @@ def main(argv):
         print(f"{settings} for {name} (config.tracking.benchmarks.{name})", flush=True)
     model = trackers.build(model_section)
     tracker = single_object.Tracker(model, tracking)
-    with ownership.hold(out):
-        return _evaluate(model, tracker, chosen, config, name, sequences, others, out)
+    with hosts.hold(out) as crew:
+        return _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew)
 
 
-def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
+def _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew):
     if FLAGS.starts or FLAGS.workdir:
-        return _compare(tracker, config, name, sequences, out)
+        return _compare(tracker, config, name, sequences, others, out, crew)
     records.Records(out, name, config.model.name, run=None).claim(sequences)
     benchmark.check_starts(sequences, image_files.read_image)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
@@ -93,12 +108,21 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
     settings = {"model": repr(model), "tracking": repr(tracker.settings)}
     config_digest, weights_digest = records.digest(settings), records.digest(variables)
     runs = {config.model.name: (_runner(tracker, variables), f"{config_digest} {weights_digest}")}
-    if starts.UNTRAINED in FLAGS.baselines:
-        random = trackers.init(model, jax.random.key(config.seed))
-        runs[starts.UNTRAINED] = (_runner(tracker, random), f"{config_digest} {starts.UNTRAINED}")
-    for other, baseline in others.items():
-        runs[other] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), f"baseline {other}")
-    tracks = _track(runs, name, sequences, out)
+    for entry, baseline in others.items():
+        if baseline is None:
+            random = trackers.init(model, jax.random.key(config.seed))
+            runs[entry.label] = (_runner(tracker, random), f"{config_digest} {entry.name}")
+        else:
+            runs[entry.label] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), entry.run)
+    stores = {tracker: records.Records(out, name, tracker, run) for tracker, (_, run) in runs.items()}
+    _track(runs, stores, sequences, out, crew)
+    if not crew.gather():
+        return
+    # Read back, so that a resumed run and an uninterrupted one score the same three decimals.
+    tracks = {
+        tracker: {sequence.name: _read_back(store, sequence) for sequence in sequences}
+        for tracker, store in stores.items()
+    }
 
     # What it amounts to.
     facts = {
@@ -121,39 +145,50 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
 
 def _runner(tracker, variables):
     if FLAGS.batch > 1:
-        return batched.Runner(tracker, variables, image_files.read_image, FLAGS.batch)
+        frames = FLAGS.frames_per_dispatch
+        return batched.Runner(tracker, variables, image_files.read_image, FLAGS.batch, frames=frames)
     return benchmark.Runner(tracker, variables, image_files.read_image)
 
 
-def _compare(tracker, config, name, sequences, out):
+def _compare(tracker, config, name, sequences, others, out, crew):
     if FLAGS.draw:
         raise errors.UsageError("--draw shows whole sequences: leave it out with --starts and --workdir")
     if FLAGS.batch > 1:
         raise errors.UsageError("--batch tracks whole sequences: leave it out with --starts and --workdir")
+    if crew.count > 1:
+        raise errors.UsageError("--starts and --workdir take one process: start eval.py alone")
     among = starts.Starts(FLAGS.starts or 1, FLAGS.length)
-    comparison = starts.Comparison(tracker, config, name, sequences, FLAGS.baselines, among)
+    others = {entry.label: baseline for entry, baseline in others.items()}
+    comparison = starts.Comparison(tracker, config, name, sequences, others, among)
     print(comparison.curve(FLAGS.workdir, out) if FLAGS.workdir else comparison.table(FLAGS.checkpoint, out))
 
 
-def _track(runs, name, sequences, out):
-    """{tracker: {sequence: (boxes, seconds, facts)}}; tracks what is not finished in `out`."""
-    stores = {tracker: records.Records(out, name, tracker, run) for tracker, (_, run) in runs.items()}
-    tracks = {tracker: {} for tracker in runs}
-    pending = {tracker: [] for tracker in runs}
-    for tracker, store in stores.items():
-        for sequence in sequences:
-            finished = store.finished(sequence.name, len(sequence.frames), first_box=list(sequence.boxes[0]))
-            if finished is None:
-                pending[tracker].append(sequence)
-            else:
-                tracks[tracker][sequence.name] = finished
-    left = sum(map(len, pending.values()))
-    done = len(runs) * len(sequences) - left
-    if done:
-        print(f"{done} of {done + left} are finished in {out} and are not tracked again", flush=True)
+def _finished(store, sequence):
+    return store.finished(sequence.name, len(sequence.frames), first_box=list(sequence.boxes[0]))
+
+
+def _read_back(store, sequence):
+    found = _finished(store, sequence)
+    if found is None:
+        file = store.paths(sequence.name)[0]
+        raise errors.InputError(f"{file} is not there as it was written: give a folder that all processes share")
+    return found
+
+
+def _track(runs, stores, sequences, out, crew):
+    """Tracks what is not finished in `out`, this process's share of it."""
+    left = crew.agree(np.array([[_finished(store, each) is None for each in sequences] for store in stores.values()]))
+    if not left.all() and crew.index == 0:
+        print(f"{(~left).sum()} of {left.size} are finished in {out} and are not tracked again", flush=True)
+    pending = {}
+    for tracker, wanted in zip(stores, left, strict=True):
+        among = [sequence for sequence, want in zip(sequences, wanted, strict=True) if want]
+        share = hosts.shares([len(sequence.frames) for sequence in among], crew.count)[crew.index]
+        pending[tracker] = [among[number] for number in sorted(share)]
 
     total = sum(len(sequence.frames) for some in pending.values() for sequence in some)
-    with progress.bar(total=total, smoothing=0.05, disable=not left) as bar:
+    of = f"process {crew.index} of {crew.count}" if crew.count > 1 else None
+    with progress.bar(total=total, desc=of, smoothing=0.05, disable=not total) as bar:
         for tracker, store in stores.items():
 
             def begin(name, tracker=tracker):
@@ -169,9 +204,6 @@ def _track(runs, name, sequences, out):
                     elapsed=track.elapsed,
                     scores=[round(float(score), 5) for score in track.scores[1:]],
                 )
-                # Read back, so that a resumed run and an uninterrupted one score the same three decimals.
-                tracks[tracker][sequence.name] = store.finished(sequence.name, len(sequence.frames))
-    return tracks
 
 
 if __name__ == "__main__":

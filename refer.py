@@ -63,7 +63,7 @@ def define_flags():
 # Flags about a video, about a benchmark, about phrases, about tracks, and those of track.py and eval.py for one object.
 _VIDEO, _BENCHMARK = ("video", "images", "phrases", "calibration_data", "no-draw"), ("sequences", "draw", "convention")
 _WORDS, _TRACKS = ("phrases", "calibration", "calibration_data", "convention"), ("tracks", "first_frame")
-_ONE_OBJECT = ("baselines", "starts", "batch", "length", "workdir", "box", "layer", "attention")
+_ONE_OBJECT = ("baselines", "starts", "batch", "frames_per_dispatch", "length", "workdir", "box", "layer", "attention")
 
 
 def one_object():
@@ -137,7 +137,7 @@ def _track_words(config, model, out):
             drawing.write_tracks(path, frames, meant, phrase, FLAGS.first_frame)
     print(
         f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
-        f" {seconds:.1f} s, reading included; wrote {out / name}"
+        f" {seconds:.1f} s ({work.pairs / seconds:.1f} pairs/s), reading included; wrote {out / name}"
     )
 
 
@@ -210,11 +210,14 @@ def _score_words(config, name, videos, referrer, variables, out):
     tracks_of = {video.name: _tracks_of(video) for video in videos}
     tokens_of = {video.name: wording.tokens(config, [phrase.text for phrase in video.phrases]) for video in videos}
     training = wording.open_benchmark(config, FLAGS.benchmark, "train")[1] if FLAGS.calibration else None
+    runs = {
+        name: f"{records.digest(facts)} {records.digest([t.frames, t.ids, t.boxes])}" for name, t in tracks_of.items()
+    }
+    found, speed = _similarities(referrer, variables, videos, tracks_of, tokens_of, out, runs)
     pairs = []
     for video in videos:
         texts = [phrase.text for phrase in video.phrases]
-        tracks, tokens = tracks_of[video.name], tokens_of[video.name]
-        similarities = _similarities(referrer, variables, video, tracks, tokens, out, records.digest(facts))
+        tracks, similarities = tracks_of[video.name], found[video.name]
         if FLAGS.calibration:
             shift = wording.calibration_shift(config, FLAGS.calibration, training, texts)
             similarities = similarities + shift.astype(similarities.dtype)
@@ -229,11 +232,9 @@ def _score_words(config, name, videos, referrer, variables, out):
     phrase_results.write_seqmap(out, pairs)
     scores = phrase_results.score(out, first_frame=min(1, 1 + late))
     method = f"{config.model.name} {config.model.fusion}"
-    text = phrase_results.report(method, scores)
     facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": records.versions()}
-    phrase_results.write_report(out, text, scores, **facts)
+    print(phrase_results.write_report(out, method, scores, speed, **facts))
     phrase_report.write(out, f"{method} on {name}", scores)
-    print(text)
     print(f"wrote {name}: {len(pairs)} phrases, results.json, table.md and report.html in {out}")
 
 
@@ -245,18 +246,33 @@ def _tracks_of(video):
     return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
 
 
-def _similarities(referrer, variables, video, tracks, tokens, out, run):
-    """Similarities (n, P) of a video, kept in OUT/VIDEO and taken from there where the same run left them."""
-    run = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
-    kept = phrase_results.read_similarities(out / video.name, run, len(tracks))
-    if kept is not None:
-        print(f"{video.name} is finished in {out} and is not tracked again", flush=True)
-        return kept
-    frames = progress.bar(_frames(video), total=len(video), desc=video.name)
-    similarities, _ = referrer.similarities(variables, tracks, frames, tokens)
-    names = [phrase.name for phrase in video.phrases]
-    phrase_results.write_similarities(out / video.name, tracks, names, similarities, run=run)
-    return similarities
+def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
+    """({video: similarities (n, P)}, speed) of all videos: kept in OUT/VIDEO, and taken from there where the same run
+    left them. speed: {"rows", "rows_per_second"} of those that were not there: pairs of a clip and a phrase."""
+    found, rows, runs = {}, {}, {}
+    for video in videos:
+        name, tracks = video.name, tracks_of[video.name]
+        runs[name] = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
+        found[name] = phrase_results.read_similarities(out / name, runs[name], len(tracks))
+        if found[name] is None:
+            size = video.load(video.frames[0]).shape[:2]
+            rows[name] = with_words.pairs_of(tracks, referrer.settings, *size, len(video.phrases))
+        else:
+            print(f"{name} is finished in {out} and is not tracked again", flush=True)
+    total, start = sum(rows.values()), time.perf_counter()
+    with progress.bar(total=total, unit="row", smoothing=0.05, disable=not rows) as bar:
+        for video in videos:
+            name, tracks = video.name, tracks_of[video.name]
+            if name in rows:
+                bar.set_postfix_str(name, refresh=False)
+                given = variables, tracks, _frames(video), tokens_of[name]
+                found[name], _ = referrer.similarities(*given, tick=bar.update)
+                names = [phrase.name for phrase in video.phrases]
+                phrase_results.write_similarities(out / name, tracks, names, found[name], run=runs[name])
+    rate = total / (time.perf_counter() - start)
+    if rows:
+        print(f"{total} rows, pairs of a clip and a phrase, in {len(rows)} videos: {rate:.1f} rows/s", flush=True)
+    return found, {"rows": total, "rows_per_second": rate if rows else None}
 
 
 def _frames(video):

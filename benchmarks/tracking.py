@@ -1,12 +1,13 @@
 """Where the time of tracking goes: network, step, decoding, and all of it from JPEG files, one by one and batched.
 
     python -m benchmarks.tracking [--configs configs/grm.py:t128,...] [--batch 1,8,32] [--size 1280x720] [--frames 100]
-        [--set model.dtype=bfloat16] [--threads 16]
+        [--set model.dtype=bfloat16] [--threads 16] [--frames_per_dispatch 4]
 
 A row is a config and a batch, times are of a batch of frames, one of each sequence:
 
 network: the search crops through the network, templates encoded before, as the field counts.
-step: frames on the device to boxes there: crop, network, box, templates replaced where the config says so.
+step: frames on the device to boxes there: crop, network, box, templates replaced where the config says so. With
+--frames_per_dispatch one call takes so many frames of each sequence, and times are a call's share.
 decode: the frames read from JPEG files by all threads, and nothing else.
 end to end: as eval.py --batch runs, from files to boxes on the host, where decoding, sending and steps overlap (batch
 1: as it runs without, two threads reading ahead). Compiling is left out everywhere.
@@ -101,24 +102,26 @@ def network(model, variables, batch, count):
     return per_call(lambda _: locate(variables, cache, search), None, count)
 
 
-def step(tracker, variables, batch, frames, count):
-    """Seconds of a step of `batch` slots, their frames (H, W, 3) on the device already."""
-    slots = lockstep.Lockstep(tracker, variables, batch)
+def step(tracker, variables, batch, frames, count, together=1):
+    """Seconds of a frame of `batch` slots, (H, W, 3) on the device already; a call takes `together` of each."""
+    slots = lockstep.Lockstep(tracker, variables, batch, frames=together)
     height, width = frames[0].shape[:2]
     canvas = canvases.canvas_for([(height, width)])
-    stack = np.zeros((slots.slots, *canvas, 3), np.uint8)
-    stack[:, :height, :width] = frames[0]
-    sizes, every = np.tile(np.int32([height, width]), (slots.slots, 1)), np.ones(slots.slots, bool)
-    batch = slots.put(stack, sizes, every, {}, ~every)
+    stack = np.zeros((slots.slots, together, *canvas, 3), np.uint8)
+    stack[:, :, :height, :width] = frames[0]
+    sizes, every = np.tile(np.int32([height, width]), (slots.slots, together, 1)), np.ones(slots.slots, bool)
+    batch = slots.put(stack, sizes, np.ones((slots.slots, together), bool), {}, ~every)
     starts = dict.fromkeys(range(slots.slots), first_box(height, width))
     states, _ = slots.step(slots.empty(), batch._replace(starts=starts))
 
     def call(carry):
         states, number = carry
-        states, _ = slots.step(states, batch._replace(due=every & tracker.is_due(number)))
-        return states, number + 1
+        # eval.py ends a call where templates are due; here they are replaced as often, after the call.
+        due = any(tracker.is_due(number + k) for k in range(together))
+        states, _ = slots.step(states, batch._replace(due=every & due))
+        return states, number + together
 
-    return per_call(call, (states, 1), count)
+    return per_call(call, (states, 1), -(-count // together)) / together
 
 
 def decoding(paths, threads, count):
@@ -132,28 +135,28 @@ def decoding(paths, threads, count):
         return (time.perf_counter() - start) / count
 
 
-def end_to_end(tracker, variables, batch, paths, box, threads):
+def end_to_end(tracker, variables, batch, paths, box, threads, together=1):
     """Seconds of a batch of frames, from files to boxes on the host, of as many sequences as the batch is."""
     sequences = [SimpleNamespace(name=str(i), frames=paths, boxes=box[None]) for i in range(batch)]
     if batch == 1:
         runner = benchmark.Runner(tracker, variables, image_files.read_image)
     else:
-        runner = batched.Runner(tracker, variables, image_files.read_image, batch, threads=threads)
+        runner = batched.Runner(tracker, variables, image_files.read_image, batch, threads=threads, frames=together)
     tracks = [track for _, track in runner.tracks(sequences)]
     return batch * sum(track.elapsed for track in tracks) / sum(len(track.seconds) - 1 for track in tracks)
 
 
-def row(name, config, batch, paths, threads, decode):
-    """A row of the table. decode: seconds of a frame with all threads."""
+def row(name, config, batch, paths, threads, decode, together=1):
+    """A row of the table. decode: seconds of a frame with all threads. together: frames a dispatch."""
     model = trackers.build(config.model)
     tracker = single_object.Tracker(model, config.tracking)
     variables = jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0))
     frame, count = image_files.read_image(paths[0]), len(paths)
     seconds = {
         "network": network(model, variables, batch, count),
-        "step": step(tracker, variables, batch, [frame], count),
+        "step": step(tracker, variables, batch, [frame], count, together),
         "decode": batch * decode,
-        "all": end_to_end(tracker, variables, batch, paths, first_box(*frame.shape[:2]), threads),
+        "all": end_to_end(tracker, variables, batch, paths, first_box(*frame.shape[:2]), threads, together),
     }
     cells = [text for value in seconds.values() for text in (f"{1e3 * value:.2f}", _rate(batch / value))]
     rest = max(0.0, seconds["step"] - seconds["network"])
@@ -181,6 +184,7 @@ def define_flags():
     flags.DEFINE_multi_string("set", [], "A setting of the configs, KEY=VALUE; may be given several times.")
     flags.DEFINE_string("size", "1280x720", "Width and height of the frames in pixels.")
     flags.DEFINE_integer("frames", 100, "Frames of each sequence, and calls that are timed.", lower_bound=3)
+    flags.DEFINE_integer("frames_per_dispatch", 1, "Frames of a sequence in one call, with a batch.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "That decode; 0: as many as there are cores.", lower_bound=0)
 
 
@@ -204,7 +208,9 @@ def main(argv):
         rows = []
         for name, config in configs.items():
             for batch in batches:
-                rows.append(row(name.removeprefix("configs/"), config, batch, paths, threads, decode))
+                # One by one, as eval.py runs without --batch, takes a frame a call.
+                together = FLAGS.frames_per_dispatch if batch > 1 else 1
+                rows.append(row(name.removeprefix("configs/"), config, batch, paths, threads, decode, together))
                 print(" ".join(rows[-1]), file=sys.stderr, flush=True)
     print(tables.markdown(HEADS, rows))
 

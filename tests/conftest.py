@@ -53,3 +53,9 @@ def recorded_metrics():
 def vocabulary():
     """CLIP's byte-pair vocabulary, which comes with CLIP."""
     return _shared("TRACKERS_TEXT", "text") / "bpe_simple_vocab_16e6.txt.gz"
+
+
+@pytest.fixture
+def peers():
+    """Folder of other trackers' trained networks, to compare with (nanotrack/...)."""
+    return _shared("TRACKERS_PEERS", "peers")

@@ -78,10 +78,15 @@ LINES = """
 1 P/badframes/first: eval.py --benchmark=frames:P/badframes --out=P/out
 2 --batch=1_0: EVAL --batch=1_0
 2 --batch=２: EVAL --batch=２
+2 --frames_per_dispatch: EVAL --frames_per_dispatch=2
+2 --frames_per_dispatch: EVAL --batch=2 --frames_per_dispatch=0
 2 --starts=inf: EVAL --starts=inf
 2 --length: EVAL --length=20
 2 'nope': EVAL --sequences=nope
 2 'nope': EVAL --baselines=static,nope
+2 nano was given 1 files: EVAL --baselines=static,nano:P/absent
+1 P/absent: EVAL --baselines=static,nano:P/absent,P/absent,kcf
+1 P/page.pth is damaged: EVAL --baselines=vit:P/page.pth
 2 --draw: EVAL --draw --starts=1
 2 --checkpoint: EVAL --workdir=P/empty --checkpoint=P/page.pth
 2 --checkpoint=: EVAL --checkpoint=

@@ -116,7 +116,12 @@ def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpo
     files = [out / "frames" / "grm" / f"{name}.txt" for name in ("one", "three", "eleven")]
     # Two devices, so three slots become four.
     result = _run(
-        f"frames:{videos}", out, checkpoint, "--batch=3", XLA_FLAGS="--xla_force_host_platform_device_count=2"
+        f"frames:{videos}",
+        out,
+        checkpoint,
+        "--batch=3",
+        "--frames_per_dispatch=2",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
     assert result.returncode == 0, result.stderr
     assert "15/15" in result.stderr and "frame/s" in result.stderr
@@ -137,6 +142,19 @@ def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpo
     line = _error(_run(f"frames:{videos}", out, checkpoint, "--batch=2"), 1)
     assert str(broken) in line and "cut short" in line
     assert [file.exists() for file in files] == [True, False, True]
+
+
+def test_opencvs_trained_trackers_stand_in_the_same_table(videos, tmp_path, checkpoint, peers):
+    files = ",".join(str(peers / "nanotrack" / f"v2_{part}.onnx") for part in ("backbone", "head"))
+    given = [f"frames:{videos}", tmp_path / "out", checkpoint, f"--baselines=static,nano:{files}"]
+    result = _run(*given, "--batch=2")
+    assert result.returncode == 0 and "global" not in result.stderr, result.stderr
+    assert "| nano(v2_backbone) " in (tmp_path / "out" / "table.md").read_text()
+    scored = json.loads((tmp_path / "out" / "results.json").read_text())["trackers"]
+    assert scored["nano(v2_backbone)"]["scores"]["got10k"]["overall"]["AO"] > 0.3
+    assert len((tmp_path / "out" / "frames" / "nano(v2_backbone)" / "one.txt").read_text().splitlines()) == FRAMES
+    again = _run(*given, "--starts=1")
+    assert again.returncode == 0 and "| nano(v2_backbone) " in again.stdout, again.stderr
 
 
 def test_withheld_ground_truth_gives_files_for_the_server(tmp_path, checkpoint):

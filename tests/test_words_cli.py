@@ -14,7 +14,7 @@ from data_pipelines.procedural import people
 from tests import forked, programs
 from trackers import weights
 from trackers.errors import InputError, UsageError
-from trackers.evaluation import phrase_results
+from trackers.evaluation import mot, phrase_results
 from trackers.io import mot_files, video_files
 
 pytest.importorskip("tokenizers")
@@ -114,6 +114,13 @@ def test_evaluate(checkpoint, dataset, tmp_path):
     # All true boxes for every phrase: all that is meant is found, where it is.
     assert written["combined"]["DetRe"] == 1 and 0 < written["combined"]["DetPr"] < 1
     assert written["combined"] == phrase_results.score(tmp_path).combined
+    # The same numbers where single-object results have theirs, and by the command that judges tracks.
+    (entry,) = written["trackers"].values()
+    judged = mot.score(tmp_path, tmp_path, tmp_path / "seqmap.txt", preprocessing="none")
+    assert entry["scores"]["trackeval"]["overall"] == judged["COMBINED"]
+    rows = entry["speed"]["rows"]
+    assert entry["speed"]["rows_per_second"] > 0 and f"{rows}/{rows}" in result.stderr and "row/s" in result.stderr
+    assert f"{rows} rows, pairs of a clip and a phrase, in 2 videos" in result.stdout
     # The ground truth is that of the set's own writer.
     for pair in pairs[:5]:
         video, phrase = pair.split("+")
@@ -122,9 +129,13 @@ def test_evaluate(checkpoint, dataset, tmp_path):
         )
         keys = [sorted(zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)) for tracks in (ours, theirs)]
         assert keys[0] == keys[1]
-    # The old entrance goes on in the same folder.
+    # The old entrance goes on in the same folder, as after a kill: one video is finished there.
+    video = pairs[0].split("+")[0]
+    kept, unfinished = np.load(tmp_path / video / "similarity.npz")["similarity"], tmp_path / video / "similarity.npz"
+    unfinished.unlink()
     again = programs.run("eval.py", *run, "--convention=published")
-    assert again.returncode == 0 and again.stdout.count("is finished in") == 2, again.stderr
+    assert again.returncode == 0 and again.stdout.count("is finished in") == 1, again.stderr
+    np.testing.assert_array_equal(np.load(unfinished)["similarity"], kept)
 
 
 def test_smooth(tmp_path_factory, dataset, tmp_path):

@@ -28,6 +28,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
         "--frames=3",
         "--size=160x120",
         "--set=model.dtype=float32",
+        "--frames_per_dispatch=2",
     ]
     done = programs.run("benchmarks.tracking", *sizes)
     assert done.returncode == 0, done.stderr
@@ -35,6 +36,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| grm.py:tiny")]
     assert [row[1].strip() for row in rows] == ["1", "2"]
     assert all(float(cell) > 0 for row in rows for cell in row[2:10])
+    assert all(float(cell) >= 0 for row in rows for cell in row[10:13])  # the shares
 
 
 def test_loaders_are_timed_by_what_they_read():

@@ -44,14 +44,18 @@ def _tracker(family, tracking):
 
 
 @pytest.mark.parametrize(
-    ("family", "tracking"),
-    [("grm", {}), ("mixformer_v2", {"update_interval": 3, "update_threshold": 0.0, "size_update": 0.5})],
+    ("family", "tracking", "frames"),
+    [
+        ("grm", {}, 1),
+        ("mixformer_v2", {"update_interval": 3, "update_threshold": 0.0, "size_update": 0.5}, 1),
+        ("mixformer_v2", {"update_interval": 3, "update_threshold": 0.0, "size_update": 0.5}, 4),
+    ],
 )
-def test_boxes_are_those_of_one_by_one(family, tracking):
+def test_boxes_are_those_of_one_by_one(family, tracking, frames):
     tracker, variables = _tracker(family, tracking)
     alone = {s.name: track for s, track in benchmark.Runner(tracker, variables, _read).tracks(_sequences())}
     ticks, begun, seen = [], [], []
-    runner = batched.Runner(tracker, variables, _read, slots=3, threads=3)
+    runner = batched.Runner(tracker, variables, _read, slots=3, threads=3, frames=frames)
     for sequence, track in runner.tracks(_sequences(), lambda: ticks.append(1), begun.append):
         expected = alone[sequence.name]
         np.testing.assert_allclose(track.boxes, expected.boxes, atol=1e-3)
@@ -60,7 +64,8 @@ def test_boxes_are_those_of_one_by_one(family, tracking):
         assert (track.seconds > 0).all() and track.elapsed == pytest.approx(track.seconds[1:].sum())
         seen.append(sequence.name)
     assert sorted(seen) == sorted(alone) and len(ticks) == sum(LENGTHS)
-    assert begun == ["s1", "s3", "s0", "s2", "s4"]  # longest first
+    # By canvas: s1 and s4 have the largest frames; then the longest first.
+    assert begun == ["s1", "s4", "s3", "s0", "s2"]
 
 
 def test_templates_of_each_slot_are_replaced_in_their_own_time():
@@ -77,14 +82,22 @@ def test_templates_of_each_slot_are_replaced_in_their_own_time():
         assert np.abs(online[4:] - first[4:]).max() > 1e-4
 
 
+def _cells(*arguments):
+    return [[(*cell,) for cell in step] for step in batched._schedule(*arguments)]
+
+
 def test_sequences_fill_slots_as_they_become_free():
-    steps = [[(c.slot, c.sequence, c.frame, c.last) for c in step] for step in batched._schedule([3, 1, 2], 2)]
-    assert steps == [
-        [(0, 0, 0, False), (1, 1, 0, True)],
-        [(0, 0, 1, False), (1, 2, 0, False)],
-        [(0, 0, 2, True), (1, 2, 1, True)],
+    assert _cells([3, 1, 2], 2) == [
+        [(0, 0, 0, 1, False), (1, 1, 0, 1, True)],
+        [(0, 0, 1, 1, False), (1, 2, 0, 1, False)],
+        [(0, 0, 2, 1, True), (1, 2, 1, 1, True)],
     ]
-    assert list(batched._schedule([], 2)) == []
+    assert _cells([], 2) == []
+
+
+def test_steps_of_several_frames_end_where_templates_are_replaced():
+    steps = _cells([7, 3], 1, 4, lambda frame: frame % 5 == 0)
+    assert steps == [[(0, 0, 0, 4, False)], [(0, 0, 4, 2, False)], [(0, 0, 6, 1, True)], [(0, 1, 0, 3, True)]]
 
 
 def test_few_canvases_hold_all_that_are_smaller():
@@ -112,7 +125,7 @@ def test_a_broken_frame_ends_all_after_what_was_finished():
         for sequence, _ in batched.Runner(tracker, variables, _fail_at((1, 10)), slots=4).tracks(_sequences()):
             finished.append(sequence.name)
     # Those that end before the frame is due are given out.
-    assert finished == ["s2", "s4", "s0", "s3"]
+    assert finished == ["s4", "s2", "s0", "s3"]
 
 
 @pytest.mark.parametrize("box", [[10, 20, 0, 40], [3000, 20, 30, 40], [np.nan, 20, 30, 40]])

@@ -7,6 +7,7 @@ import pytest
 
 from tests import programs
 from tests.evaluation.test_hota import SYNTHETIC
+from trackers.errors import InputError
 from trackers.evaluation import clear, identity, mot
 from trackers.io import mot_files
 
@@ -92,7 +93,27 @@ def test_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "COMBINED" in done.stdout and (out / "table.md").read_text().strip() in done.stdout
     recorded = json.loads((SYNTHETIC / "mot_scores.json").read_text())["synth"]["B"]["combined"]
-    _check(json.loads((out / "results.json").read_text())["sequences"]["COMBINED"], recorded)
+    written = json.loads((out / "results.json").read_text())["trackers"]["B"]["scores"]["trackeval"]
+    _check(written["overall"], recorded)
+    assert set(written["sequences"]) == {"synth_m1", "synth_m2"}
+
+
+def test_results_of_phrases(tmp_path):
+    """VIDEO/PHRASE/{gt,predict}.txt in one folder, listed or not, score as the same files in two folders do."""
+    truth, found = SYNTHETIC / "mot" / "synth_gt", SYNTHETIC / "mot" / "trackers" / "A" / "data"
+    for name, phrase in (("synth_m1", "a-man"), ("synth_m2", "red+blue")):
+        (tmp_path / name / phrase).mkdir(parents=True)
+        (tmp_path / name / phrase / "gt.txt").write_bytes((truth / f"{name}.txt").read_bytes())
+        (tmp_path / name / phrase / "predict.txt").write_bytes((found / f"{name}.txt").read_bytes())
+    (tmp_path / "seqmap.txt").write_text("synth_m1+a-man\nsynth_m2+red+blue\n")
+    expected = list(mot.score(truth, found.parent).values())
+    for seqmap in (tmp_path / "seqmap.txt", None):
+        scored = mot.score(tmp_path, tmp_path, seqmap)
+        assert list(scored) == ["synth_m1+a-man", "synth_m2+red+blue", "COMBINED"]
+        assert list(scored.values()) == expected
+    (tmp_path / "synth_m1" / "a-man" / "predict.txt").unlink()
+    with pytest.raises(InputError, match="synth_m1.a-man.txt is missing"):
+        mot.score(tmp_path, tmp_path)
 
 
 def test_wrong_folders(tmp_path):

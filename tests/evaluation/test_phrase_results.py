@@ -8,7 +8,7 @@ import pytest
 from tests import programs
 from tests.recipes import REFERENCE
 from trackers.errors import InputError
-from trackers.evaluation import hota, phrase_results
+from trackers.evaluation import hota, mot, phrase_results
 from trackers.io import mot_files
 
 
@@ -37,12 +37,12 @@ def test_recorded_values(recorded_metrics, tmp_path, section):
         assert scores.combined[name] == pytest.approx(recorded["combined"][name], abs=6e-11)
         assert scores.mean[name] == pytest.approx(recorded["mean_over_expressions"][name], abs=6e-11)
         for (video, folder), part in scores.parts.items():
-            assert part.values()[name] == pytest.approx(recorded["seq"][f"{video}+{folder}"][name], abs=6e-11)
+            assert part[0].values()[name] == pytest.approx(recorded["seq"][f"{video}+{folder}"][name], abs=6e-11)
 
 
 def test_combined_is_not_the_mean(results):
     scores = phrase_results.score(results)
-    parts = list(scores.parts.values())
+    parts = [part[0] for part in scores.parts.values()]
     assert scores.mean["HOTA"] == pytest.approx(np.mean([part.values()["HOTA"] for part in parts]))
     assert scores.combined["HOTA"] == hota.combine(parts).values()["HOTA"] != scores.mean["HOTA"]
 
@@ -66,7 +66,9 @@ def test_tables(results):
     text = phrase_results.report("ours", phrase_results.score(results))
     lines = text.splitlines()
     assert lines[0] == "2 phrases in 1 videos, in per cent"
-    assert lines[2].split("|")[1:-1] and [cell.strip() for cell in lines[2].split("|")[2:-1]] == list(hota.FIELDS)
+    assert lines[2].split("|")[1:-1] and [cell.strip() for cell in lines[2].split("|")[2:-1]] == [
+        *hota.FIELDS, "MOTA", "IDF1",
+    ]  # fmt: skip
     assert any(line.startswith("| ours ") for line in lines) and any("mean over phrases" in line for line in lines)
     assert any("v1 a-horse" in line and "|     0 |" in line for line in lines)
 
@@ -142,6 +144,10 @@ def test_command(results, tmp_path):
     assert "mean over phrases" in done.stdout and (tmp_path / "o" / "table.md").read_text().strip() in done.stdout
     assert "a-horse" in (tmp_path / "o" / "report.html").read_text()
     written = json.loads((tmp_path / "o" / "results.json").read_text())
+    judged = mot.score(results, results)
+    scored = written["trackers"][results.name]["scores"]["trackeval"]
+    assert scored["overall"] == judged.pop("COMBINED") and scored["sequences"] == judged
+    assert f"{100 * scored['overall']['IDF1']:.2f}" in done.stdout
     assert written["combined"] == phrase_results.score(results).combined and set(written["phrases"]) == {
         "v1+a-man",
         "v1+a-horse",

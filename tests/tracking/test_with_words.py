@@ -97,10 +97,34 @@ def test_each_crop_frame_and_phrase_is_encoded_once(model, variables):
     assert naive_images >= 20 * sum(encoded[name] for name in ("encode_local", "encode_global"))
 
 
+def test_batches_change_nothing_but_the_calls(model, variables):
+    """Crops of several frames and tracks in one call, frames in one call, phrases in one: as each alone, up to 1e-5."""
+    tracks, frames, tokens = words.tracks(5, 13), words.video(13), words.phrases(3)
+    one = dict.fromkeys(("clips_per_batch", "phrases_per_batch", "crops_per_batch", "frames_per_batch"), 1)
+    found, calls, done = {}, {}, []
+    for name, settings in (("batched", {"crops_per_batch": 16, "frames_per_batch": 4}), ("one by one", one)):
+        referrer = with_words.Referrer(model, settings)
+        calls[name] = {"local": [], "global": []}
+        for kind, sizes in calls[name].items():
+            original = getattr(referrer, f"_encode_{kind}")
+
+            def counted(variables, batch, original=original, sizes=sizes):
+                sizes.append(len(batch))
+                return original(variables, batch)
+
+            setattr(referrer, f"_encode_{kind}", counted)
+        found[name], _ = referrer.similarities(variables, tracks, frames, tokens, tick=done.append)
+    np.testing.assert_allclose(found["batched"], found["one by one"], atol=1e-5, rtol=0)
+    # Frames 1, 5, 6, 9 and 10 are shown, with the five boxes of each.
+    assert calls["batched"] == {"local": [16, 4, 4, 1], "global": [4, 1]}
+    assert calls["one by one"] == {"local": [1] * 25, "global": [1] * 5}
+    assert sum(done) == 2 * with_words.pairs_of(tracks, referrer.settings, 40, 60, 3) == 2 * 5 * 3 * 3
+
+
 def test_memory_is_that_of_a_window(model, variables):
-    """Features are forgotten when no clip needs them: as many are held at once in 40 frames as in 20."""
+    """Features are forgotten when no clip needs them: as many are held at once in 80 frames as in 40."""
     held = {}
-    for length in (20, 40):
+    for length in (40, 80):
         referrer = with_words.Referrer(model, {"clips_per_batch": 1})
         fuse, most = referrer._fuse_batch, []
 
@@ -111,7 +135,7 @@ def test_memory_is_that_of_a_window(model, variables):
         referrer._fuse_batch = watched
         referrer.similarities(variables, words.tracks(2, length), words.video(length), words.phrases(2))
         held[length] = max(most)
-    assert held[40] == held[20]
+    assert held[80] == held[40]
 
 
 def test_order_of_tracks_and_phrases_does_not_matter(referrer, variables):

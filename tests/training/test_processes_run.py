@@ -31,13 +31,13 @@ def frames(tmp_path_factory):
     return folder
 
 
-def _free_port():
+def free_port():
     with contextlib.closing(socket.socket()) as made:
         made.bind(("localhost", 0))
         return made.getsockname()[1]
 
 
-def _slurm(count, index, port):
+def slurm(count, index, port):
     """What srun tells a task of a job step on one node."""
     if count == 1:
         return {}
@@ -58,9 +58,9 @@ def _run(count, frames, workdir, steps=STEPS, options=(), code=0):
         str(steps),
         *options,
     ]
-    port, running = _free_port(), []
+    port, running = free_port(), []
     for index in range(count):
-        environ = support.environ(2, **_slurm(count, index, port))
+        environ = support.environ(2, **slurm(count, index, port))
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         running.append(subprocess.Popen(command, cwd=support.ROOT, env=environ, text=True, **pipes))
     try:

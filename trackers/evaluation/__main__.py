@@ -22,11 +22,11 @@ def main(argv):
         outputs.claim_folder(FLAGS.out)
     scores = phrase_results.score(FLAGS.results, FLAGS.seqmap, FLAGS.first_frame)
     name = epath.Path(FLAGS.results).name
-    text = phrase_results.report(name, scores)
     if FLAGS.out:
-        phrase_results.write_report(FLAGS.out, text, scores)
+        print(phrase_results.write_report(FLAGS.out, name, scores))
         phrase_report.write(FLAGS.out, name, scores)
-    print(text)
+    else:
+        print(phrase_results.report(name, scores))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 While the device works on one step, the frames of the next are decoded, laid into one array and sent, and the boxes of
 the step before come back. Which slot shows which frame at which step follows from the lengths of the sequences alone,
-so nothing on the host waits for a box. Sequences begin longest first, so that few slots are idle at the end.
+so nothing on the host waits for a box. Sequences whose frames need equal canvases follow one another, so that little is
+padded, and of these the longest begin first, so that few slots are idle at the end.
+
+A step may take several frames of each slot in one dispatch (`frames` of Runner). Then a sequence begins with the first
+frame of a step only, and templates are replaced after one, so that a slot may idle for the rest of it.
 
 Time per frame: a step's time by the clock, from the boxes of one step to those of the next, compiling left out, divided
 by the frames in it. Decoding, transfer and device share that time, so `Track.seconds` has no part that is the tracker's
@@ -31,11 +35,13 @@ _LAYERS = 4
 
 
 class _Cell(NamedTuple):
-    """What a slot shows in a step: a frame of a sequence, both by number; last: whether it ends the sequence."""
+    """What a slot shows in a step: `count` frames of a sequence from `frame` on, all by number; last: whether they end
+    the sequence."""
 
     slot: int
     sequence: int
     frame: int
+    count: int
     last: bool
 
 
@@ -56,10 +62,11 @@ class Runner:
       slots: sequences at a time, rounded up to a multiple of the devices.
       devices: list of jax devices; this process's when None.
       threads: that decode; as many as there are cores when None.
+      frames: of each slot in one dispatch.
     """
 
-    def __init__(self, tracker, variables, read, slots, devices=None, threads=None):
-        self._tracker, self._variables, self._read = tracker, variables, read
+    def __init__(self, tracker, variables, read, slots, devices=None, threads=None, frames=1):
+        self._tracker, self._variables, self._read, self._frames = tracker, variables, read, frames
         self._slots, self._devices, self._threads = slots, devices, threads or len(os.sched_getaffinity(0))
 
     def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
@@ -72,32 +79,45 @@ class Runner:
         Raises: InputError as the readers do, and naming the sequence where its first box lies outside the first frame
           or has no area.
         """
-        sequences = sorted(sequences, key=lambda sequence: len(sequence.frames), reverse=True)
         if not sequences:
             return
+        sequences = self._ordered(sequences)
         boxes = [np.full((len(sequence.frames), 5), np.nan) for sequence in sequences]
         seconds = [np.zeros(len(sequence.frames)) for sequence in sequences]
         image_sizes = {}
         for step, found, spent in self._steps(sequences):
             image_sizes |= step.image_sizes
+            shown = sum(cell.count for cell in step.cells)
             for cell in step.cells:
-                if cell.frame:
-                    boxes[cell.sequence][cell.frame] = found[cell.slot]
-                else:
+                rows = slice(cell.frame, cell.frame + cell.count)
+                boxes[cell.sequence][rows] = found[cell.slot, : cell.count]
+                if not cell.frame:
                     begin(sequences[cell.sequence].name)
-                    boxes[cell.sequence][0, :4] = sequences[cell.sequence].boxes[0]
-                seconds[cell.sequence][cell.frame] = spent / len(step.cells)
-                tick()
+                    boxes[cell.sequence][0] = [*sequences[cell.sequence].boxes[0], np.nan]
+                seconds[cell.sequence][rows] = spent / shown
+                for _ in range(cell.count):
+                    tick()
             for number in (cell.sequence for cell in step.cells if cell.last):
                 times, rows = seconds[number], boxes[number]
                 size = image_sizes.pop(number)
                 yield sequences[number], benchmark.Track(rows[:, :4], rows[:, 4], times, float(times[1:].sum()), size)
 
+    def _ordered(self, sequences):
+        """The sequences by canvas of their first frames, from large to small, and by length, the longest first."""
+        with concurrent.futures.ThreadPoolExecutor(self._threads) as readers:
+            sizes = list(readers.map(lambda sequence: self._read(sequence.frames[0]).shape[:2], sequences))
+
+        def place(number):
+            height, width = canvas_for([sizes[number]])
+            return height * width, height, len(sequences[number].frames)
+
+        return [sequences[number] for number in sorted(range(len(sequences)), key=place, reverse=True)]
+
     def _steps(self, sequences):
-        """Iterator of (_Step, found (slots, 5) float32, seconds), a step behind what the device is given."""
+        """Iterator of (_Step, found (slots, K, 5) float32, seconds), a step behind what the device is given."""
         # What few sequences are left of an interrupted run need no more slots than they are.
         slots = min(self._slots, len(sequences))
-        device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices)
+        device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices, self._frames)
         states, waiting = device.empty(), None
         steps = self._laid_out(sequences, device)
         # A thread of its own lays out and sends the next step's frames meanwhile.
@@ -106,7 +126,7 @@ class Runner:
                 clock, coming = time.perf_counter(), sender.submit(next, steps, None)
                 while (step := coming.result()) is not None:
                     compiling = time.perf_counter()
-                    device.programs(step.batch.frames.shape[1:3])
+                    device.programs(step.batch.frames.shape[2:4])
                     clock += time.perf_counter() - compiling
                     coming = sender.submit(next, steps, None)
                     states, found = device.step(states, step.batch)
@@ -123,15 +143,17 @@ class Runner:
 
     def _laid_out(self, sequences, device):
         """Iterator of _Step in order, their frames on the way to the device."""
-        steps = _schedule([len(sequence.frames) for sequence in sequences], device.slots)
-        ahead = max(2, -(-_READ_AHEAD * self._threads // device.slots))
+        lengths = [len(sequence.frames) for sequence in sequences]
+        steps = _schedule(lengths, device.slots, device.frames, self._tracker.is_due)
+        ahead = max(2, -(-_READ_AHEAD * self._threads // (device.slots * device.frames)))
         buffers = itertools.cycle([{} for _ in range(_BUFFERS)])
         readers = concurrent.futures.ThreadPoolExecutor(self._threads)
         # Threads of their own, so that laying out a step doesn't wait for the frames of steps to come.
         layers = concurrent.futures.ThreadPoolExecutor(_LAYERS)
 
         def read(cells):
-            return cells, [readers.submit(self._read, sequences[cell.sequence].frames[cell.frame]) for cell in cells]
+            paths = [sequences[cell.sequence].frames[cell.frame + k] for cell in cells for k in range(cell.count)]
+            return cells, [readers.submit(self._read, path) for path in paths]
 
         try:
             waiting = collections.deque(map(read, itertools.islice(steps, ahead)))
@@ -145,45 +167,55 @@ class Runner:
             layers.shutdown()
 
     def _lay_out(self, cells, frames, sequences, device, buffer, layers):
-        slots = device.slots
-        sizes, live, due = np.ones((slots, 2), np.int32), np.zeros(slots, bool), np.zeros(slots, bool)
+        shape = device.slots, device.frames
+        sizes, live, due = np.ones((*shape, 2), np.int32), np.zeros(shape, bool), np.zeros(device.slots, bool)
         starts, image_sizes = {}, {}
-        for cell, frame in zip(cells, frames, strict=True):
+        places = [(cell, k) for cell in cells for k in range(cell.count)]
+        for (cell, k), frame in zip(places, frames, strict=True):
             height, width = frame.shape[:2]
-            sizes[cell.slot] = height, width
-            live[cell.slot] = cell.frame > 0
-            if cell.frame:
-                due[cell.slot] = self._tracker.is_due(cell.frame)
+            sizes[cell.slot, k] = height, width
+            number = cell.frame + k
+            live[cell.slot, k] = number > 0
+            if number:
+                due[cell.slot] = self._tracker.is_due(number)
             else:
                 sequence = sequences[cell.sequence]
                 named = f"sequence {sequence.name}: the box of the first frame"
                 starts[cell.slot] = single_object.check_box(sequence.boxes[0], height, width, named)
                 image_sizes[cell.sequence] = width, height
-        canvas = canvas_for(sizes)
+        canvas = canvas_for(sizes.reshape(-1, 2))
         if canvas not in buffer:
             buffer.clear()
-            buffer[canvas] = np.zeros((slots, *canvas, 3), np.uint8)
+            buffer[canvas] = np.zeros((*shape, *canvas, 3), np.uint8)
         array = buffer[canvas]
 
         # What a former frame left beyond this one's size is never looked at.
-        def lay(cell, frame):
-            array[cell.slot, : frame.shape[0], : frame.shape[1]] = frame
+        def lay(place, frame):
+            cell, k = place
+            array[cell.slot, k, : frame.shape[0], : frame.shape[1]] = frame
 
-        list(layers.map(lay, cells, frames))
+        list(layers.map(lay, places, frames))
         return _Step(cells, device.put(array, sizes, live, starts, due), image_sizes)
 
 
-def _schedule(lengths, slots):
-    """Iterator of steps, lists of _Cell of slots that show a frame; sequences begin in order, where slots are free."""
+def _schedule(lengths, slots, together=1, is_due=lambda frame: False):
+    """Iterator of steps, lists of _Cell of slots that show frames; sequences begin in order, where slots are free.
+
+    Args: lengths: of the sequences. together: frames of a slot in a step. is_due: frames after which its part ends.
+    """
     sequences = iter(range(len(lengths)))
     shown = {}
     while True:
         for slot in range(slots):
-            number, frame = shown.pop(slot, (None, None))
-            if number is None or frame + 1 == lengths[number]:
-                number, frame = next(sequences, None), -1
+            cell = shown.pop(slot, None)
+            if cell is None or cell.last:
+                number, frame = next(sequences, None), 0
+            else:
+                number, frame = cell.sequence, cell.frame + cell.count
             if number is not None:
-                shown[slot] = number, frame + 1
+                frames = range(frame, min(frame + together, lengths[number]))
+                count = next((k for k, each in enumerate(frames, 1) if each and is_due(each)), len(frames))
+                shown[slot] = _Cell(slot, number, frame, count, frame + count == lengths[number])
         if not shown:
             return
-        yield [_Cell(slot, number, frame, frame + 1 == lengths[number]) for slot, (number, frame) in shown.items()]
+        yield list(shown.values())

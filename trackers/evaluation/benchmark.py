@@ -19,7 +19,8 @@ SPEED = {
     " network, box back on the host; no image decoding, no compilation",
     "end_to_end_fps": "frames per second of the whole loop, image decoding included; no compilation",
     "batched": "sequences tracked many at a time (--batch) have one time: both numbers are frames per second of the"
-    " whole pipeline, in which decoding, transfer and network overlap, over all sequences at a time",
+    " whole pipeline, in which decoding, transfer and network overlap, over all sequences at a time; of several hosts,"
+    " the mean of one",
 }
 _READ_AHEAD = 8
 # Sequences that are named where several are not usable.

@@ -3,8 +3,9 @@
     python -m trackers.evaluation.mot --ground_truth FOLDER --results FOLDER [--seqmap FILE] [--out FOLDER]
 
 Ground truth lies in FOLDER/SEQUENCE/gt/gt.txt (as published) or FOLDER/SEQUENCE.txt, results in FOLDER/SEQUENCE.txt or
-FOLDER/data/SEQUENCE.txt, lines frame,id,x,y,w,h,confidence,... each. Prints a row a sequence and COMBINED, all of them
-as one; --out gets table.md and results.json. The numbers are those of the official TrackEval.
+FOLDER/data/SEQUENCE.txt, lines frame,id,x,y,w,h,confidence,... each. What refer.py wrote is taken as both, too: there
+a sequence is VIDEO+PHRASE, in VIDEO/PHRASE/{gt,predict}.txt. Prints a row a sequence and COMBINED, all of them as one;
+--out gets table.md and results.json. The numbers are those of the official TrackEval.
 """
 
 from absl import flags
@@ -16,7 +17,9 @@ from trackers.io import mot_files, outputs, plain_text
 
 FLAGS = flags.FLAGS
 
-_METRICS = (hota, clear, identity)
+METRICS = (hota, clear, identity)
+# The name of these scores in results.json, where single-object results have their toolkits'.
+TOOLKIT = "trackeval"
 _PERCENT = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDR", "IDP")
 LEGEND = """\
 In per cent, but for the counts. HOTA, DetA, AssA, LocA: means over the IoU thresholds 0.05 to 0.95; the others: at an
@@ -42,10 +45,27 @@ def score(truth_root, results_root, seqmap=None, preprocessing="mot17"):
         hota.check_size(truth, tracks, place)
         if preprocessing == "mot17":
             truth, tracks = hota.without_distractors(truth, tracks)
-        parts[name] = [metric.score(truth, tracks) for metric in _METRICS]
-    columns = zip(*parts.values(), strict=True)
-    parts["COMBINED"] = [metric.combine(column) for metric, column in zip(_METRICS, columns, strict=True)]
-    return {name: {key: value for part in row for key, value in part.values().items()} for name, row in parts.items()}
+        parts[name] = [metric.score(truth, tracks) for metric in METRICS]
+    return {**{name: values(row) for name, row in parts.items()}, "COMBINED": values(combined(parts.values()))}
+
+
+def values(part):
+    """{field: float, fractions, or int} of what the METRICS gave, in their order."""
+    return {field: value for metric in part for field, value in metric.values().items()}
+
+
+def combined(parts):
+    """What the METRICS give for all sequences as one. parts: what they gave for each, in their order."""
+    return [metric.combine(list(column)) for metric, column in zip(METRICS, zip(*parts, strict=True), strict=True)]
+
+
+def results(tracker, overall, sequences, speed=None):
+    """The part "trackers" of results.json, as single-object evaluations have it.
+
+    Args: tracker: its name. overall, sequences: what `values` gave for all as one, and {name: for each}. speed: dict.
+    """
+    scored = {TOOLKIT: {"overall": overall, "sequences": sequences}}
+    return {"trackers": {tracker: {**({"speed": speed} if speed else {}), "scores": scored}}}
 
 
 def _sequences(root, seqmap):
@@ -57,29 +77,31 @@ def _sequences(root, seqmap):
         names = [name for name in plain_text.read_names(epath.Path(seqmap), "a sequence a line") if name != "name"]
     else:
         names = [file.parent.parent.name for file in root.glob("*/gt/gt.txt")]
-        names = sorted(names or [file.stem for file in root.glob("*.txt") if not file.stem.endswith("seqmap")])
+        names = names or [file.stem for file in root.glob("*.txt") if not file.stem.endswith("seqmap")]
+        names = sorted(names or ["+".join(file.parts[-3:-1]) for file in root.glob("*/*/gt.txt")])
     if not names:
         raise errors.InputError(f"ground truth {root} holds no sequence; {expected}")
-    return {name: _first([root / name / "gt" / "gt.txt", root / f"{name}.txt"]) for name in names}
+    return {name: _first([root / name / "gt" / "gt.txt", root / f"{name}.txt"], root, name, "gt") for name in names}
 
 
 def _tracks(root, name):
-    return _first([root / f"{name}.txt", root / "data" / f"{name}.txt"])
+    return _first([root / f"{name}.txt", root / "data" / f"{name}.txt"], root, name, "predict")
 
 
-def _first(paths):
-    """The first of the paths that exists. Raises: InputError where none does."""
-    for path in paths:
+def _first(paths, root, name, kind):
+    """The first of the paths that exists, or a phrase's file. Raises: InputError where none does."""
+    video, plus, phrase = name.partition("+")
+    for path in [*paths, *([root / video / phrase / f"{kind}.txt"] if plus else [])]:
         if path.exists():
             return path
     raise errors.InputError(f"{paths[0]} is missing, and so is {paths[1]}: an empty file says that there are no boxes")
 
 
-def report(values):
+def report(scored):
     """Text: the table of `score`'s result, and what its columns are."""
     rows = [
         [name, *(f"{100 * row[field]:.2f}" for field in _PERCENT), *(str(row[field]) for field in clear.COUNTS)]
-        for name, row in values.items()
+        for name, row in scored.items()
     ]
     return "\n\n".join([tables.markdown(["sequence", *_PERCENT, *clear.COUNTS], rows), LEGEND])
 
@@ -88,11 +110,14 @@ def main(argv):
     del argv
     if FLAGS.out:
         outputs.claim_folder(FLAGS.out)
-    values = score(FLAGS.ground_truth, FLAGS.results, FLAGS.seqmap, FLAGS.preprocessing)
-    text = report(values)
+    scored = score(FLAGS.ground_truth, FLAGS.results, FLAGS.seqmap, FLAGS.preprocessing)
+    text = report(scored)
     if FLAGS.out:
         outputs.write_text(epath.Path(FLAGS.out) / "table.md", text + "\n")
-        records.write_json(epath.Path(FLAGS.out) / "results.json", {"units": "fractions", "sequences": values})
+        overall = scored.pop("COMBINED")
+        facts = {"benchmark": FLAGS.ground_truth, "units": "fractions"}
+        facts |= results(outputs.name_of(FLAGS.results), overall, scored)
+        records.write_json(epath.Path(FLAGS.out) / "results.json", facts)
     print(text)
 
 

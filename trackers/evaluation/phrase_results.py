@@ -17,30 +17,37 @@ import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
-from trackers.evaluation import hota, records, tables
+from trackers.evaluation import hota, mot, records, tables
 from trackers.io import array_files, mot_files, outputs, plain_text
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
 COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: the mean of the rows of the phrases.
-Means over the IoU thresholds 0.05 to 0.95, equal to TrackEval's on the same files."""
+Means over the IoU thresholds 0.05 to 0.95, MOTA and IDF1 at 0.5, equal to TrackEval's on the same files."""
+# What tables show beside HOTA's fields. MOTA has no mean over phrases: where a phrase means nothing it is a count.
+_FURTHER = ("MOTA", "IDF1")
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """parts: {(video, phrase folder): Hota}, in the order of the seqmap."""
+    """parts: {(video, phrase folder): (Hota, Clear, Identity)}, in the order of the seqmap."""
 
     parts: dict
 
     @property
     def combined(self):
-        """{field: float} of all phrases pooled."""
-        return hota.combine(list(self.parts.values())).values()
+        """{field: float or int} of all phrases pooled."""
+        return mot.values(mot.combined(self.parts.values()))
+
+    @property
+    def phrases(self):
+        """{"VIDEO+PHRASE": {field: float or int}}."""
+        return {"+".join(pair): mot.values(part) for pair, part in self.parts.items()}
 
     @property
     def mean(self):
-        """{field: float}, means over phrases."""
-        rows = [part.values() for part in self.parts.values()]
+        """{field of HOTA: float}, means over phrases."""
+        rows = [part[0].values() for part in self.parts.values()]
         return {field: float(np.mean([row[field] for row in rows])) for field in hota.FIELDS}
 
 
@@ -143,7 +150,7 @@ def score(root, seqmap=None, first_frame=1):
                 raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
         truth, found = (mot_files.read(place / name, first_frame) for name in (TRUTH, FOUND))
         hota.check_size(truth, found, place)
-        parts[video, folder] = hota.score(truth, found)
+        parts[video, folder] = [metric.score(truth, found) for metric in mot.METRICS]
     return Scores(parts)
 
 
@@ -167,20 +174,20 @@ def _listed(root, seqmap):
 def table(name, scores):
     """The paper's table: one row with COMBINED in per cent, and the mean over phrases below it. name: the method's."""
     rows = [[name, *_cells(scores.combined)], ["mean over phrases", *_cells(scores.mean)]]
-    return tables.markdown(["method", *hota.FIELDS], rows)
+    return tables.markdown(["method", *hota.FIELDS, *_FURTHER], rows)
 
 
 def phrase_table(scores):
     """One row a phrase, in per cent, with its boxes in the ground truth and in the result."""
     rows = []
     for (video, folder), part in scores.parts.items():
-        counts = [str(int(part.tp[0] + part.fn[0])), str(int(part.tp[0] + part.fp[0]))]
-        rows.append([f"{video} {folder}", *counts, *_cells(part.values())])
-    return tables.markdown(["phrase", "meant", "found", *hota.FIELDS], rows)
+        counts = [str(int(part[0].tp[0] + part[0].fn[0])), str(int(part[0].tp[0] + part[0].fp[0]))]
+        rows.append([f"{video} {folder}", *counts, *_cells(mot.values(part))])
+    return tables.markdown(["phrase", "meant", "found", *hota.FIELDS, *_FURTHER], rows)
 
 
 def _cells(values):
-    return [f"{100 * values[field]:.2f}" for field in hota.FIELDS]
+    return [f"{100 * values[field]:.2f}" if field in values else "-" for field in (*hota.FIELDS, *_FURTHER)]
 
 
 def report(name, scores):
@@ -190,10 +197,17 @@ def report(name, scores):
     return "\n\n".join([head, table(name, scores), phrase_table(scores), LEGEND])
 
 
-def write_report(out, text, scores, **facts):
-    """Writes OUT/table.md and OUT/results.json: fractions, per phrase, combined and mean, with `facts` beside them."""
-    out = epath.Path(out)
+def write_report(out, name, scores, speed=None, **facts):
+    """Writes OUT/table.md and OUT/results.json, and returns the text of the table.
+
+    Args: name: the method's. scores: Scores. speed: dict, what is said of it. facts: what results.json begins with.
+
+    results.json has fractions: of all phrases pooled and of each, below "trackers" as other evaluations have them;
+    "combined", "mean_over_phrases" and "phrases" are the same numbers under the names of the papers.
+    """
+    out, text = epath.Path(out), report(name, scores)
     outputs.write_text(out / "table.md", text + "\n")
-    phrases = {"+".join(pair): part.values() for pair, part in scores.parts.items()}
-    numbers = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": phrases}
-    records.write_json(out / "results.json", {**facts, "units": "fractions", **numbers})
+    numbers = {"combined": scores.combined, "mean_over_phrases": scores.mean, "phrases": scores.phrases}
+    judged = mot.results(name, scores.combined, scores.phrases, speed)
+    records.write_json(out / "results.json", {**facts, "units": "fractions", **numbers, **judged})
+    return text

@@ -14,7 +14,7 @@ from etils import epath
 
 import trackers
 from trackers import errors, progress, weights
-from trackers.evaluation import baselines, benchmark, plots, tables
+from trackers.evaluation import benchmark, plots, tables
 from trackers.io import image_files, outputs
 
 HEADS = ["AO", "SR0.5", "AUC", "P"]
@@ -107,16 +107,16 @@ class Comparison:
     Args:
       tracker: single_object.Tracker. config: the whole config, of which `model` and `seed` are read.
       name: the benchmark's. sequences: list of data_pipelines.sources.Sequence.
-      others: names of baselines, UNTRAINED among them or not. starts: Starts.
+      others: {label: tracker of trackers.evaluation.baselines, or None for UNTRAINED}. starts: Starts.
 
-    Raises: UsageError for an unknown baseline, InputError where a tracker cannot start in a sequence.
+    Raises: InputError where a tracker cannot start in a sequence.
     """
 
     def __init__(self, tracker, config, name, sequences, others, starts):
         self._tracker, self._config, self._name, self._sequences = tracker, config, name, sequences
         self._starts, self._read = starts, functools.lru_cache(_FRAMES_KEPT)(image_files.read_image)
         benchmark.check_starts(_pieces(sequences, starts)[1], self._read)
-        self._others = {other: self._baseline(other) for other in others}
+        self._others = {label: self._baseline(other) for label, other in others.items()}
 
     def table(self, checkpoint, out):
         """A row a tracker in per cent, then AO sequence by sequence; also in OUT/starts.md. Returns the text.
@@ -160,11 +160,11 @@ class Comparison:
         plots.curve(epath.Path(out) / "curve.png", points, "step", HEADS[:2], levels, title)
         return text
 
-    def _baseline(self, name):
-        if name == UNTRAINED:
+    def _baseline(self, other):
+        if other is None:
             model = trackers.build(self._config.model)
             return self._runner(trackers.init(model, jax.random.key(self._config.seed)))
-        return benchmark.Runner(baselines.build(name), None, self._read, compiled=False)
+        return benchmark.Runner(other, None, self._read, compiled=False)
 
     def _runner(self, variables):
         return benchmark.Runner(self._tracker, variables, self._read)

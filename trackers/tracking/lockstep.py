@@ -1,7 +1,8 @@
 """Many sequences in lockstep: one dispatch steps all slots, each through a sequence of its own, on all devices given.
 
 A slot holds the State of one sequence. When that ends, `refill` starts the next one there; nothing is compiled anew.
-The slots are split evenly over the devices of a mesh, and no device waits for another.
+A dispatch may take several frames of each sequence, one after another inside the program (jax.lax.scan). The slots are
+split evenly over the devices of a mesh, and no device waits for another.
 """
 
 import functools
@@ -21,10 +22,11 @@ _AXIS = "slots"
 class Batch(NamedTuple):
     """What the slots show in one step, on the devices but for `starts` and `due`.
 
-    frames: (slots, H, W, 3) uint8 RGB. sizes: (slots, 2) int32, height and width: the top left part that is image.
-    live: (slots,) bool, slots whose sequence has begun in an earlier step.
-    starts: {slot: box (4,) float32} of the sequences that begin with this frame.
-    due: (slots,) bool on the host, slots whose templates are replaced after this frame (Tracker.is_due).
+    frames: (slots, K, H, W, 3) uint8 RGB, K frames of each slot. sizes: (slots, K, 2) int32, height and width: the top
+    left part that is image. live: (slots, K) bool, frames in which a target is sought: not the first of a sequence, nor
+    what follows its last.
+    starts: {slot: box (4,) float32} of the sequences that begin with the first frame here.
+    due: (slots,) bool on the host, slots whose templates are replaced after their last live frame (Tracker.is_due).
     """
 
     frames: jax.Array
@@ -42,15 +44,16 @@ class Lockstep:
       variables: its model's.
       slots: sequences at a time, at least 1; rounded up to a multiple of the devices (attribute `slots`).
       devices: list of jax devices, this process's when None.
+      frames: of each slot in a step (K).
     """
 
-    def __init__(self, tracker, variables, slots, devices=None):
+    def __init__(self, tracker, variables, slots, devices=None, frames=1):
         devices = jax.local_devices() if devices is None else devices
         self._tracker = tracker
         self._mesh = jax.sharding.Mesh(np.array(devices), (_AXIS,))
         self._here = -(-slots // len(devices))
         self._group = -(-self._here // _CALLS)
-        self.slots = self._here * len(devices)
+        self.slots, self.frames = self._here * len(devices), frames
         self._split = NamedSharding(self._mesh, PartitionSpec(_AXIS))
         self._variables = jax.device_put(variables, NamedSharding(self._mesh, PartitionSpec()))
         frame, box = jax.ShapeDtypeStruct((8, 8, 3), np.uint8), jax.ShapeDtypeStruct((4,), np.float32)
@@ -67,16 +70,16 @@ class Lockstep:
         return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._states), self._split)
 
     def step(self, states, batch):
-        """The next frame of every slot; the states given are used up.
+        """The next frames of every slot; the states given are used up.
 
         Args:
           states: of the step before, or `empty`.
           batch: Batch.
 
-        Returns: (states, found): found is (slots, 5) float32, x, y, w, h in pixels and the score, on the devices; what
-          it says of slots that are not live means nothing.
+        Returns: (states, found): found is (slots, K, 5) float32, x, y, w, h in pixels and the score, on the devices;
+          what it says of frames that are not live means nothing.
         """
-        refill, advance, renew = self.programs(batch.frames.shape[1:3])
+        refill, advance, renew = self.programs(batch.frames.shape[2:4])
         for slot, box in batch.starts.items():
             states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
         states, found = advance(states, batch.frames, batch.sizes, batch.live)
@@ -87,16 +90,17 @@ class Lockstep:
     def programs(self, canvas):
         """(refill, advance, renew) for frames of `canvas` (height, width), compiled when they are first asked for."""
         every, one = PartitionSpec(), PartitionSpec(_AXIS)
-        slots = self._shaped((self.slots,), bool)
         if not self._programs and self._tracker.settings.update_interval:
+            slots = self._shaped((self.slots,), bool)
             self._programs["renew"] = self._compiled(self._renew, (every, one, one), one, (self._states, slots))
         if canvas not in self._programs:
-            frames = self._shaped((self.slots, *canvas, 3), np.uint8)
-            shown = self._states, frames, self._shaped((self.slots, 2), np.int32)
+            frames = self._shaped((self.slots, self.frames, *canvas, 3), np.uint8)
+            shown = self._states, frames, self._shaped((self.slots, self.frames, 2), np.int32)
+            live = self._shaped((self.slots, self.frames), bool)
             started = *shown, np.int32(0), np.zeros(4, np.float32)
             self._programs[canvas] = (
                 self._compiled(self._refill, (every, one, one, one, every, every), one, started),
-                self._compiled(self._advance, (every, one, one, one, one), (one, one), (*shown, slots)),
+                self._compiled(self._advance, (every, one, one, one, one), (one, one), (*shown, live)),
             )
         return *self._programs[canvas], self._programs.get("renew")
 
@@ -113,18 +117,25 @@ class Lockstep:
         slot = slot - jax.lax.axis_index(_AXIS) * self._here
         # The devices that don't have the slot set one that is not there, which does nothing.
         slot = jnp.where((slot >= 0) & (slot < self._here), slot, self._here)
-        fresh = self._tracker.init(variables, frames[slot], box, sizes[slot])
+        fresh = self._tracker.init(variables, frames[slot, 0], box, sizes[slot, 0])
         return jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), states, fresh)
 
     def _advance(self, variables, states, frames, sizes, live):
-        found, output, _ = jax.vmap(functools.partial(self._tracker.find, variables))(states, frames, sizes)
+        def follow(followed, number):
+            """One frame of every slot. followed: box and online templates; finding leaves the cache alone."""
+            box, online = followed
+            frame, size, sought = frames[:, number], sizes[:, number], live[:, number]
+            before = states.replace(box=box, online=online)
+            found, output, _ = jax.vmap(functools.partial(self._tracker.find, variables))(before, frame, size)
 
-        def kept(new, old):
-            return jnp.where(live.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            def kept(new, old):
+                return jnp.where(sought.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        # Finding leaves the cache alone.
-        box, online = jax.tree.map(kept, (found.box, found.online), (states.box, states.online))
-        return states.replace(box=box, online=online), jnp.concatenate([output.box, output.score[:, None]], axis=1)
+            followed = jax.tree.map(kept, (found.box, found.online), followed)
+            return followed, jnp.concatenate([output.box, output.score[:, None]], axis=1)
+
+        (box, online), found = jax.lax.scan(follow, (states.box, states.online), jnp.arange(self.frames))
+        return states.replace(box=box, online=online), jnp.moveaxis(found, 0, 1)
 
     def _calls(self, due):
         """Masks (slots,) of due slots, each with at most a group of every device's."""

@@ -5,12 +5,15 @@ frames, the last one pulled back to full length. Of each clip `samples` frames a
 of the clip counts for all of its frames: a box has the mean of the clips that cover it (the program's inference).
 
 The program encodes two crops, two frames and a phrase for every pair of a clip and a phrase. Here each crop, each frame
-and each phrase is encoded once, in the order of the video and forgotten when no clip needs it any more; what is left
-for a pair is the fusion, many pairs in one jitted call. The numbers are the same.
+and each phrase is encoded once, in the order of the video and forgotten when no clip needs it any more: the crops of
+all tracks in several frames in one call, the frames in one call. What is left for a pair is the fusion, many pairs in
+one jitted call. A thread reads and cuts the next frames meanwhile. The numbers are the same.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +35,8 @@ class Settings:
     samples: frames of a clip that the network sees (T), evenly spread from its first.
     threshold: a box is what the phrase means where its similarity is above this.
     clips_per_batch, phrases_per_batch: a fusion takes so many clips times so many phrases.
-    crops_per_batch: largest batch of crops encoded at once.
+    crops_per_batch: largest batch of crops encoded at once, of one frame or several.
+    frames_per_batch: so many frames at most are gathered until their crops fill such a batch, and encoded at once.
     """
 
     window: int = 8
@@ -42,6 +46,7 @@ class Settings:
     clips_per_batch: int = 4
     phrases_per_batch: int = 8
     crops_per_batch: int = 32
+    frames_per_batch: int = 4
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -83,6 +88,11 @@ def plan(tracks, chosen, height, width):
                 _clip(rows[piece][window], chosen.samples) for window in windows(piece.stop - piece.start, chosen)
             ]
     return sorted(clips, key=lambda clip: tracks.frames[clip.sampled[-1]])
+
+
+def pairs_of(tracks, chosen, height, width, phrases):
+    """How many pairs of a clip and a phrase `similarities` goes through; arguments as of plan, and how many phrases."""
+    return len(plan(tracks, chosen, height, width)) * phrases
 
 
 def _visible(boxes, height, width):
@@ -158,7 +168,7 @@ class Referrer:
         fused = self.model.apply(variables, related, text, method="fuse_related")
         return ikun.similarity(fused, text.sentence).reshape(clips, phrases)
 
-    def similarities(self, variables, tracks, frames, tokens, first_frame=1):
+    def similarities(self, variables, tracks, frames, tokens, first_frame=1, tick=lambda rows: None):
         """How well each phrase fits each box.
 
         Args:
@@ -167,6 +177,8 @@ class Referrer:
           frames: iterable of (H, W, 3) uint8 RGB, all frames of the video in order; not read further than needed.
           tokens: (P, 77) int32, the phrases.
           first_frame: number that the tracks give to the first frame of the video.
+          tick: called with the number of pairs of a clip and a phrase that are done, again and again; pairs_of says how
+            many there are.
 
         Returns: (similarities (n, P) float32, Work). NaN for a box without a pixel inside the frame.
 
@@ -180,6 +192,7 @@ class Referrer:
             for clip, cosines in self._clips(variables, tracks, frames, text, first_frame, work):
                 total[clip.rows] += cosines[: len(tokens)]
                 count[clip.rows] += 1
+                tick(len(tokens))
         mean = np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
         return mean.astype(np.float32), work
 
@@ -196,9 +209,31 @@ class Referrer:
         return batches
 
     def _clips(self, variables, tracks, frames, text, first_frame, work):
-        """Yields (clip, (P or more,) cosines) of all clips while it reads the frames."""
-        features = _Features()
-        waiting, clips, shape = [], None, None
+        """Yields (clip, (P or more,) cosines) of all clips while the frames are read."""
+        features, waiting, gathered = _Features(), [], []
+        video = self._read(tracks, frames, first_frame, features)
+        with concurrent.futures.ThreadPoolExecutor(1) as reader:
+            ahead = collections.deque(reader.submit(next, video, None) for _ in range(self.settings.frames_per_batch))
+            try:
+                while ahead:
+                    read = ahead.popleft().result()
+                    if read is not None:
+                        ahead.append(reader.submit(next, video, None))
+                        gathered.append(read)
+                    if gathered and (read is None or self._is_full(gathered)):
+                        self._encode(variables, gathered, features, work)
+                        waiting += [clip for part in gathered for clip in part.clips]
+                        gathered = []
+                    size = self.settings.clips_per_batch
+                    while len(waiting) >= size or (waiting and read is None):
+                        yield from self._fuse_batch(variables, waiting[:size], tracks.frames, text, features, work)
+                        waiting = waiting[size:]
+            finally:
+                reader.shutdown(cancel_futures=True)
+
+    def _read(self, tracks, frames, first_frame, features):
+        """Iterator of _Read of the frames that are shown to the network; checks tracks and video on the way."""
+        clips, shape = None, None
         number = first_frame - 1
         for number, image in enumerate(frames, start=first_frame):
             if clips is None:
@@ -211,35 +246,36 @@ class Referrer:
                     f"frame {number} of the video has another size than its first frame: they must be equal"
                 )
             if number in rows_of:
-                self._encode(variables, tracks, image, number, rows_of[number], features, work)
-            while clips and tracks.frames[clips[0].sampled[-1]] == number:
-                waiting.append(clips.popleft())
-                if len(waiting) == self.settings.clips_per_batch:
-                    yield from self._fuse_batch(variables, waiting, tracks.frames, text, features, work)
-                    waiting = []
+                boxes = [_within_reach(tracks.boxes[row], *shape[:2]) for row in rows_of[number]]
+                crops_ = [squares.local_image(image, box, self._local_side) for box in boxes]
+                complete = []
+                while clips and tracks.frames[clips[0].sampled[-1]] == number:
+                    complete.append(clips.popleft())
+                yield _Read(number, squares.global_image(image, self._global_side), rows_of[number], crops_, complete)
             if not clips:
-                break
-        if clips is None or clips:
-            raise InputError(
-                f"the tracks have frame {tracks.frames.max()} but the video ends at {number} (its first frame counts as"
-                f" {first_frame}): give the video that was tracked, or another --first_frame"
-            )
-        if waiting:
-            yield from self._fuse_batch(variables, waiting, tracks.frames, text, features, work)
+                return
+        raise InputError(
+            f"the tracks have frame {tracks.frames.max()} but the video ends at {number} (its first frame counts as"
+            f" {first_frame}): give the video that was tracked, or another --first_frame"
+        )
 
-    def _encode(self, variables, tracks, image, number, rows, features, work):
-        """Encodes the frame and the crops `rows` of it into `features`."""
-        picture = squares.global_image(image, self._global_side)
-        features.frames[number] = self._encode_global(variables, picture[None])[0]
-        work.frames += 1
-        boxes = [_within_reach(tracks.boxes[row], *image.shape[:2]) for row in rows]
-        pictures = np.stack([squares.local_image(image, box, self._local_side) for box in boxes])
-        start = 0
-        for count in _powers(len(rows), self.settings.crops_per_batch):
-            encoded = self._encode_local(variables, pictures[start : start + count])
-            for k in range(count):
-                features.crops[rows[start + k]] = encoded[k]
-            start += count
+    def _is_full(self, gathered):
+        """Whether frames that were gathered fill a batch."""
+        return (
+            len(gathered) == self.settings.frames_per_batch
+            or sum(len(part.rows) for part in gathered) >= self.settings.crops_per_batch
+        )
+
+    def _encode(self, variables, gathered, features, work):
+        """Encodes frames and crops, a list of _Read, into `features`."""
+        pictures = [part.picture for part in gathered]
+        encoded = _in_batches(self._encode_global, variables, pictures, self.settings.frames_per_batch)
+        features.frames |= {part.number: found for part, found in zip(gathered, encoded, strict=True)}
+        work.frames += len(pictures)
+        rows = [row for part in gathered for row in part.rows]
+        pictures = [picture for part in gathered for picture in part.crops]
+        encoded = _in_batches(self._encode_local, variables, pictures, self.settings.crops_per_batch)
+        features.crops |= dict(zip(rows, encoded, strict=True))
         work.crops += len(rows)
 
     def _fuse_batch(self, variables, clips, frames, text, features, work):
@@ -253,6 +289,17 @@ class Referrer:
         for clip, values in zip(clips, cosines, strict=False):
             features.release(clip, frames)
             yield clip, values
+
+
+class _Read(NamedTuple):
+    """A frame for the network: its number and picture, the rows of its boxes with their pictures, and the clips that
+    wait for no later frame."""
+
+    number: int
+    picture: np.ndarray
+    rows: list
+    crops: list
+    clips: list
 
 
 class _Features:
@@ -298,6 +345,15 @@ def _check_frames(tracks, clips, first_frame):
             f"the tracks have frame {min(early)} but the first frame of the video counts as {first_frame}: give"
             " --first_frame, or count frames as the video does"
         )
+
+
+def _in_batches(encode, variables, pictures, largest):
+    """[features] of uint8 pictures (S, S, 3), in few calls. encode: (variables, (B, S, S, 3)) -> (B, ...)."""
+    encoded, start = [], 0
+    for count in _powers(len(pictures), largest):
+        encoded += list(encode(variables, np.stack(pictures[start : start + count])))
+        start += count
+    return encoded
 
 
 def _powers(count, largest):

@@ -1,0 +1,97 @@
+"""Evaluations on several hosts: shares of the sequences, and two processes that make one result, over gloo."""
+
+import json
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+import trackers
+from configs import grm
+from data_pipelines import sources
+from tests import programs
+from tests.training.test_processes_run import free_port, slurm
+from trackers import weights
+from trackers.evaluation import benchmark, hosts
+from trackers.io import image_files
+from trackers.tracking import single_object
+
+FRAMES = {"long": 9, "middle": 6, "short": 4, "tiny": 3}
+
+
+def test_shares_are_even_and_whole():
+    assert hosts.shares([9, 4, 6, 3], 2) == [[0, 3], [2, 1]]
+    assert hosts.shares([5], 3) == [[0], [], []] and hosts.shares([], 2) == [[], []]
+    lengths = np.random.default_rng(0).integers(50, 2000, 200).tolist()
+    given = hosts.shares(lengths, 7)
+    assert sorted(number for share in given for number in share) == list(range(200))
+    frames = [sum(lengths[number] for number in share) for share in given]
+    assert max(frames) - min(frames) < 100  # of 31,000 each
+
+
+@pytest.fixture
+def videos(tmp_path):
+    noise = np.random.default_rng(0)
+    for name, count in FRAMES.items():
+        folder = tmp_path / "videos" / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            frame = noise.integers(0, 256, (80, 100, 3), np.uint8)
+            assert cv2.imwrite(str(folder / f"{number + 1:08d}.jpg"), frame)
+        (folder / "groundtruth.txt").write_text("30,20,24,24\n" * count)
+    return tmp_path / "videos"
+
+
+def _start(count, *arguments):
+    """The finished processes of one evaluation."""
+    port = free_port()
+    running = [
+        programs.start("eval.py", "--config=configs/grm.py:tiny", *arguments, **slurm(count, index, port))
+        for index in range(count)
+    ]
+    try:
+        return [programs.finish(process) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+
+
+def test_two_processes_track_a_share_each_and_one_scores_all(videos, tmp_path):
+    config = grm.get_config("tiny")
+    model = trackers.build(config.model)
+    variables = jax.jit(lambda key: trackers.init(model, key))(jax.random.key(0))
+    weights.save(tmp_path / "checkpoint", variables, config.model)
+    given = [f"--benchmark=frames:{videos}", f"--checkpoint={tmp_path / 'checkpoint'}", "--baselines=static"]
+
+    # A frame that cannot be read fails both, after what could be tracked was tracked.
+    frame = videos / "long" / "00000005.jpg"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:-300])
+    both = _start(2, *given, f"--out={tmp_path / 'two'}", "--batch=2")
+    for process in both:
+        lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+        assert process.returncode == 1 and len(lines) == 1 and str(frame) in lines[0], process.stderr
+        assert "Traceback" not in process.stderr
+    kept = tmp_path / "two" / "frames" / "grm"
+    assert (kept / "middle.txt").exists() and not (kept / "long.txt").exists()
+    assert not (tmp_path / "two" / "results.json").exists()
+
+    # Started again, they go on; one of them writes the scores.
+    frame.write_bytes(whole)
+    before = (kept / "middle.txt").stat().st_mtime_ns
+    both = _start(2, *given, f"--out={tmp_path / 'two'}", "--batch=2")
+    assert [process.returncode for process in both] == [0, 0], both[0].stderr + both[1].stderr
+    assert (kept / "middle.txt").stat().st_mtime_ns == before
+    assert "are finished in" in both[0].stdout and "wrote" in both[0].stdout and "wrote" not in both[1].stdout
+    for index, process in enumerate(both):
+        assert f"process {index} of 2" in process.stderr and "frame/s" in process.stderr
+
+    # As one process, one by one.
+    tracker = single_object.Tracker(model, config.tracking)
+    alone = benchmark.Runner(tracker, variables, image_files.read_image)
+    scored = json.loads((tmp_path / "two" / "results.json").read_text())["trackers"]["grm"]["scores"]["got10k"]
+    assert set(scored["sequences"]) == set(FRAMES)
+    for sequence, track in alone.tracks(sources.open_sequences(f"frames:{videos}")[1]):
+        together = np.loadtxt(kept / f"{sequence.name}.txt", delimiter=",")
+        np.testing.assert_allclose(together, track.boxes, atol=2e-3)  # three decimals are written
