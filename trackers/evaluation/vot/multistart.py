@@ -1,8 +1,8 @@
 """VOT's multi-start experiment, for stacks of the toolkit whose own one cannot run.
 
 A stack names it `type: trackers.evaluation.vot.multistart.MultiStart`. It is the toolkit's experiment of the same name,
-its results and analyses included, with another loop: that of vot-toolkit 0.9.0 stops at every sequence ("ObjectQuery.state
-must be a Region"), for whatever tracker, and so does its realtime form. Imported by the toolkit's process only.
+its results and analyses included, with another loop: that of vot-toolkit 0.9.0 stops at every sequence, for whatever
+tracker ("ObjectQuery.state must be a Region"), and so does its realtime form. Imported by the toolkit's process only.
 """
 
 from vot.dataset.proxy import FrameMapSequence

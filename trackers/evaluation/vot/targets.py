@@ -25,7 +25,8 @@ class Targets:
       checkpoint: as weights.load takes it; the shipped weights when None.
 
     Regions come and go as (x, y, w, h) in pixels, so trackers.ini says `convert = rectangle`: the toolkit then makes
-    rectangles of masks and polygons. A region comes with a dict of properties, where the toolkit keeps "confidence".
+    rectangles of polygons. Of masks it makes the corner pixels [(x, y), ...] of the box around them (0.9.0). A region
+    comes with a dict of properties, where the toolkit keeps "confidence".
     """
 
     # The toolkit asks: may init and update be given several targets, or further ones on the way?
@@ -46,12 +47,12 @@ class Targets:
 
         Args:
           frame: path of the image, or {channel: path}.
-          new: list of ((x, y, w, h), dict), a target each.
+          new: list of (region, dict), a target each.
           properties: of the run; not used.
 
-        Returns: list of ((x, y, w, h), dict), the new ones as they came.
+        Returns: list of ((x, y, w, h), dict), the new ones.
 
-        Raises: InputError for a region that is no rectangle in the frame, and for an image that cannot be read.
+        Raises: InputError for a region that is no box in the frame, and for an image that cannot be read.
         """
         del properties
         self._states = []
@@ -68,15 +69,22 @@ class Targets:
         return found + self._start(image, new)
 
     def _start(self, image, new):
-        for region, _ in new:
-            if not isinstance(region, tuple) or len(region) != 4:
-                raise errors.InputError(
-                    "a target must be given as a rectangle x,y,w,h: trackers.ini needs `convert = rectangle`, and the"
-                    " experiment regions with an area (no points, no phrases)"
-                )
-            box = single_object.check_box(region, *image.shape[:2], "the region of a target")
-            self._states.append(self._tracker.init(self._variables, image, box))
-        return [(region, {}) for region, _ in new]
+        boxes = [single_object.check_box(_box(region), *image.shape[:2], "the region of a target") for region, _ in new]
+        self._states += [self._tracker.init(self._variables, image, box) for box in boxes]
+        return [(_rectangle(box), {}) for box in boxes]
+
+
+def _box(region):
+    """x, y, w, h of what stands for a region."""
+    if isinstance(region, list):
+        corners = np.array(region)
+        return *corners.min(axis=0), *(np.ptp(corners, axis=0) + 1)
+    if not isinstance(region, tuple) or len(region) != 4:
+        raise errors.InputError(
+            "a target must be given as a rectangle x,y,w,h: trackers.ini needs `convert = rectangle`, and the"
+            " experiment regions with an area (no points, no phrases)"
+        )
+    return region
 
 
 def _read(frame):
