@@ -6,7 +6,7 @@
 --out holds the boxes in the toolkits' formats, results.json, table.md, success.png, precision.png and overlap.png.
 A sequence that is finished there with the same configuration and weights is not tracked again. --batch N tracks N
 sequences at a time, to the same boxes (what time per frame means then: trackers/evaluation/batched.py). What
-config.tracking.benchmarks sets for a benchmark holds there.
+config.tracking.benchmarks sets for a benchmark holds there. --repeat N tracks everything N times: mean and spread.
 
     python eval.py --benchmark frames:DIR --starts 6 --baselines static,kcf,csrt,mil --out DIR    # less luck
     python eval.py --benchmark frames:DIR --workdir RUN --out DIR              # the curve over a run's checkpoints
@@ -26,7 +26,7 @@ import refer
 import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
-from trackers.evaluation import baselines, batched, benchmark, records, reports, starts
+from trackers.evaluation import baselines, batched, benchmark, records, repetitions, reports, starts
 from trackers.io import image_files, outputs, ownership
 from trackers.tracking import single_object
 
@@ -47,6 +47,13 @@ flags.DEFINE_list("sequences", [], "Only these sequences, by name; empty: all.")
 flags.DEFINE_bool("draw", False, "Also write MP4s of all sequences and a filmstrip, with boxes of tracker and truth.")
 flags.DEFINE_integer("starts", 0, "Frames of each sequence to start from; 1: the first; 0: all scores.", lower_bound=0)
 flags.DEFINE_integer("batch", 1, "Sequences that are tracked at a time: faster, to the same boxes.", lower_bound=1)
+flags.DEFINE_integer(
+    "repeat",
+    1,
+    "Times that everything is tracked, for mean and spread (repetitions.md).",
+    lower_bound=1,
+    upper_bound=999,
+)
 flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged, from --starts (default 1).")
 refer.define_flags()
@@ -96,7 +103,14 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
         runs[starts.UNTRAINED] = (_runner(tracker, random), f"{config_digest} {starts.UNTRAINED}")
     for other, baseline in others.items():
         runs[other] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), f"baseline {other}")
-    tracks = _track(runs, name, sequences, out)
+    runs = repetitions.multiplied(runs, FLAGS.repeat)
+    for number in range(2, FLAGS.repeat + 1 if starts.UNTRAINED in FLAGS.baselines else 0):
+        run = repetitions.label(starts.UNTRAINED, number)
+        random = trackers.init(model, jax.random.key(config.seed + number - 1))
+        runs[run] = (_runner(tracker, random), runs[run][1])
+    repeated = repetitions.of(_track(runs, name, sequences, out), FLAGS.repeat)
+    repetitions.place(name, repeated, out)
+    tracks = {tracker: each[0] for tracker, each in repeated.items()}
 
     # What it amounts to.
     facts = {
@@ -113,6 +127,8 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out):
         reports.withheld(facts, tracks, name, sequences, out)
     else:
         reports.scored(facts, tracks, name, sequences, out)
+    if FLAGS.repeat > 1:
+        repetitions.report(name, repeated, sequences, out)
     if FLAGS.draw:
         reports.draw(tracks[config.model.name], sequences, out)
 
@@ -128,6 +144,8 @@ def _compare(tracker, config, name, sequences, out):
         raise errors.UsageError("--draw shows whole sequences: leave it out with --starts and --workdir")
     if FLAGS.batch > 1:
         raise errors.UsageError("--batch tracks whole sequences: leave it out with --starts and --workdir")
+    if FLAGS.repeat > 1:
+        raise errors.UsageError("--repeat repeats whole sequences: leave it out with --starts and --workdir")
     among = starts.Starts(FLAGS.starts or 1, FLAGS.length)
     comparison = starts.Comparison(tracker, config, name, sequences, FLAGS.baselines, among)
     print(comparison.curve(FLAGS.workdir, out) if FLAGS.workdir else comparison.table(FLAGS.checkpoint, out))

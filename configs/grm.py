@@ -124,6 +124,8 @@ def b256_prototype(c):
 def l320(c):
     c.model.update({**sections.VIT_L, "search_size": 320})
     c.tracking.search_factor = 5.0
+    # The program's experiment file of this size sets no thresholds.
+    c.tracking.benchmarks = {}
     c.data.search_center_jitter = 4.5
     c.data.search_scale_jitter = 0.5
     c.train.batch_size = 80
