@@ -8,8 +8,9 @@ report.html, a page with all of it (docs/reports.md; several such folders: pytho
 what the benchmark's server or toolkit takes, where it has one (trackers/evaluation/servers.py).
 A sequence that is finished there with the same configuration and weights is not tracked again. --batch N tracks N
 sequences at a time, to the same boxes (what time per frame means then: trackers/evaluation/batched.py). What
-config.tracking.benchmarks sets for a benchmark holds there. Started as several processes (srun, mpirun, pods:
-docs/training.md), each tracks its share of the sequences on its own devices, and the first one scores them all.
+config.tracking.benchmarks sets for a benchmark holds there. --repeat N tracks everything N times: mean and spread.
+Started as several processes (srun, mpirun, pods: docs/training.md), each tracks its share of the sequences on its own
+devices, and the first one scores them all.
 
     python eval.py --benchmark frames:DIR --starts 6 --baselines static,kcf,csrt,mil --out DIR    # less luck
     python eval.py --benchmark frames:DIR --baselines csrt,nano:BACKBONE.onnx,HEAD.onnx,vit:MODEL.onnx --out DIR
@@ -31,7 +32,7 @@ import refer
 import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
-from trackers.evaluation import baselines, batched, benchmark, hosts, records, reports, starts
+from trackers.evaluation import baselines, batched, benchmark, hosts, records, repetitions, reports, starts
 from trackers.io import image_files, outputs
 from trackers.tracking import single_object
 from trackers.training import processes
@@ -59,6 +60,13 @@ flags.DEFINE_integer(
     1,
     "With --batch: frames of each sequence in one call of the device; more pay where the call itself takes long.",
     lower_bound=1,
+)
+flags.DEFINE_integer(
+    "repeat",
+    1,
+    "Times that everything is tracked, for mean and spread (repetitions.md).",
+    lower_bound=1,
+    upper_bound=999,
 )
 flags.DEFINE_integer("length", 80, "With several starts: frames that are tracked from each.", lower_bound=10)
 flags.DEFINE_string("workdir", None, "A run of train.py whose checkpoints are all judged, from --starts (default 1).")
@@ -110,10 +118,13 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew
     runs = {config.model.name: (_runner(tracker, variables), f"{config_digest} {weights_digest}")}
     for entry, baseline in others.items():
         if baseline is None:
-            random = trackers.init(model, jax.random.key(config.seed))
-            runs[entry.label] = (_runner(tracker, random), f"{config_digest} {entry.name}")
+            runs[entry.label] = (_untrained(model, tracker, config.seed), f"{config_digest} {entry.name}")
         else:
             runs[entry.label] = (benchmark.Runner(baseline, None, image_files.read_image, compiled=False), entry.run)
+    runs = repetitions.multiplied(runs, FLAGS.repeat)
+    for number in range(2, FLAGS.repeat + 1 if starts.UNTRAINED in runs else 0):
+        run = repetitions.label(starts.UNTRAINED, number)
+        runs[run] = (_untrained(model, tracker, config.seed + number - 1), runs[run][1])
     stores = {tracker: records.Records(out, name, tracker, run) for tracker, (_, run) in runs.items()}
     _track(runs, stores, sequences, out, crew)
     if not crew.gather():
@@ -123,6 +134,9 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew
         tracker: {sequence.name: _read_back(store, sequence) for sequence in sequences}
         for tracker, store in stores.items()
     }
+    repeated = repetitions.of(tracks, FLAGS.repeat)
+    repetitions.place(name, repeated, out)
+    tracks = {tracker: each[0] for tracker, each in repeated.items()}
 
     # What it amounts to.
     facts = {
@@ -139,6 +153,8 @@ def _evaluate(model, tracker, chosen, config, name, sequences, others, out, crew
         reports.withheld(facts, tracks, name, sequences, out)
     else:
         reports.scored(facts, tracks, name, sequences, out)
+    if FLAGS.repeat > 1:
+        repetitions.report(name, repeated, sequences, out)
     if FLAGS.draw:
         reports.draw(tracks[config.model.name], sequences, out)
 
@@ -150,11 +166,17 @@ def _runner(tracker, variables):
     return benchmark.Runner(tracker, variables, image_files.read_image)
 
 
+def _untrained(model, tracker, seed):
+    return _runner(tracker, trackers.init(model, jax.random.key(seed)))
+
+
 def _compare(tracker, config, name, sequences, others, out, crew):
     if FLAGS.draw:
         raise errors.UsageError("--draw shows whole sequences: leave it out with --starts and --workdir")
     if FLAGS.batch > 1:
         raise errors.UsageError("--batch tracks whole sequences: leave it out with --starts and --workdir")
+    if FLAGS.repeat > 1:
+        raise errors.UsageError("--repeat repeats whole sequences: leave it out with --starts and --workdir")
     if crew.count > 1:
         raise errors.UsageError("--starts and --workdir take one process: start eval.py alone")
     among = starts.Starts(FLAGS.starts or 1, FLAGS.length)

@@ -112,6 +112,8 @@ def b256_got10k(c):
     c.data.ratio.update({"lasot": 0.0, "got10k": 1.0, "trackingnet": 0.0, "coco": 0.0})
     c.train.total_epochs = 100
     c.train.drop_epoch = 80
+    # The program's experiment file of this training sets no thresholds.
+    c.tracking.benchmarks = {}
 
 
 def b256_prototype(c):
@@ -124,6 +126,8 @@ def b256_prototype(c):
 def l320(c):
     c.model.update({**sections.VIT_L, "search_size": 320})
     c.tracking.search_factor = 5.0
+    # The program's experiment file of this size sets no thresholds.
+    c.tracking.benchmarks = {}
     c.data.search_center_jitter = 4.5
     c.data.search_scale_jitter = 0.5
     c.train.batch_size = 80

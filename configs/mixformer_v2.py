@@ -37,13 +37,14 @@ def b():
     c.model.head.mlps = 1
     # Frames after which an online template is replaced; 0 = never.
     c.tracking.update_interval = 200
-    # Intervals of the program's scripts.
+    # Intervals of the program's scripts; vot22stb's stands in its defaults.
     c.tracking.benchmarks = {
         "lasot": {"update_interval": 200},
         "got10k": {"update_interval": 10},
         "trackingnet": {"update_interval": 25},
         "vot20": {"update_interval": 10},
         "vot20lt": {"update_interval": 200},
+        "vot22stb": {"update_interval": 10},
     }
     return c
 

@@ -29,6 +29,16 @@ SHORT = {
 MADE = re.compile(r"\bP/(out|run|shards|tfds|words|converted)\b")
 
 LINES = """
+2 command '': trackers.evaluation.vot
+2 --workspace: trackers.evaluation.vot init
+2 ikun chooses: trackers.evaluation.vot init IKUN --workspace=P/out
+2 --low 9 and --high 4: trackers.evaluation.vot init --workspace=P/out --low=9 --high=4
+2 --name 'a b': trackers.evaluation.vot init --workspace=P/out '--name=a b'
+1 P/absent: trackers.evaluation.vot init --workspace=P/out --checkpoint=P/absent
+2 --results: trackers.evaluation.vot score
+2 --workspace has no use with score: trackers.evaluation.vot score --workspace=P/out
+1 list.txt is missing: trackers.evaluation.vot score --results=P/frames/first --sequences_folder=P/frames
+2 --repeat: EVAL --repeat=0
 2 --config: train.py
 2 --workdir: train.py GRM
 2 --workdir=: train.py GRM --workdir=

@@ -7,11 +7,12 @@ import sys
 import jax
 
 import trackers
-from configs import grm
+from configs import grm, mixformer_v2
 from data_pipelines import sources
 from tests import programs
 from tests.data_pipelines import benchmark_layouts
 from trackers import weights
+from trackers.tracking import single_object
 
 # One process tracks all of them: what takes time is to start.
 _PROGRAM = """
@@ -56,6 +57,23 @@ def test_benchmarks_that_are_named_are_those_that_can_be_read():
     names = done.stdout.partition("NAME one of ")[2].partition(", PATH")[0]
     assert names.replace("\n", " ").replace(" ", "").split(",") == sorted(sources.LAYOUTS)
     assert set(sources.LAYOUTS.values()) <= set(sources.on_disk("pairs"))
+
+
+def test_the_papers_settings_hold_for_each_benchmark_by_its_name(tmp_path):
+    """GRM's thresholds and MixFormerV2's intervals (their experiment files), from --benchmark NAME:FOLDER on."""
+    thresholds = {"lasot": 0.4, "avist": 0.4, "uav": 0.55, "uav123": 0.55, "nfs": 0.6}
+    intervals = {"vot20": 10, "vot20lt": 200, "vot22stb": 10, "vot": 200, "lasot": 200}
+    for name, build in benchmark_layouts.BENCHMARKS.items():
+        opened, sequences = sources.open_sequences(f"{name}:{build(tmp_path / name)}")
+        assert opened == name and sequences
+        model, _, settings = single_object.for_benchmark(grm.get_config("b256"), opened)
+        assert model["division"]["threshold"] == thresholds.get(name, 0.0)
+        assert bool(settings) == (name in thresholds)
+        for variant in ("l320", "b256_got10k"):
+            assert single_object.for_benchmark(grm.get_config(variant), opened)[0]["division"]["threshold"] == 0.0
+        for variant in ("b", "s"):
+            tracking = single_object.for_benchmark(mixformer_v2.get_config(variant), opened)[1]
+            assert tracking["update_interval"] == intervals.get(name, 200)
 
 
 def test_a_step_of_training_on_a_mixture(tmp_path):

@@ -137,3 +137,22 @@ def test_wrong_usage(videos, tmp_path, arguments, code, named):
     done = _run(*(text.replace("VIDEOS", str(videos)) for text in arguments), f"--out={tmp_path / 'out'}")
     assert done.returncode == code and named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_repetitions_have_mean_and_spread(videos, tmp_path):
+    """Random weights are drawn anew for each repetition; those of the tracker are what they are."""
+    out, checkpoint = tmp_path / "out", tmp_path / "weights"
+    config = grm.get_config("tiny")
+    model = trackers.build(config.model)
+    weights.save(checkpoint, jax.jit(lambda key: trackers.init(model, key))(jax.random.key(7)), config.model)
+    given = (f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={out}", "--baselines=untrained")
+    result = _run(*given, "--repeat=2")
+    assert result.returncode == 0, result.stderr
+    assert "grm: the same boxes in all 2 repetitions" in result.stdout
+    assert "untrained: boxes of 2 of 2 sequences differ" in result.stdout and " ± " in result.stdout
+    assert (out / "frames" / "grm_002" / "moves.txt").exists() and (out / "repetitions.md").read_text() in result.stdout
+    assert list(json.loads((out / "results.json").read_text())["trackers"]) == ["grm", "untrained"]
+    again = _run(*given)
+    assert "4 of 4 are finished" in again.stdout, again.stdout  # the first repetition is the run without --repeat
+    wrong = _run(*given, "--repeat=2", "--starts=2")
+    assert wrong.returncode == 2 and "--repeat repeats whole sequences" in wrong.stderr

@@ -66,6 +66,9 @@ LAYOUTS = {
     "trek150": "trek150",
     "vot": "vot",
     "vots": "vot",
+    "vot20": "vot",
+    "vot20lt": "vot",
+    "vot22stb": "vot",
     "frames": "frames",
     "videos": "videos",
 }

@@ -217,5 +217,8 @@ BENCHMARKS = {
     "trek150": trek150,
     "vot": vot,
     "vots": vot,
+    "vot20": vot,
+    "vot20lt": vot,
+    "vot22stb": vot,
     "videos": videos,
 }

@@ -93,8 +93,8 @@ class Records:
     def write(self, name, boxes, seconds, **facts):
         """Writes a finished sequence: boxes (T, 4), seconds (T,), and facts (JSON) that `finished` returns."""
         boxes_file, seconds_file = self.paths(name)
-        outputs.write_text(seconds_file, _lines(np.asarray(seconds).reshape(-1, 1), "%.8f"))
-        outputs.write_text(boxes_file, _lines(boxes, "%.3f"))
+        outputs.write_text(seconds_file, lines(np.asarray(seconds).reshape(-1, 1), "%.8f"))
+        outputs.write_text(boxes_file, lines(boxes, "%.3f"))
         # Last, so that a kill leaves either a finished sequence or one that is tracked again.
         outputs.write_text(self._progress / f"{name}.json", json.dumps(_plain({"run": self._run, **facts})) + "\n")
 
@@ -112,8 +112,9 @@ class Records:
         same = isinstance(known, dict) and all(
             known.get(key) == value for key, value in ({"run": self._run} | facts).items()
         )
-        if not same or boxes.shape != (frames, 4) or seconds.shape != (frames, 1):
+        if not same or boxes.shape != (frames, 4) or seconds.shape[:1] != (frames,) or seconds.ndim != 2:
             return None
+        # Further columns are those of repetitions (repetitions.py).
         return boxes, seconds[:, 0], known
 
 
@@ -132,7 +133,8 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lines(rows, number):
+def lines(rows, number):
+    """Text of rows of numbers, commas between them; number: how one is written, such as "%.3f"."""
     return "".join(",".join(number % value for value in row) + "\n" for row in np.asarray(rows))
 
 
