@@ -22,6 +22,7 @@ class Batch(NamedTuple):
     """What the slots show in one step, on the devices but for `starts` and `due`.
 
     frames: (slots, H, W, 3) uint8 RGB. sizes: (slots, 2) int32, height and width: the top left part that is image.
+      Where all slots look at one frame: (H, W, 3) and (2,).
     live: (slots,) bool, slots whose sequence has begun in an earlier step.
     starts: {slot: box (4,) float32} of the sequences that begin with this frame.
     due: (slots,) bool on the host, slots whose templates are replaced after this frame (Tracker.is_due).
@@ -42,17 +43,21 @@ class Lockstep:
       variables: its model's.
       slots: sequences at a time, at least 1; rounded up to a multiple of the devices (attribute `slots`).
       devices: list of jax devices, this process's when None.
+      one_frame: whether all slots look at the same frame, as several targets of one video do.
     """
 
-    def __init__(self, tracker, variables, slots, devices=None):
+    def __init__(self, tracker, variables, slots, devices=None, one_frame=False):
         devices = jax.local_devices() if devices is None else devices
+        self._one_frame = one_frame
         self._tracker = tracker
         self._mesh = jax.sharding.Mesh(np.array(devices), (_AXIS,))
         self._here = -(-slots // len(devices))
         self._group = -(-self._here // _CALLS)
         self.slots = self._here * len(devices)
         self._split = NamedSharding(self._mesh, PartitionSpec(_AXIS))
-        self._variables = jax.device_put(variables, NamedSharding(self._mesh, PartitionSpec()))
+        self._whole = NamedSharding(self._mesh, PartitionSpec())
+        self._seen = self._whole if one_frame else self._split  # frames and their sizes
+        self._variables = jax.device_put(variables, self._whole)
         frame, box = jax.ShapeDtypeStruct((8, 8, 3), np.uint8), jax.ShapeDtypeStruct((4,), np.float32)
         one = jax.eval_shape(tracker.init, self._variables, frame, box)
         self._states = jax.tree.map(lambda leaf: self._shaped((self.slots, *leaf.shape), leaf.dtype), one)
@@ -60,7 +65,7 @@ class Lockstep:
 
     def put(self, frames, sizes, live, starts, due):
         """A Batch of arrays on the host, which must stay unchanged until the boxes of its step are there."""
-        return Batch(*jax.device_put((frames, sizes, live), self._split), starts, due)
+        return Batch(*jax.device_put((frames, sizes, live), (self._seen, self._seen, self._split)), starts, due)
 
     def empty(self):
         """States (slots, ...) of no sequences."""
@@ -76,7 +81,7 @@ class Lockstep:
         Returns: (states, found): found is (slots, 5) float32, x, y, w, h in pixels and the score, on the devices; what
           it says of slots that are not live means nothing.
         """
-        refill, advance, renew = self.programs(batch.frames.shape[1:3])
+        refill, advance, renew = self.programs(batch.frames.shape[-3:-1])
         for slot, box in batch.starts.items():
             states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
         states, found = advance(states, batch.frames, batch.sizes, batch.live)
@@ -86,17 +91,17 @@ class Lockstep:
 
     def programs(self, canvas):
         """(refill, advance, renew) for frames of `canvas` (height, width), compiled when they are first asked for."""
-        every, one = PartitionSpec(), PartitionSpec(_AXIS)
-        slots = self._shaped((self.slots,), bool)
+        every, one, seen = PartitionSpec(), PartitionSpec(_AXIS), self._seen.spec
+        slots, rows = self._shaped((self.slots,), bool), () if self._one_frame else (self.slots,)
         if not self._programs and self._tracker.settings.update_interval:
             self._programs["renew"] = self._compiled(self._renew, (every, one, one), one, (self._states, slots))
         if canvas not in self._programs:
-            frames = self._shaped((self.slots, *canvas, 3), np.uint8)
-            shown = self._states, frames, self._shaped((self.slots, 2), np.int32)
+            frames, sizes = ((*rows, *canvas, 3), np.uint8), ((*rows, 2), np.int32)
+            shown = self._states, *(jax.ShapeDtypeStruct(*what, sharding=self._seen) for what in (frames, sizes))
             started = *shown, np.int32(0), np.zeros(4, np.float32)
             self._programs[canvas] = (
-                self._compiled(self._refill, (every, one, one, one, every, every), one, started),
-                self._compiled(self._advance, (every, one, one, one, one), (one, one), (*shown, slots)),
+                self._compiled(self._refill, (every, one, seen, seen, every, every), one, started),
+                self._compiled(self._advance, (every, one, seen, seen, one), (one, one), (*shown, slots)),
             )
         return *self._programs[canvas], self._programs.get("renew")
 
@@ -113,11 +118,14 @@ class Lockstep:
         slot = slot - jax.lax.axis_index(_AXIS) * self._here
         # The devices that don't have the slot set one that is not there, which does nothing.
         slot = jnp.where((slot >= 0) & (slot < self._here), slot, self._here)
-        fresh = self._tracker.init(variables, frames[slot], box, sizes[slot])
+        frame, size = (frames, sizes) if self._one_frame else (frames[slot], sizes[slot])
+        fresh = self._tracker.init(variables, frame, box, size)
         return jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), states, fresh)
 
     def _advance(self, variables, states, frames, sizes, live):
-        found, output, _ = jax.vmap(functools.partial(self._tracker.find, variables))(states, frames, sizes)
+        axes = (0, None, None) if self._one_frame else 0
+        find = jax.vmap(functools.partial(self._tracker.find, variables), in_axes=axes)
+        found, output, _ = find(states, frames, sizes)
 
         def kept(new, old):
             return jnp.where(live.reshape(-1, *[1] * (new.ndim - 1)), new, old)
