@@ -16,10 +16,10 @@ from trackers import errors
 _SIZES = ("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates")
 
 
-def load(source, config=None, colors="rgb"):
-    """A tracker with its weights, by name or by path: trackers.tracking.video_tracker.load, which says what it takes."""
+def load(source, config=None, colors="rgb", recover=False):
+    """A tracker with its weights, by name or by path; trackers.tracking.video_tracker.load says what it takes."""
     # By name, as build finds a model: what a program of others calls first stands on a floor above this one.
-    return importlib.import_module("trackers.tracking.video_tracker").load(source, config, colors)
+    return importlib.import_module("trackers.tracking.video_tracker").load(source, config, colors, recover)
 
 
 def build(config):

@@ -82,7 +82,7 @@ class Runner:
             image_sizes |= step.image_sizes
             for cell in step.cells:
                 if cell.frame:
-                    boxes[cell.sequence][cell.frame] = found[cell.slot]
+                    boxes[cell.sequence][cell.frame] = found[cell.slot, :5]
                 else:
                     begin(sequences[cell.sequence].name)
                     boxes[cell.sequence][0, :4] = sequences[cell.sequence].boxes[0]
@@ -94,7 +94,7 @@ class Runner:
                 yield sequences[number], benchmark.Track(rows[:, :4], rows[:, 4], times, float(times[1:].sum()), size)
 
     def _steps(self, sequences):
-        """Iterator of (_Step, found (slots, 5) float32, seconds), a step behind what the device is given."""
+        """Iterator of (_Step, found (slots, 6) float32, seconds), a step behind what the device is given."""
         # What few sequences are left of an interrupted run need no more slots than they are.
         slots = min(self._slots, len(sequences))
         device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices)

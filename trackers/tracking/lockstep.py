@@ -78,8 +78,8 @@ class Lockstep:
           states: of the step before, or `empty`.
           batch: Batch.
 
-        Returns: (states, found): found is (slots, 5) float32, x, y, w, h in pixels and the score, on the devices; what
-          it says of slots that are not live means nothing.
+        Returns: (states, found): found is (slots, 6) float32, x, y, w, h in pixels, the score, and 1 where the target
+          is lost, on the devices; what it says of slots that are not live means nothing.
         """
         refill, advance, renew = self.programs(batch.frames.shape[-3:-1])
         for slot, box in batch.starts.items():
@@ -127,12 +127,31 @@ class Lockstep:
         find = jax.vmap(functools.partial(self._tracker.find, variables), in_axes=axes)
         found, output, _ = find(states, frames, sizes)
 
+        if found.sighting is not None:
+            found, output = self._searched(variables, found, output, frames, sizes, live)
+
         def kept(new, old):
             return jnp.where(live.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         # Finding leaves the cache alone.
-        box, online = jax.tree.map(kept, (found.box, found.online), (states.box, states.online))
-        return states.replace(box=box, online=online), jnp.concatenate([output.box, output.score[:, None]], axis=1)
+        changed = [(each.box, each.online, each.sighting) for each in (found, states)]
+        box, online, seen = jax.tree.map(kept, *changed)
+        lost = jnp.zeros_like(output.score) if output.lost is None else output.lost.astype(jnp.float32)
+        told = jnp.concatenate([output.box, output.score[:, None], lost[:, None]], axis=1)
+        return states.replace(box=box, online=online, sighting=seen), told
+
+    def _searched(self, variables, states, output, frames, sizes, live):
+        """Looks for lost targets elsewhere, one slot after the other, so that the others cost nothing."""
+
+        def one(slot):
+            state, told, frame, size, lost = slot
+            if self._one_frame:
+                frame, size = frames, sizes
+            search = functools.partial(self._tracker.search, variables)
+            return jax.lax.cond(lost, search, lambda state, told, *_: (state, told), state, told, frame, size)
+
+        seen = (None, None) if self._one_frame else (frames, sizes)
+        return jax.lax.map(one, (states, output, *seen, output.lost & live))
 
     def _calls(self, due):
         """Masks (slots,) of due slots, each with at most a group of every device's."""

@@ -1,10 +1,9 @@
 """A tracker for programs of others: NumPy frames in, NumPy boxes out, one target or many, and nothing to carry along.
 
-`trackers.load` makes it (docs/api.md). One target goes through single_object.Tracker, several through lockstep.Lockstep,
-whose slots all look at the same frame; both take the same step.
+`trackers.load` makes it (docs/api.md). One target goes through single_object.Tracker, several through
+lockstep.Lockstep, whose slots all look at the same frame; both take the same step.
 """
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import trackers
 from configs import variants
 from trackers import weights
 from trackers.errors import InputError, UsageError
-from trackers.tracking import canvases, lockstep, single_object
+from trackers.tracking import canvases, lockstep, recovery, single_object
 
 COLORS = ("rgb", "bgr")
 
@@ -25,13 +24,15 @@ class Found(NamedTuple):
 
     box: (4,) or (N, 4) float32 x, y, w, h in pixels, x and y of the top left corner.
     score: () or (N,) float32, 0..1; NaN where the model gives none.
+    lost: () or (N,) bool, whether the target is lost and looked for, its box a guess; False where nobody asked for it.
     """
 
     box: np.ndarray
     score: np.ndarray
+    lost: np.ndarray
 
 
-def load(source, config=None, colors="rgb"):
+def load(source, config=None, colors="rgb", recover=False):
     """A tracker with its weights, by name or by path.
 
     Args:
@@ -40,6 +41,8 @@ def load(source, config=None, colors="rgb"):
       config: a file and variant as --config takes it ("configs/grm.py:b256"), or a mapping with the sections `model`
         and `tracking`. None: the one that lies beside the weights.
       colors: order of the frames' channels, "rgb" or "bgr" (OpenCV's).
+      recover: whether it says when a target is lost, and looks for it then (recovery.py), also where the config does
+        not ask for it.
 
     Returns: VideoTracker.
 
@@ -58,8 +61,8 @@ def load(source, config=None, colors="rgb"):
     model = trackers.build(config["model"])
     if model.task != "track":
         raise InputError(f"{source}: model {config['model']['name']} does not track one object")
-    tracker = single_object.Tracker(model, config["tracking"])
-    return VideoTracker(tracker, weights.load(path, config["model"]), colors)
+    settings = recovery.switched_on(config["tracking"]) if recover else config["tracking"]
+    return VideoTracker(single_object.Tracker(model, settings), weights.load(path, config["model"]), colors)
 
 
 class VideoTracker:
@@ -119,7 +122,8 @@ class VideoTracker:
         if self._group is not None:
             return self._group.update(frame)
         self.state, self.output = self.tracker.step(self.variables, self.state, frame)
-        return Found(*jax.device_get((self.output.box, self.output.score)))
+        box, score, lost = jax.device_get((self.output.box, self.output.score, self.output.lost))
+        return Found(box, score, np.bool_(False) if lost is None else lost)
 
     def _groups_of(self, count):
         slots = 1 << (count - 1).bit_length()
@@ -150,7 +154,7 @@ class _Group:
     def update(self, frame):
         self._frames += 1
         found = self._step(frame, {})[: self._count]
-        return Found(found[:, :4], found[:, 4])
+        return Found(found[:, :4], found[:, 4], found[:, 5] > 0)
 
     def _step(self, frame, starts):
         live = (np.arange(self._device.slots) < self._count) & (self._frames > 0)
