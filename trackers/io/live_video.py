@@ -94,6 +94,11 @@ class LiveVideo:
 
     def _read(self, frames, over):
         """The thread that reads: puts frames into the queue until the end, or until nobody wants more."""
+        with video_files.quiet_decoders():
+            self._read_all(frames, over)
+        self._capture.release()
+
+    def _read_all(self, frames, over):
         import cv2
 
         time_line = video_files.TimeLine(self.rate)
@@ -107,7 +112,6 @@ class LiveVideo:
                 break
             time_line.add(self._capture.get(cv2.CAP_PROP_POS_MSEC))
             self._put(frames, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), over)
-        self._capture.release()
 
     def _put(self, frames, frame, over):
         while not over.is_set():
