@@ -67,7 +67,7 @@ flags.DEFINE_integer("trail", None, "Frames that a drawn trail goes back. None: 
 flags.DEFINE_float(
     "lost_below", None, "Score below which a target is lost, 0: never. None: the config's or 0.35.", 0, 1
 )
-flags.DEFINE_float("found_above", None, "Score from which on it is found again. None: the config's or 0.6.", 0, 1)
+flags.DEFINE_float("found_above", None, "Score from which on it is found again. None: the config's or 0.75.", 0, 1)
 flags.DEFINE_integer("layer", 0, "Shade the tokens that this layer (from 1) keeps from the template; 0: none.")
 flags.DEFINE_list("attention", [], "Frames (1 is the first tracked) whose attention is drawn: 10,40.")
 flags.DEFINE_list("division", [], "Frames whose division of the search tokens is drawn.")

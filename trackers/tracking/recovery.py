@@ -1,11 +1,11 @@
 """Lost and found: is the target still what the box is on, and where to look for it when it is not.
 
 A target is lost after a few frames in a row whose score is low, and found again by one whose score is high (two
-thresholds, so that it does not flicker). While it is lost the tracker goes on where it is, at the size last sure, and
-besides looks through nine windows in one batch: a block around the last sure place that widens, then cell after cell
-of a grid over the whole frame. Where one of them shows it better, the box jumps there, and the next frame must confirm
-it. Our choice throughout: the papers track short sequences, whose target does not leave. Pure functions of a state of
-fixed size, for jit, vmap and scan.
+thresholds, so that it does not flicker). While it is lost the tracker looks where it was last sure, and besides through
+nine windows in one batch: a block around that place that widens, then cell after cell of a grid over the whole frame.
+Where one of them has a high score the box jumps there, and the next frame must confirm it. Our choice throughout: the
+papers track short sequences, whose target does not leave. Pure functions of a state of fixed size, for jit, vmap and
+scan.
 """
 
 import flax
@@ -16,7 +16,7 @@ from trackers.ops import boxes
 
 # What track.py and trackers.load(recover=True) take for tracking.lost_below and tracking.found_above, measured with the
 # shipped tracker (docs/lost_and_found.md).
-LOST_BELOW, FOUND_ABOVE = 0.35, 0.6
+LOST_BELOW, FOUND_ABOVE = 0.35, 0.75
 # Windows looked at in a frame: a block of so many by so many.
 _BLOCK = 3
 WINDOWS = _BLOCK**2
@@ -75,10 +75,12 @@ def judge(sighting, box, score, lost_below, found_above, lost_after):
     )
 
 
-def held(sighting, box):
-    """The box (4,) at the size last sure where the target is lost: what is seen then has sizes of its own."""
+def held(sighting, box, low=False):
+    """The box (4,) that goes on: of a lost target at the size last sure, and where it was last sure if the score is low
+    (low: () bool), as what is seen then is something else."""
     size = jnp.where(sighting.lost, sighting.sure[2:], box[2:])
-    return jnp.concatenate([box[:2] + 0.5 * (box[2:] - size), size])
+    resized = jnp.concatenate([box[:2] + 0.5 * (box[2:] - size), size])
+    return jnp.where(sighting.lost & low, sighting.sure, resized)
 
 
 def places(sighting, side, height, width):

@@ -316,7 +316,7 @@ class Tracker:
         if seen is not None:
             limits = settings.lost_below, settings.found_above, settings.lost_after
             seen = recovery.judge(seen, boxes.clip_xywh(box, height, width, settings.clip_margin), score, *limits)
-            box, lost = recovery.held(seen, box), seen.lost
+            box, lost = recovery.held(seen, box, score < settings.lost_below), seen.lost
         box = boxes.clip_xywh(box, height, width, settings.clip_margin)
         division = None if prediction.division is None else prediction.division[0]
         output = Output(box=box, score=score, division=division, window=window, lost=lost)
