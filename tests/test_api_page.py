@@ -34,7 +34,7 @@ def test_every_block_runs_in_order(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs" / "grm.py").write_text(SMALL)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names = {}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{PAGE.name}, block {number + 1}", "exec"), names)
