@@ -5,7 +5,8 @@
 The tracker follows procedural videos and, with --sequences, real ones (folders of frames with a groundtruth.txt) from
 their first frames. For scores in steps of a tenth the table says how many frames have them, and the mean IoU and the
 share of IoUs above 0.5 of these. "off" is the mean distance between a frame's score and the mean IoU of its step,
-weighted by frames (the expected calibration error of score as a guess of the IoU). --out draws the same.
+weighted by frames (the expected calibration error of score as a guess of the IoU). --out draws the steps that ten
+frames or more have.
 """
 
 import sys
@@ -31,6 +32,8 @@ flags.DEFINE_string("sequences", None, "Folder of sequence folders.")
 flags.DEFINE_string("out", None, "PNG file of the diagram.")
 
 STEPS = 10
+# Frames without which a step is not drawn: its mean would be luck.
+_DRAWN = 10
 
 
 def main(argv):
@@ -106,12 +109,13 @@ def _draw(curves, path):
     upper.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="score = IoU")
     for kind, table in curves.items():
         _, frames, score, iou, share = np.array(table).T
+        iou, share = np.where(frames < _DRAWN, np.nan, (iou, share))
         (line,) = upper.plot(score, iou, "o-", label=f"mean IoU, {kind}")
         upper.plot(score, share, "o:", color=line.get_color(), markersize=4, label=f"share above 0.5, {kind}")
         lower.plot(score, frames / frames.sum(), "o-", color=line.get_color())
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="IoU, share")
     lower.set(xlabel="score", ylabel="share of frames", ylim=(0, None))
-    upper.legend(loc="upper left", fontsize=8, frameon=False)
+    upper.legend(loc="lower right", fontsize=8)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     drawn = io.BytesIO()
