@@ -16,7 +16,6 @@ with a cut to another of them in the middle, while the target moves on. For each
 """
 
 import sys
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +25,7 @@ import trackers
 from data_pipelines import sources
 from data_pipelines.procedural import video
 from trackers import errors, weights
-from trackers.evaluation import scores, tables
+from trackers.evaluation import returns, tables
 from trackers.io import image_files
 from trackers.tracking import recovery, single_object
 
@@ -40,16 +39,6 @@ flags.DEFINE_float("found_above", recovery.FOUND_ABOVE, "As in config.tracking."
 
 # Frames before the target leaves, the fewest and most that it is away, and those after its return.
 BEFORE, AWAY, AFTER = 30, (10, 60), 40
-_IN_TIME, _RIGHT, _WRONG = 30, 0.5, 0.1
-
-
-class Case(NamedTuple):
-    """A video: frames, list of (H, W, 3) uint8; boxes (T, 4) x, y, w, h; the target is away in [first, last)."""
-
-    frames: list
-    boxes: np.ndarray
-    first: int
-    last: int
 
 
 def main(argv):
@@ -67,7 +56,7 @@ def main(argv):
         for number, case in enumerate(cases):
             for name, settings in ways.items():
                 tracker = single_object.Tracker(model, settings)
-                measured[name].append(outcome(case, *_follow(tracker, variables, case)))
+                measured[name].append(returns.outcome(case, *_follow(tracker, variables, case)))
             print(f"{kind}: {number + 1}", file=sys.stderr)
         rows += [_row(kind, name, results) for name, results in measured.items() if results]
     heads = ["", "recovery", "videos", "returns", "noticed", "false", "false loss", "AO", "after"]
@@ -86,7 +75,7 @@ def _procedural(elsewhere):
         seed = 1000 * FLAGS.seed + number
         first, last = _gap(np.random.default_rng(seed), BEFORE + AWAY[1] + AFTER)
         frames, boxes = video.sequence(seed, last + AFTER, absent=(first, last, elsewhere))
-        yield Case(list(frames), boxes, first, last)
+        yield returns.Case(list(frames), boxes, first, last)
 
 
 def _cut(sequences):
@@ -100,7 +89,7 @@ def _cut(sequences):
         for k in range(first, last):
             foreign = image_files.read_image(other.frames[(k - first) % len(other.frames)])
             frames[k] = cv2.resize(foreign, size, interpolation=cv2.INTER_AREA)
-        yield Case(frames, np.asarray(sequence.boxes[: len(frames)]), first, last)
+        yield returns.Case(frames, np.asarray(sequence.boxes[: len(frames)]), first, last)
 
 
 def _follow(tracker, variables, case):
@@ -112,23 +101,6 @@ def _follow(tracker, variables, case):
         found.append(np.asarray(output.box, np.float64))
         lost.append(output.lost is not None and bool(output.lost))
     return np.array(found), np.array(lost)
-
-
-def outcome(case, found, lost):
-    """What a tracker's boxes (T, 4) and lost (T,) are worth: dict of the columns in the module's docstring."""
-    overlap = scores.overlap(found, case.boxes)
-    shown = np.ones(len(lost), bool)
-    shown[case.first : case.last] = False
-    back = slice(case.last, case.last + _IN_TIME)
-    again = np.flatnonzero(lost[:-1] & ~lost[1:]) + 1
-    return {
-        "returns": bool(((overlap[back] > _RIGHT) & ~lost[back]).any()),
-        "noticed": bool(lost[case.first : case.last].any()),
-        "false": int((~shown[again] | (overlap[again] < _WRONG)).sum()),
-        "false loss": float(lost[: case.first].mean()),
-        "AO": float(np.nanmean(overlap[1:][shown[1:]])),
-        "after": float(np.nanmean(overlap[case.last :])),
-    }
 
 
 def _row(kind, name, results):

@@ -19,7 +19,7 @@ import trackers
 from data_pipelines import sources
 from data_pipelines.procedural import video
 from trackers import errors, weights
-from trackers.evaluation import scores, tables
+from trackers.evaluation import score_meaning, scores, tables
 from trackers.io import image_files, outputs
 from trackers.tracking import single_object
 
@@ -31,7 +31,6 @@ flags.DEFINE_integer("seed", 7001, "Number of the first of them.", lower_bound=0
 flags.DEFINE_string("sequences", None, "Folder of sequence folders.")
 flags.DEFINE_string("out", None, "PNG file of the diagram.")
 
-STEPS = 10
 # Frames without which a step is not drawn: its mean would be luck.
 _DRAWN = 10
 
@@ -50,10 +49,12 @@ def main(argv):
         kinds["real"] = [_followed(tracker, variables, *each) for each in reals]
     rows, curves = [], {}
     for kind, parts in kinds.items():
-        curves[kind] = table = reliability(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        curves[kind] = table = score_meaning.reliability(
+            *(np.concatenate(column) for column in zip(*parts, strict=True))
+        )
         name = f"{kind} ({len(parts)} videos)"
         rows += [[name, f"{low:.1f}", *_cells(*bucket)] for low, *bucket in table]
-        rows.append([name, "off", str(sum(bucket[1] for bucket in table)), f"{_off(table):.3f}", "", ""])
+        rows.append([name, "off", str(sum(bucket[1] for bucket in table)), f"{score_meaning.off(table):.3f}", "", ""])
     print(tables.markdown(["", "score from", "frames", "mean score", "mean IoU", "IoU above 0.5"], rows))
     if FLAGS.out:
         _draw(curves, FLAGS.out)
@@ -72,23 +73,6 @@ def _followed(tracker, variables, frames, boxes):
         raise errors.InputError("--config: this model gives no score")
     print(f"{len(frames)} frames", file=sys.stderr)
     return np.array(said), scores.overlap(np.array(found), np.asarray(boxes[1:]))
-
-
-def reliability(said, overlap):
-    """[(lower edge, frames, mean score, mean IoU, share of IoUs above 0.5)] of scores (n,) in STEPS equal steps.
-
-    Steps that no frame has are left out; frames whose IoU is not known (NaN) do not count.
-    """
-    known = np.isfinite(overlap)
-    said, overlap = said[known], overlap[known]
-    step = np.clip((said * STEPS).astype(int), 0, STEPS - 1)
-    groups = [(number / STEPS, said[step == number], overlap[step == number]) for number in range(STEPS)]
-    return [(low, len(s), s.mean(), iou.mean(), (iou > 0.5).mean()) for low, s, iou in groups if len(s)]
-
-
-def _off(table):
-    frames = np.array([row[1] for row in table])
-    return float(np.sum(frames * [abs(row[2] - row[3]) for row in table]) / frames.sum())
 
 
 def _cells(frames, score, iou, share):

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from experiments import lost_and_found, reliability
+from data_pipelines.procedural import video
 from tests import programs
+from trackers.evaluation import returns, score_meaning
 
 
 def test_columns_of_a_video():
@@ -15,8 +16,8 @@ def test_columns_of_a_video():
     found = boxes.copy()
     found[5:8] += [200, 0, 0, 0]
     lost = np.array([0, 0, 1, 0, 0, 1, 0, 1, 0, 0], bool)
-    case = lost_and_found.Case([], boxes, 4, 7)
-    said = lost_and_found.outcome(case, found, lost)
+    case = returns.Case([], boxes, 4, 7)
+    said = returns.outcome(case, found, lost)
     # Found again in frame 3 rightly, in 6 while it is away, in 8 rightly.
     assert said == {
         "returns": True,
@@ -26,18 +27,10 @@ def test_columns_of_a_video():
         "AO": pytest.approx(5 / 6),  # frames 1, 2, 3, 8, 9 of those and 7
         "after": pytest.approx(2 / 3),
     }
-    assert not lost_and_found.outcome(case, found + [300, 0, 0, 0], lost)["returns"]
-
-
-def test_gaps_leave_room_before_and_after():
-    for length in (29, 67, 130, 300):
-        first, last = lost_and_found._gap(np.random.default_rng(length), length)
-        assert 0 < first < last < length and last - first <= 60
+    assert not returns.outcome(case, found + [300, 0, 0, 0], lost)["returns"]
 
 
 def test_procedural_target_is_away_and_comes_back():
-    from data_pipelines.procedural import video
-
     plain, boxes = video.sequence(7, 8)
     away, moved = video.sequence(7, 8, absent=(2, 5, False))
     np.testing.assert_array_equal(plain[:2], away[:2])
@@ -50,10 +43,10 @@ def test_procedural_target_is_away_and_comes_back():
 
 def test_steps_of_scores():
     said, overlap = np.array([0.05, 0.31, 0.39, 1.0, 0.95, 0.5]), np.array([0.1, 0.2, 0.6, 0.9, 0.7, np.nan])
-    table = reliability.reliability(said, overlap)
+    table = score_meaning.reliability(said, overlap)
     expected = [(0.0, 1, 0.05, 0.1, 0.0), (0.3, 2, 0.35, 0.4, 0.5), (0.9, 2, 0.975, 0.8, 1.0)]
     np.testing.assert_allclose(table, expected)
-    assert reliability._off(table) == pytest.approx((0.05 + 2 * 0.05 + 2 * 0.175) / 5)
+    assert score_meaning.off(table) == pytest.approx((0.05 + 2 * 0.05 + 2 * 0.175) / 5)
 
 
 def test_reliability_as_users_call_it(tmp_path):
