@@ -64,6 +64,7 @@ def define_flags():
 _VIDEO, _BENCHMARK = ("video", "images", "phrases", "calibration_data", "no-draw"), ("sequences", "draw", "convention")
 _WORDS, _TRACKS = ("phrases", "calibration", "calibration_data", "convention"), ("tracks", "first_frame")
 _ONE_OBJECT = ("baselines", "starts", "batch", "frames_per_dispatch", "length", "workdir", "box", "layer", "attention")
+_ONE_OBJECT += ("camera", "stream", "start_frame", "every", "window", "record", "mot", "jsonl", "trail", "lost_below")
 
 
 def one_object():

@@ -1,10 +1,22 @@
-"""Tracks one target through a video file or a folder of images; writes the boxes and a drawn video.
+"""Tracks one target, or several at once, through a video, a camera or a stream.
 
     python track.py --video V.mp4 --box x,y,w,h --out DIR           # the shipped GRM
     python track.py --config configs/grm.py:b256 --checkpoint DIR_OR_PTH --video V.mp4 --box x,y,w,h --out DIR
+    python track.py --camera 0 --box mouse --window --record --out DIR
+    python track.py --stream rtsp://HOST/PATH --box 10,20,40,40 --box 90,20,30,50 --jsonl --out DIR | your_program
 
---out gets boxes.csv (frame, x, y, w, h in pixels, score; frame 0 is the given box), tracked.mp4 and the papers' figures
-of the frames that are asked for (docs/figures.md):
+--video FILE, --images FOLDER, --camera NUMBER or --stream URL; --start_frame and --every choose frames. --box is
+x,y,w,h in pixels of the frame that tracking starts in, repeated for several targets; @FILE, lines id,x,y,w,h; or mouse,
+to draw on the screen. --out gets boxes.csv (frame, x, y, w, h in pixels, score; the first row is the given box; with
+several targets also id and lost) and tracked.mp4; with --mot also tracks.txt as MOTChallenge has it, with --record also
+source.mp4, the frames as they came. --window shows it live; --jsonl prints a line of JSON a frame on standard output,
+and all else on standard error. A target that is lost is looked for in the whole frame (docs/lost_and_found.md);
+--lost_below=0 leaves that out.
+
+Exit codes: 0, 1 for what cannot be read or written, 2 for a wrong flag, 130 for Ctrl-C. What was found up to then is
+kept in --out in any case, and a closed window ends as the end of the video does.
+
+The papers' figures of the frames that are asked for (docs/figures.md), of one target:
 
     --attention=5,20,40    attention.png: how much the search tokens of each layer look at the exemplar, or, of trackers
                            with prediction tokens, what these look at. --base_config and --base_checkpoint put another
@@ -15,11 +27,11 @@ Tracking with words: refer.py.
 """
 
 import contextlib
+import itertools
 import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from absl import flags
 
@@ -27,17 +39,35 @@ import refer
 import trackers
 from configs import variants
 from data_pipelines import video_input
-from trackers import errors, weights
-from trackers.evaluation import records
-from trackers.io import numbers, outputs, video_files
-from trackers.tracking import single_object
-from trackers.tracking.pictures import attention, drawing, maps, panels
+from trackers import errors, progress, weights
+from trackers.evaluation import records, track_results
+from trackers.io import numbers, outputs, target_files
+from trackers.tracking import recovery, single_object, video_tracker
+from trackers.tracking.pictures import attention, maps, panels
+from trackers.tracking.pictures import window as windows
 
 FLAGS = flags.FLAGS
+# Frames that the drawn trails of several targets go back.
+_TRAIL = 30
 weights.define_flags()
 video_input.define_flags()
-flags.DEFINE_string("box", None, "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner.")
+video_input.define_live_flags()
+flags.DEFINE_multi_string(
+    "box",
+    None,
+    "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner; repeated for several. @FILE: lines"
+    " id,x,y,w,h. mouse: drawn on the screen.",
+)
 flags.DEFINE_string("out", None, "Local folder for boxes.csv and tracked.mp4.")
+flags.DEFINE_bool("window", False, "Show what is tracked in a window, with frames per second; Escape or q ends it.")
+flags.DEFINE_bool("record", False, "Also write source.mp4, the frames as they came.")
+flags.DEFINE_bool("mot", False, "Also write tracks.txt, as MOTChallenge has it.")
+flags.DEFINE_bool("jsonl", False, "Print a line of JSON a frame on standard output, and all else on standard error.")
+flags.DEFINE_integer("trail", None, "Frames that a drawn trail goes back. None: 0 of one target, 30 of several.", 0)
+flags.DEFINE_float(
+    "lost_below", None, "Score below which a target is lost, 0: never. None: the config's or 0.35.", 0, 1
+)
+flags.DEFINE_float("found_above", None, "Score from which on it is found again. None: the config's or 0.75.", 0, 1)
 flags.DEFINE_integer("layer", 0, "Shade the tokens that this layer (from 1) keeps from the template; 0: none.")
 flags.DEFINE_list("attention", [], "Frames (1 is the first tracked) whose attention is drawn: 10,40.")
 flags.DEFINE_list("division", [], "Frames whose division of the search tokens is drawn.")
@@ -51,14 +81,21 @@ flags.mark_flags_as_required(["out"])
 
 def main(argv):
     del argv
+    if not FLAGS.jsonl:
+        return _main(None)
+    lines = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        return _main(lines)
+
+
+def _main(lines):
+    """lines: stream for JSON lines, or None. The exit code."""
     config, out = weights.chosen_config(), Path(FLAGS.out)
     model = trackers.build(config.model)
     if model.task != "track":
         return refer.track(config, model)
     refer.one_object()
-    if not FLAGS.box:
-        raise errors.UsageError("--box is needed: x,y,w,h in pixels, such as --box=110,90,48,40")
-    box = _parse_box(FLAGS.box)
+    targets = _targets()
     source = video_input.open_frames()
     if not 0 <= FLAGS.layer <= model.depth:
         raise errors.UsageError(f"--layer {FLAGS.layer}: the model has layers 1 to {model.depth}; 0 shades none")
@@ -67,45 +104,89 @@ def main(argv):
     wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
     base = _base(model)
     layers = _picture_layers([model] if base is None else [model, base[0].model])
-    first = next(iter(source), None)  # seen before anything that lies in --out is replaced
-    if first is not None:
-        single_object.check_box(box, *first.shape[:2])
-    outputs.claim_folder(out)
-    for name in ("boxes.csv", "tracked.mp4", "attention.png", "division.png"):
-        outputs.claim_file(out / name)
-    tracker = single_object.Tracker(model, config.tracking)
-    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+    frames = video_input.Selected(source, FLAGS.start_frame, FLAGS.every)
+    pairs = iter(frames)
+    first = next(pairs)  # seen before anything that lies in --out is replaced
 
     with contextlib.ExitStack() as stack:
-        video = None
-        if not FLAGS["no-draw"].value:
-            video = stack.enter_context(video_files.VideoWriter(records.replacing(out / "tracked.mp4"), source.rate))
-        table = _Table(records.replacing(out / "boxes.csv"), stack)
-        pictures = _pictures(tracker, variables, base, wanted, layers)
-        start = time.perf_counter()
+        window = None
+        if FLAGS.window or not targets:
+            window = windows.Window("track.py")
+            stack.callback(window.destroy)
+        targets = targets or dict(enumerate(window.ask_boxes(first[1]), start=1))
+        if not targets:
+            raise errors.UsageError("--box=mouse: the window was closed before a box was drawn")
+        _check_targets(targets, first[1])
+        track_results.claim(out)
+        for name in ("attention.png", "division.png"):
+            outputs.claim_file(out / name)
+        tracker = single_object.Tracker(
+            model, recovery.switched_on(config.tracking, FLAGS.lost_below, FLAGS.found_above)
+        )
+        follower = video_tracker.VideoTracker(tracker, weights.load(FLAGS.checkpoint, config.model))
+        results = stack.enter_context(_results(out, source, frames, targets, lines, window if FLAGS.window else None))
+        pictures = _pictures(tracker, follower.variables, base, wanted, layers)
+        pairs = progress.bar(itertools.chain([first], pairs), total=len(frames) or None, smoothing=0.05)
+        start, code = time.perf_counter(), 0
         try:
-            _track(tracker, variables, source, box, table, video, pictures)
+            _track(follower, pairs, targets, results, pictures, window if FLAGS.window else None)
         except errors.InputError as error:
-            if not table.rows:
+            if not results.frames:
                 raise
-            raise errors.InputError(f"{error}; the boxes of the {table.rows} frames before are in {out}") from None
+            raise errors.InputError(f"{error}; the boxes of the {results.frames} frames before are in {out}") from None
+        except KeyboardInterrupt:
+            code = 130
+        except BrokenPipeError:  # whoever reads the JSON lines has read enough
+            code = 0
         seconds = time.perf_counter() - start
-    written = ["boxes.csv", *([] if video is None else ["tracked.mp4"])]
-    written += [name for picture in pictures for name in picture.write(out)]
-    if len(source) > table.rows and source.cut_short:
-        print(f"the video's header says {len(source)} frames, {table.rows} could be decoded", file=sys.stderr)
+    written = [*results.names, *(name for picture in pictures for name in picture.write(out))]
+    if source.cut_short and len(source) > results.last + 1:
+        said = f"the video's header says {len(source)} frames"
+        print(f"{said}, {results.last + 1} could be decoded", file=sys.stderr)
     names = " and ".join(filter(None, [", ".join(written[:-1]), written[-1]]))
-    print(f"{table.rows} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
+    print(f"{results.frames} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
+    if code:
+        print(f"interrupted after {results.frames} frames", file=sys.stderr)
+    return code
 
 
-def _parse_box(text):
-    try:
-        box = [numbers.number(part.strip()) for part in text.split(",")]
-    except ValueError:
-        box = []
-    if len(box) != 4:
-        raise errors.UsageError(f"--box {text!r}: write four numbers x,y,w,h in pixels, such as --box=110,90,48,40")
-    return box
+def _targets():
+    """{id: [x, y, w, h]} that --box says; empty for the mouse."""
+    given = FLAGS.box
+    if not given or "" in given:
+        raise errors.UsageError(
+            "--box is needed: x,y,w,h in pixels, such as --box=110,90,48,40, or mouse to draw it on the screen"
+        )
+    if len(given) == 1 and given[0] == "mouse":
+        return {}
+    if len(given) == 1 and given[0].startswith("@"):
+        return target_files.read_targets(given[0][1:])
+    targets = {}
+    for text in given:
+        try:
+            targets[len(targets) + 1] = target_files.parse_box(text)
+        except ValueError:
+            raise errors.UsageError(
+                f"--box {text!r}: write four numbers x,y,w,h in pixels, such as --box=110,90,48,40; @FILE and mouse"
+                " stand alone"
+            ) from None
+    return targets
+
+
+def _check_targets(targets, frame):
+    for number, box in targets.items():
+        name = "the box of the first frame" if len(targets) == 1 else f"the box of target {number}"
+        single_object.check_box(box, *frame.shape[:2], name)
+    alone = [name for name in ("attention", "division", "layer") if FLAGS[name].value]
+    if len(targets) > 1 and alone:
+        raise errors.UsageError(f"--{alone[0]} is drawn of one target: {len(targets)} are tracked")
+
+
+def _results(out, source, frames, targets, lines, window):
+    trail = FLAGS.trail if FLAGS.trail is not None else _TRAIL * (len(targets) > 1)
+    wanted = track_results.Wanted(not FLAGS["no-draw"].value, FLAGS.record, FLAGS.mot, trail, lines, window)
+    paced = getattr(source, "goes_on", False)
+    return track_results.TrackResults(out, wanted, list(targets), frames.rate, paced)
 
 
 def _whole_numbers(flag, things):
@@ -158,28 +239,6 @@ def _base(model):
     return single_object.Tracker(base, config.tracking), weights.load(FLAGS.base_checkpoint, config.model)
 
 
-class _Table:
-    """boxes.csv, complete up to the last frame at any time; `rows` counts the frames."""
-
-    def __init__(self, path, stack):
-        self.rows, self._path = 0, path
-        # Without a buffer, so that what the disk does not take is known at once, and not tried again on closing.
-        self._file = stack.enter_context(path.open("wb", buffering=0))
-        self._write(["frame", "x", "y", "w", "h", "score"])
-
-    def add(self, box, score=""):
-        self._write([str(self.rows), *(f"{value:.3f}" for value in box), score])
-        self.rows += 1
-
-    def _write(self, cells):
-        line = (",".join(cells) + "\n").encode()
-        try:
-            while line:  # a disk that is nearly full takes a part
-                line = line[self._file.write(line) :]
-        except OSError as error:
-            raise errors.InputError(f"{self._path} cannot be written: {errors.os_reason(error)}") from None
-
-
 class _Picture:
     """OUT/NAME.png of the frames that --NAME lists; figure: of maps."""
 
@@ -215,29 +274,28 @@ def _pictures(tracker, variables, base, wanted, layers):
     return [_Picture(name, wanted[name], figure) for name, figure in figures.items()]
 
 
-def _track(tracker, variables, source, box, table, video, pictures):
-    state = size = None
-    for frame in video_input.watched(source):
-        if state is None:
-            size = frame.shape
-            state = tracker.init(variables, frame, box)
-            table.add(box)
-            drawn = {"box": box}
+def _track(follower, pairs, targets, results, pictures, window):
+    """Goes through the (number, frame) pairs until they end, or the window is closed."""
+    boxes, size = np.array(list(targets.values()), np.float64), None
+    for number, frame in pairs:
+        if size is None:
+            size, count = frame.shape, len(boxes)
+            follower.start(frame, boxes[0] if count == 1 else boxes)
+            results.add(number, frame, boxes, np.full(count, np.nan), np.zeros(count, bool))
             for picture in pictures:
-                picture.start(frame, box)
+                picture.start(frame, boxes[0])
         else:
             if frame.shape != size:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in (frame.shape, size))
-                raise errors.InputError(f"frame {table.rows} and the first one have {sizes} pixels: they must be equal")
-            before = state
-            state, output = tracker.step(variables, state, frame)
+                raise errors.InputError(f"frame {number} and the first one have {sizes} pixels: they must be equal")
+            before, found = follower.state, follower.update(frame)
             for picture in pictures:
-                picture.look(table.rows, before, frame, output)
-            here, score = np.asarray(output.box), float(output.score)
-            table.add(here, f"{score:.5f}")
-            drawn = {"box": here, "score": score, **_division(tracker.model, output)}
-        if video is not None:
-            video.write(drawing.annotate(frame, number=table.rows - 1, **drawn))
+                picture.look(number, before, frame, follower.output)
+            shades = _division(follower.tracker.model, follower.output)
+            each = np.reshape(found.box, (-1, 4)), np.reshape(found.score, -1), np.reshape(found.lost, -1)
+            results.add(number, frame, *each, **shades)
+        if window is not None and window.closed:
+            return
 
 
 def _division(model, output):

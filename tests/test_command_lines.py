@@ -119,6 +119,20 @@ LINES = """
 1 P/text.mp4: track.py --video=P/text.mp4 --box=1,1,20,20 --out=P/out
 1 P/empty: track.py --images=P/empty --box=1,1,20,20 --out=P/out
 1 boxes.csv: track.py --images=P/frames/first --box=1,1,20,20 --out=P/taken
+2 stand alone: TRACK --box=1,1,20,20 --box=mouse
+2 --layer is drawn of one target: TRACK --box=1,1,20,20 --box=2,2,20,20 --layer=4
+2 --every=0: TRACK --box=1,1,20,20 --every=0
+2 --camera: TRACK --box=1,1,20,20 --camera=0
+2 --jsonl is of tracking one object: TRACK IKUN --jsonl --tracks=P/tracks.txt --phrases=man
+1 P/absent: TRACK --box=@P/absent
+1 P/page.pth: TRACK --box=@P/page.pth
+1 --start_frame 900: TRACK --box=1,1,20,20 --start_frame=900
+1 tracking.found_above: TRACK --box=1,1,20,20 --lost_below=0.9 --found_above=0.5
+1 camera 99: track.py --camera=99 --box=1,1,20,20 --out=P/out
+2 stream 'nonsense': track.py --stream=nonsense --box=1,1,20,20 --out=P/out
+1 P/absent: experiments.lost_and_found --sequences=P/absent
+2 --found_above=1_0: experiments.lost_and_found --found_above=1_0
+1 P/file: experiments.reliability --out=P/file/below.png
 2 --phrases: REFER
 2 --phrases: REFER '--phrases=; ;'
 1 P/absent: REFER --phrases=@P/absent

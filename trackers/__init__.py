@@ -1,7 +1,7 @@
 """One-stream transformer trackers in JAX/Flax.
 
-build(config.model) makes a module, init(model, rng) its variables; trackers.convert reads published weights,
-trackers.tracking runs on video.
+load("grm_t128") makes a tracker with its weights, for programs of others (docs/api.md). build(config.model) makes a
+module, init(model, rng) its variables; trackers.convert reads published weights, trackers.tracking runs on video.
 """
 
 import dataclasses
@@ -26,6 +26,12 @@ if any(Path(__file__).resolve().parents[1].glob("trackers-*.dist-info")):
 
 # Fields of models, at any depth of a config, that count or measure something that every model has.
 _SIZES = ("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates")
+
+
+def load(source, config=None, colors="rgb", recover=False):
+    """A tracker with its weights, by name or by path; trackers.tracking.video_tracker.load says what it takes."""
+    # By name, as build finds a model: what a program of others calls first stands on a floor above this one.
+    return importlib.import_module("trackers.tracking.video_tracker").load(source, config, colors, recover)
 
 
 def build(config):

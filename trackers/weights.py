@@ -63,9 +63,9 @@ def chosen_config():
     import ml_collections
     from absl import flags
 
-    given, beside = flags.FLAGS["config"], _beside(flags.FLAGS.checkpoint)
-    if given.present or "tracking" not in beside:
-        config, changes = given.value, _left_out_beside(beside, given.value.model)
+    given, there = flags.FLAGS["config"], beside(flags.FLAGS.checkpoint)
+    if given.present or "tracking" not in there:
+        config, changes = given.value, _left_out_beside(there, given.value.model)
         changes = {key: value for key, value in changes.items() if f"model.{key}" not in given.override_values}
         for key, value in changes.items():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
@@ -73,13 +73,13 @@ def chosen_config():
             config.model.update_from_flattened_dict(changes)
         return config
     print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
-    config = ml_collections.ConfigDict(beside)
+    config = ml_collections.ConfigDict(there)
     with config.ignore_type():
         config.update_from_flattened_dict(given.override_values)
     return config.lock()
 
 
-def _beside(checkpoint):
+def beside(checkpoint):
     """The config in a checkpoint's folder, a plain dict; {} where there is none."""
     path = epath.Path(checkpoint) / CONFIG_FILE if checkpoint else None
     if path is None or not path.exists():
@@ -90,12 +90,12 @@ def _beside(checkpoint):
     return config
 
 
-def _left_out_beside(beside, config_model):
+def _left_out_beside(saved, config_model):
     """{"section.field": value} of what the config beside the weights leaves out, and another model section does not."""
-    if beside.get("model", {}).get("name") != config_model.name:
+    if saved.get("model", {}).get("name") != config_model.name:
         return {}
-    keys = getattr(trackers.build(beside["model"]), "leaving_out", ())
-    sections = beside["model"], config_model, trackers.without(config_model, keys)
+    keys = getattr(trackers.build(saved["model"]), "leaving_out", ())
+    sections = saved["model"], config_model, trackers.without(config_model, keys)
     there, here, default = (traverse_util.flatten_dict(_filled(section), sep=".") for section in sections)
     changed = {key: there[key] for key in keys if there[key] != default[key] == here[key]}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in changed.items()}
@@ -205,6 +205,18 @@ def save(path, variables, config_model, config=None):
     outputs.write_text(path / CONFIG_FILE, json.dumps(sections, indent=2) + "\n")
     outputs.write_bytes(path / FILE, safetensors.save(leaves))
     digests.write(path)
+
+
+def named(source):
+    """The path of weights that a program of others names: shipped ones by their name, all else by path.
+
+    Raises: InputError where there is no such thing.
+    """
+    shipped = sorted(folder.name for folder in _SHIPPED.parent.iterdir() if folder.is_dir())
+    path = epath.Path(_SHIPPED.parent / source if source in shipped else source)
+    if not path.exists():
+        raise InputError(f"weights {source}: neither a file nor a folder, nor shipped ones ({', '.join(shipped)})")
+    return path
 
 
 def _shipped(config_model):

@@ -91,3 +91,27 @@ def test_unequally_long_frames_are_no_truncation_and_a_truncation_is(tmp_path):
     whole.write_bytes(data[: len(data) // 2])
     length, count, cut_short = _cut_short(whole)
     assert count < length == 30 and cut_short
+
+
+def test_upright_grey_and_deep_videos_become_upright_rgb(tmp_path):
+    half = np.zeros((48, 64, 3), np.uint8)
+    half[:, 32:] = 200  # bright on the right
+    with video_files.VideoWriter(tmp_path / "v.mp4") as video:
+        for _ in range(3):
+            video.write(half)
+    program = video_files._encoder()
+
+    def convert(name, *options, before=()):
+        command = [program, "-loglevel", "error", "-y", *before, "-i", str(tmp_path / "v.mp4"), *options]
+        subprocess.run([*command, str(tmp_path / name)], check=True, timeout=60)
+        return list(video_files.Video(tmp_path / name))
+
+    # A telephone held upright writes frames that lie on their side, and a flag that says so.
+    upright = convert("upright.mp4", "-c", "copy", before=("-display_rotation", "90"))
+    assert upright[0].shape == (64, 48, 3)
+    top, bottom = upright[0][:16].mean(), upright[0][-16:].mean()
+    assert abs(top - bottom) > 150
+    for name, pixels in (("grey.mkv", "gray"), ("deep.mkv", "gray16le"), ("ten.mkv", "yuv420p10le")):
+        frames = convert(name, "-c:v", "ffv1", "-pix_fmt", pixels)
+        assert len(frames) == 3 and frames[0].shape == (48, 64, 3) and frames[0].dtype == np.uint8
+        assert frames[0][:, 40:].mean() > 170 and frames[0][:, :24].mean() < 20

@@ -90,7 +90,7 @@ class Runner:
             shown = sum(cell.count for cell in step.cells)
             for cell in step.cells:
                 rows = slice(cell.frame, cell.frame + cell.count)
-                boxes[cell.sequence][rows] = found[cell.slot, : cell.count]
+                boxes[cell.sequence][rows] = found[cell.slot, : cell.count, :5]
                 if not cell.frame:
                     begin(sequences[cell.sequence].name)
                     boxes[cell.sequence][0] = [*sequences[cell.sequence].boxes[0], np.nan]
@@ -114,7 +114,7 @@ class Runner:
         return [sequences[number] for number in sorted(range(len(sequences)), key=place, reverse=True)]
 
     def _steps(self, sequences):
-        """Iterator of (_Step, found (slots, K, 5) float32, seconds), a step behind what the device is given."""
+        """Iterator of (_Step, found (slots, K, 6) float32, seconds), a step behind what the device is given."""
         # What few sequences are left of an interrupted run need no more slots than they are.
         slots = min(self._slots, len(sequences))
         device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices, self._frames)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,41 @@ from trackers.errors import InputError
 from trackers.io import limits
 
 
+@contextlib.contextmanager
+def quiet_decoders():
+    """While this context lasts FFmpeg and OpenCV print nothing: the line that is raised afterwards says it all."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg reads it once, at its first use
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+class TimeLine:
+    """The times of a video's frames, to tell whether it ends early. rate: frames per second that its header gives."""
+
+    def __init__(self, rate):
+        self._rate, self._count, self._last, self._longest = rate, 0, 0.0, 1000 / rate
+
+    def add(self, time):
+        """The next frame's time in milliseconds."""
+        self._count, self._longest, self._last = self._count + 1, max(self._longest, time - self._last), time
+
+    def cut_short(self, length):
+        """Whether the frames end well before the time that a header of `length` frames gives.
+
+        Fewer frames alone say nothing: where frames last unequally long the header's number is an estimate.
+        """
+        return self._count < length and self._last + 2 * self._longest < 1000 * length / self._rate
+
+
 class Video:
     """The frames of a video file; `len` is what its header says, 0 where it says nothing.
 
-    After all frames were read `cut_short` says whether they end well before the time that the header gives. Fewer
-    frames alone say nothing: where frames last unequally long the header's number is an estimate.
+    After all frames were read `cut_short` says whether they end well before the time that the header gives (TimeLine).
 
     Args:
       path: the file.
@@ -42,12 +73,9 @@ class Video:
     def _open(self):
         import cv2
 
-        # The message below says it all: FFmpeg (read once, at its first use) and OpenCV keep quiet.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        # FFmpeg alone: other readers would take digits in the name for a numbered series of images.
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        cv2.utils.logging.setLogLevel(level)
+        with quiet_decoders():
+            # FFmpeg alone: other readers would take digits in the name for a numbered series of images.
+            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise InputError(f"video {self.path} cannot be decoded: is it a whole video file (MP4, AVI, MKV, WebM)?")
         return capture
@@ -58,21 +86,20 @@ class Video:
     def __iter__(self):
         import cv2
 
-        capture, count, last, longest = self._open(), 0, 0.0, 1000 / self.rate
+        capture, count, time_line = self._open(), 0, TimeLine(self.rate)
         try:
             while True:
                 decoded, image = capture.read()
                 if not decoded:
                     break
                 count += 1
-                time = capture.get(cv2.CAP_PROP_POS_MSEC)
-                last, longest = time, max(longest, time - last)
+                time_line.add(capture.get(cv2.CAP_PROP_POS_MSEC))
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
         if not count:
             raise InputError(f"video {self.path} has no frame that can be decoded")
-        self.cut_short = count < self._length and last + 2 * longest < 1000 * self._length / self.rate
+        self.cut_short = time_line.cut_short(self._length)
 
 
 class VideoWriter:
@@ -149,6 +176,19 @@ class VideoWriter:
             self._path.unlink(missing_ok=True)
             reason = next((line for line in words if line.strip()), f"exit code {code}")
             raise InputError(f"ffmpeg cannot write {self._path}: {reason}")
+
+
+class PacedWriter(VideoWriter):
+    """Writes frames that come as time goes by: repeated or left out, so that the video lasts as long as they took."""
+
+    def write(self, frame):
+        """Appends a frame (H, W, 3) uint8 RGB, as often as the clock asks for."""
+        if self._process is None:
+            self._begun, self._written = time.monotonic(), 0
+        due = int((time.monotonic() - self._begun) * self._rate) + 1
+        for _ in range(due - self._written):
+            super().write(frame)
+        self._written = max(due, self._written)
 
 
 def _encoder():

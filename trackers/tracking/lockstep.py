@@ -23,8 +23,8 @@ class Batch(NamedTuple):
     """What the slots show in one step, on the devices but for `starts` and `due`.
 
     frames: (slots, K, H, W, 3) uint8 RGB, K frames of each slot. sizes: (slots, K, 2) int32, height and width: the top
-    left part that is image. live: (slots, K) bool, frames in which a target is sought: not the first of a sequence, nor
-    what follows its last.
+      left part that is image. Where all slots look at the same frames: (K, H, W, 3) and (K, 2).
+    live: (slots, K) bool, frames in which a target is sought: not the first of a sequence, nor what follows its last.
     starts: {slot: box (4,) float32} of the sequences that begin with the first frame here.
     due: (slots,) bool on the host, slots whose templates are replaced after their last live frame (Tracker.is_due).
     """
@@ -45,17 +45,21 @@ class Lockstep:
       slots: sequences at a time, at least 1; rounded up to a multiple of the devices (attribute `slots`).
       devices: list of jax devices, this process's when None.
       frames: of each slot in a step (K).
+      one_frame: whether all slots look at the same frames, as several targets of one video do.
     """
 
-    def __init__(self, tracker, variables, slots, devices=None, frames=1):
+    def __init__(self, tracker, variables, slots, devices=None, frames=1, one_frame=False):
         devices = jax.local_devices() if devices is None else devices
+        self._one_frame = one_frame
         self._tracker = tracker
         self._mesh = jax.sharding.Mesh(np.array(devices), (_AXIS,))
         self._here = -(-slots // len(devices))
         self._group = -(-self._here // _CALLS)
         self.slots, self.frames = self._here * len(devices), frames
         self._split = NamedSharding(self._mesh, PartitionSpec(_AXIS))
-        self._variables = jax.device_put(variables, NamedSharding(self._mesh, PartitionSpec()))
+        self._whole = NamedSharding(self._mesh, PartitionSpec())
+        self._seen = self._whole if one_frame else self._split  # frames and their sizes
+        self._variables = jax.device_put(variables, self._whole)
         frame, box = jax.ShapeDtypeStruct((8, 8, 3), np.uint8), jax.ShapeDtypeStruct((4,), np.float32)
         one = jax.eval_shape(tracker.init, self._variables, frame, box)
         self._states = jax.tree.map(lambda leaf: self._shaped((self.slots, *leaf.shape), leaf.dtype), one)
@@ -63,7 +67,7 @@ class Lockstep:
 
     def put(self, frames, sizes, live, starts, due):
         """A Batch of arrays on the host, which must stay unchanged until the boxes of its step are there."""
-        return Batch(*jax.device_put((frames, sizes, live), self._split), starts, due)
+        return Batch(*jax.device_put((frames, sizes, live), (self._seen, self._seen, self._split)), starts, due)
 
     def empty(self):
         """States (slots, ...) of no sequences."""
@@ -76,10 +80,10 @@ class Lockstep:
           states: of the step before, or `empty`.
           batch: Batch.
 
-        Returns: (states, found): found is (slots, K, 5) float32, x, y, w, h in pixels and the score, on the devices;
-          what it says of frames that are not live means nothing.
+        Returns: (states, found): found is (slots, K, 6) float32, x, y, w, h in pixels, the score, and 1 where the
+          target is lost, on the devices; what it says of frames that are not live means nothing.
         """
-        refill, advance, renew = self.programs(batch.frames.shape[2:4])
+        refill, advance, renew = self.programs(batch.frames.shape[-3:-1])
         for slot, box in batch.starts.items():
             states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
         states, found = advance(states, batch.frames, batch.sizes, batch.live)
@@ -89,18 +93,19 @@ class Lockstep:
 
     def programs(self, canvas):
         """(refill, advance, renew) for frames of `canvas` (height, width), compiled when they are first asked for."""
-        every, one = PartitionSpec(), PartitionSpec(_AXIS)
+        every, one, seen = PartitionSpec(), PartitionSpec(_AXIS), self._seen.spec
         if not self._programs and self._tracker.settings.update_interval:
             slots = self._shaped((self.slots,), bool)
             self._programs["renew"] = self._compiled(self._renew, (every, one, one), one, (self._states, slots))
         if canvas not in self._programs:
-            frames = self._shaped((self.slots, self.frames, *canvas, 3), np.uint8)
-            shown = self._states, frames, self._shaped((self.slots, self.frames, 2), np.int32)
+            rows = (self.frames,) if self._one_frame else (self.slots, self.frames)
+            frames, sizes = ((*rows, *canvas, 3), np.uint8), ((*rows, 2), np.int32)
+            shown = self._states, *(jax.ShapeDtypeStruct(*what, sharding=self._seen) for what in (frames, sizes))
             live = self._shaped((self.slots, self.frames), bool)
             started = *shown, np.int32(0), np.zeros(4, np.float32)
             self._programs[canvas] = (
-                self._compiled(self._refill, (every, one, one, one, every, every), one, started),
-                self._compiled(self._advance, (every, one, one, one, one), (one, one), (*shown, live)),
+                self._compiled(self._refill, (every, one, seen, seen, every, every), one, started),
+                self._compiled(self._advance, (every, one, seen, seen, one), (one, one), (*shown, live)),
             )
         return *self._programs[canvas], self._programs.get("renew")
 
@@ -117,25 +122,46 @@ class Lockstep:
         slot = slot - jax.lax.axis_index(_AXIS) * self._here
         # The devices that don't have the slot set one that is not there, which does nothing.
         slot = jnp.where((slot >= 0) & (slot < self._here), slot, self._here)
-        fresh = self._tracker.init(variables, frames[slot, 0], box, sizes[slot, 0])
+        frame, size = (frames[0], sizes[0]) if self._one_frame else (frames[slot, 0], sizes[slot, 0])
+        fresh = self._tracker.init(variables, frame, box, size)
         return jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), states, fresh)
 
     def _advance(self, variables, states, frames, sizes, live):
+        find = functools.partial(self._tracker.find, variables)
+        find = jax.vmap(find, in_axes=(0, None, None) if self._one_frame else 0)
+
         def follow(followed, number):
-            """One frame of every slot. followed: box and online templates; finding leaves the cache alone."""
-            box, online = followed
-            frame, size, sought = frames[:, number], sizes[:, number], live[:, number]
-            before = states.replace(box=box, online=online)
-            found, output, _ = jax.vmap(functools.partial(self._tracker.find, variables))(before, frame, size)
+            """One frame of every slot. followed: box, online templates, sighting; finding leaves the cache alone."""
+            box, online, sighting = followed
+            frame, size = (given[number] if self._one_frame else given[:, number] for given in (frames, sizes))
+            sought = live[:, number]
+            found, output, _ = find(states.replace(box=box, online=online, sighting=sighting), frame, size)
+            if sighting is not None:
+                found, output = self._searched(variables, found, output, frame, size, sought)
 
             def kept(new, old):
                 return jnp.where(sought.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-            followed = jax.tree.map(kept, (found.box, found.online), followed)
-            return followed, jnp.concatenate([output.box, output.score[:, None]], axis=1)
+            followed = jax.tree.map(kept, (found.box, found.online, found.sighting), followed)
+            lost = jnp.zeros_like(output.score) if output.lost is None else output.lost.astype(jnp.float32)
+            return followed, jnp.concatenate([output.box, output.score[:, None], lost[:, None]], axis=1)
 
-        (box, online), found = jax.lax.scan(follow, (states.box, states.online), jnp.arange(self.frames))
-        return states.replace(box=box, online=online), jnp.moveaxis(found, 0, 1)
+        followed = states.box, states.online, states.sighting
+        (box, online, sighting), found = jax.lax.scan(follow, followed, jnp.arange(self.frames))
+        return states.replace(box=box, online=online, sighting=sighting), jnp.moveaxis(found, 0, 1)
+
+    def _searched(self, variables, states, output, frames, sizes, live):
+        """Looks for lost targets elsewhere, one slot after the other, so that the others cost nothing."""
+
+        def one(slot):
+            state, told, frame, size, lost = slot
+            if self._one_frame:
+                frame, size = frames, sizes
+            search = functools.partial(self._tracker.search, variables)
+            return jax.lax.cond(lost, search, lambda state, told, *_: (state, told), state, told, frame, size)
+
+        seen = (None, None) if self._one_frame else (frames, sizes)
+        return jax.lax.map(one, (states, output, *seen, output.lost & live))
 
     def _calls(self, due):
         """Masks (slots,) of due slots, each with at most a group of every device's."""

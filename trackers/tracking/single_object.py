@@ -18,7 +18,7 @@ import trackers
 from trackers.errors import InputError
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
-from trackers.tracking import canvases
+from trackers.tracking import canvases, recovery
 from trackers.tracking import online as online_templates
 
 # The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
@@ -40,6 +40,9 @@ class Settings:
     update_interval: frames after which an online template is replaced (online.py), 0 never.
     update_threshold: score above which a frame may become an online template, 0..1.
     score_decay: factor of the best score so far in each frame of an interval, above 0 and up to 1.
+    lost_below: score below which a frame does not show the target (recovery.py), 0..1; 0 never judges, the program.
+    found_above: score from which on a lost target is found again, lost_below..1.
+    lost_after: frames in a row below lost_below that lose a target.
     """
 
     template_factor: float = 2.0
@@ -51,6 +54,9 @@ class Settings:
     update_interval: int = 0
     update_threshold: float = 0.5
     score_decay: float = 1.0
+    lost_below: float = 0.0
+    found_above: float = recovery.FOUND_ABOVE
+    lost_after: int = 3
 
     def __post_init__(self):
         limits = {
@@ -63,6 +69,9 @@ class Settings:
             "update_interval": (self.update_interval >= 0, "at least 0"),
             "update_threshold": (0 <= self.update_threshold <= 1, "from 0 to 1"),
             "score_decay": (0 < self.score_decay <= 1, "above 0 and at most 1"),
+            "lost_below": (0 <= self.lost_below <= 1, "from 0 to 1"),
+            "found_above": (self.lost_below <= self.found_above <= 1, "from tracking.lost_below to 1"),
+            "lost_after": (self.lost_after >= 1, "at least 1"),
         }
         for name, (holds, rule) in limits.items():
             if not holds:
@@ -128,11 +137,15 @@ def _flat(section, prefix):
 
 @flax.struct.dataclass
 class State:
-    """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the templates, which are in `online`."""
+    """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the templates, which are in `online`.
+
+    sighting: whether the target is lost, None where the settings don't ask (lost_below 0).
+    """
 
     box: jax.Array
     cache: dict
     online: online_templates.Online
+    sighting: recovery.Sighting | None = None
 
 
 @flax.struct.dataclass
@@ -143,12 +156,14 @@ class Output:
     score: () of the chosen cell before the window is applied; NaN where the tracker gives no score.
     division: (L, Nx) int32 category of each search token in each layer (heads.Prediction), None where nothing divides.
     window: (3,) int32 x1, y1, side of the search crop in the frame.
+    lost: () bool, None where the settings don't ask; the box of a lost target is the best guess.
     """
 
     box: jax.Array
     score: jax.Array
     division: jax.Array | None
     window: jax.Array
+    lost: jax.Array | None = None
 
 
 def check_box(box, height, width, name="the box of the first frame"):
@@ -245,7 +260,8 @@ class Tracker:
         box = jnp.asarray(box, jnp.float32)
         # With several templates all of them start as the first frame's.
         online = online_templates.start(*self._cut_template(frame, box, frame_size), self.model.templates)
-        return State(box=box, cache=self.encode(variables, online), online=online)
+        seen = recovery.start(box) if self.settings.lost_below else None
+        return State(box=box, cache=self.encode(variables, online), online=online, sighting=seen)
 
     def _cut_template(self, frame, box, frame_size):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
@@ -269,7 +285,14 @@ class Tracker:
             # Under vmap this encodes in every frame, as lanes may differ in whether it is due; lockstep.py does not.
             cache = jax.lax.cond(due, lambda: self.encode(variables, state.online), lambda: state.cache)
             state = state.replace(cache=cache)
-        return state, output
+        if state.sighting is None:
+            return state, output
+        # Under vmap every frame is searched, as lanes may differ in whether the target is lost; lockstep.py does not.
+        return jax.lax.cond(
+            output.lost,
+            lambda: self.search(variables, state, output, frame, frame_size),
+            lambda: (state, output),
+        )
 
     def is_due(self, frames):
         """Whether the templates are replaced in the step that is number `frames` after init, from 1: `due` of find."""
@@ -284,25 +307,26 @@ class Tracker:
         """
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
-        x1, y1, side = crops.crop_window(state.box, settings.search_factor)
-        crop, _ = crops.sample_target(frame, state.box, settings.search_factor, self.search_size, frame_size)
-        prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate")
-        box_in_crop, score = self._decide(prediction)
-        box = crops.map_box_back(box_in_crop, state.box, side)
+        box, score, prediction, window = self._look(variables, state.cache, state.box, frame, frame_size)
         if settings.size_update < 1:
             center = box[:2] + 0.5 * box[2:]
             size = state.box[2:] + settings.size_update * (box[2:] - state.box[2:])
             box = jnp.concatenate([center - 0.5 * size, size])
+        seen, lost = state.sighting, None
+        if seen is not None:
+            limits = settings.lost_below, settings.found_above, settings.lost_after
+            seen = recovery.judge(seen, boxes.clip_xywh(box, height, width, settings.clip_margin), score, *limits)
+            box, lost = recovery.held(seen, box, score < settings.lost_below), seen.lost
         box = boxes.clip_xywh(box, height, width, settings.clip_margin)
         division = None if prediction.division is None else prediction.division[0]
-        output = Output(box=box, score=score, division=division, window=jnp.stack([x1, y1, side]))
-        state = state.replace(box=box)
+        output = Output(box=box, score=score, division=division, window=window, lost=lost)
+        state = state.replace(box=box, sighting=seen)
         if not settings.update_interval:
             return state, output, None
         # This frame is considered as an online template.
         online = online_templates.judge(
             state.online,
-            score,
+            score if lost is None else jnp.where(lost, jnp.nan, score),
             lambda: self._cut_template(frame, box, frame_size),
             settings.update_threshold,
             settings.score_decay,
@@ -310,9 +334,42 @@ class Tracker:
         online, due = online_templates.renew(online, settings.update_interval)
         return state.replace(online=online), output, due
 
-    def _decide(self, prediction):
+    def search(self, variables, state, output, frame, frame_size=None):
+        """Looks for a lost target elsewhere, after `find` has looked where it was: pure, for states that are lost.
+
+        Args: state, output: of `find` in this frame; the others as of init.
+
+        Returns: (State, Output) whose box is the best place found, if that is better than the one of `find`.
+        """
+        settings = self.settings
+        height, width = frame.shape[:2] if frame_size is None else frame_size
+        side = crops.crop_window(state.sighting.sure, settings.search_factor)[2].astype(jnp.float32)
+        places, after = recovery.places(state.sighting, side, height, width)
+        # No Hann window: nothing says that the target is in the middle of one of them.
+        look = functools.partial(self._look, variables, state.cache, frame=frame, frame_size=frame_size, window=0.0)
+        found, scores = jax.vmap(lambda place: look(place)[:2])(places)
+        best = jnp.argmax(scores)
+        better = (scores[best] >= settings.found_above) & (scores[best] > output.score)
+        box = jnp.where(better, recovery.held(state.sighting, found[best]), state.box)
+        box = boxes.clip_xywh(box, height, width, settings.clip_margin)
+        score = jnp.where(better, scores[best], output.score)
+        return state.replace(box=box, sighting=after), output.replace(box=box, score=score)
+
+    def _look(self, variables, cache, box, frame, frame_size, window=None):
+        """What the search crop around a box shows: (box (4,) in pixels, score (), Prediction, window (3,)).
+
+        window: weight of the Hann window, the setting's when None.
+        """
+        factor = self.settings.search_factor
+        x1, y1, side = crops.crop_window(box, factor)
+        crop, _ = crops.sample_target(frame, box, factor, self.search_size, frame_size)
+        prediction = self.model.apply(variables, cache, crops.normalize(crop)[None], method="locate")
+        box_in_crop, score = self._decide(prediction, self.settings.window if window is None else window)
+        return crops.map_box_back(box_in_crop, box, side), score, prediction, jnp.stack([x1, y1, side])
+
+    def _decide(self, prediction, window):
         """Box (4,) cx, cy, w, h in fractions of the crop, and score (), NaN where the model gives none."""
-        box, score = self.model.decode(prediction, self.settings.window)
+        box, score = self.model.decode(prediction, window)
         if score is not None:
             return box[0], score[0]
         if self.settings.update_interval:

@@ -127,18 +127,32 @@ def _frame(cast, plan, size):
     )
 
 
-def _frames(seed, length, size, detail, plainness):
+def _away(target, first, last, elsewhere):
+    """The target's path (length, 2) in frame heights, far outside the frame from frame `first` up to before `last`.
+
+    elsewhere: whether it comes back on the other side of the frame's middle, and not where its path goes on.
+    """
+    path = target.copy()
+    path[first:last] += 9.0
+    if elsewhere:
+        path[last:] += np.float32([0.5, 0.3]) * np.where(target[first] > 0, -1, 1)
+    return path
+
+
+def _frames(seed, length, size, detail, plainness, absent=None):
     if max(size) > BACKGROUND:
         raise InputError(f"a synthetic frame of {size[0]}x{size[1]} is too large: at most {BACKGROUND} pixels a side")
     rng = np.random.default_rng([seed, length])
     plan = {name: np.asarray(v, np.float32) for name, v in _plan(rng, length, size).items()}
+    if absent is not None:
+        plan["target"] = _away(plan["target"], *absent)
     cast = jax.jit(_cast)(jax.random.key(seed, impl="threefry2x32"), detail, plainness)
     for t in range(length):
         image, box = _frame(cast, {name: v[t] for name, v in plan.items()}, tuple(size))
         yield np.asarray(image), np.asarray(box, np.float64)
 
 
-def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
+def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0, absent=None):
     """One held-out video, as a function of its arguments.
 
     Args:
@@ -146,6 +160,8 @@ def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
       length: frames.
       size: (height, width), at most 512 each.
       detail, plainness: as in SyntheticConfig.
+      absent: (first, last, elsewhere): the target is not in the frames from `first` up to before `last`, and then comes
+        back on its path or, where `elsewhere`, on the other side of the frame. None: it is always there.
 
     Returns:
       (frames (T, H, W, 3) uint8 RGB, boxes (T, 4) float64 x, y, w, h in pixels around the whole target, hidden parts
@@ -154,7 +170,7 @@ def sequence(seed, length, size=(240, 320), detail=1.0, plainness=0.0):
     Raises:
       InputError: frames larger than the scene.
     """
-    frames, boxes = zip(*_frames(seed, length, size, detail, plainness), strict=True)
+    frames, boxes = zip(*_frames(seed, length, size, detail, plainness, absent), strict=True)
     return np.stack(frames), np.stack(boxes)
 
 

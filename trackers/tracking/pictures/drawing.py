@@ -6,6 +6,9 @@ from trackers.io import outputs, video_files
 
 BOX_COLOR = (255, 196, 0)
 TRUTH_COLOR = (64, 224, 112)
+LOST_COLOR = (170, 170, 170)
+# Of several targets, by their order, around again.
+_COLORS = (BOX_COLOR, (92, 184, 255), (255, 120, 120), (150, 225, 90), (230, 140, 255), (80, 220, 205), (255, 160, 70))
 _TEXT_COLOR = (16, 16, 16)
 _OUTLINE_COLOR = (24, 24, 24)
 _WINDOW_COLOR = (235, 235, 235)
@@ -17,7 +20,9 @@ _SMALLEST_SIDE = 480
 _SHIFT = 4
 
 
-def annotate(frame, box=None, score=None, number=None, truth=None, division=None, window=None):
+def annotate(
+    frame, box=None, score=None, number=None, truth=None, division=None, window=None, lost=False, trail=(), note=None
+):
     """Draws a tracker's output on a frame.
 
     Args:
@@ -29,30 +34,80 @@ def annotate(frame, box=None, score=None, number=None, truth=None, division=None
       division: (rows, columns) int category of each search token (heads.Prediction), 1 = search only, or None:
         search-only tokens are darkened within the search window (as in GRM's Fig. 3).
       window: (3,) x1, y1, side of the search crop in pixels, needed with `division`.
+      lost: whether the box is a guess: drawn in gray.
+      trail: (n, 2) x, y in pixels of the box's middles in the frames before, oldest first.
+      note: text for the other corner, or None.
 
     Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small.
     """
-    import cv2
-
-    image = frame if division is None else shade_search_only(frame, division, window)
-    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
-    if scale > 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    elif image is frame:
-        image = frame.copy()
-    width = max(2, round(min(image.shape[:2]) / 240))
+    image, scale, width = _canvas(frame if division is None else shade_search_only(frame, division, window))
     if division is not None:
         x1, y1, side = (float(v) for v in window)
         _rectangle(image, (x1, y1, side, side), scale, _WINDOW_COLOR, max(1, width // 2))
     if _drawable(truth):
         _rectangle(image, truth, scale, TRUTH_COLOR, width)
+    _trail(image, trail, scale, BOX_COLOR, width)
     if _drawable(box):
-        _rectangle(image, box, scale, BOX_COLOR, width)
+        color = LOST_COLOR if lost else BOX_COLOR
+        _rectangle(image, box, scale, color, width)
         if score is not None and np.isfinite(score):
-            _label_box(image, f"{float(score):.2f}", np.asarray(box, float) * scale, width)
-    if number is not None:
-        _label(image, f"frame {number}", (2 * width, 2 * width), (245, 245, 245))
+            _label_box(image, f"{'lost ' * lost}{float(score):.2f}", np.asarray(box, float) * scale, width, color)
+    _corners(image, number, note, width)
     return image
+
+
+def annotate_targets(frame, boxes, labels, lost, trails, number=None, note=None):
+    """Draws several targets on a frame, each in a color of its own.
+
+    Args:
+      frame: (H, W, 3) uint8 RGB, left as it is.
+      boxes: (N, 4) x, y, w, h in pixels.
+      labels: N texts. lost: (N,) bool, whether a box is a guess: drawn in gray.
+      trails: N arrays (n, 2), as `trail` of annotate. number, note: as there.
+
+    Returns: as of annotate.
+    """
+    image, scale, width = _canvas(frame)
+    # All trails first, so that none hides a label.
+    for k, trail in enumerate(trails):
+        _trail(image, trail, scale, _COLORS[k % len(_COLORS)], width)
+    for k, (box, label, away) in enumerate(zip(boxes, labels, lost, strict=True)):
+        if _drawable(box):
+            color = LOST_COLOR if away else _COLORS[k % len(_COLORS)]
+            _rectangle(image, box, scale, color, width)
+            _label_box(image, label, np.asarray(box, float) * scale, width, color)
+    _corners(image, number, note, width)
+    return image
+
+
+def _canvas(frame):
+    """(copy of a frame, enlarged where it is small; by how much; width of its lines)."""
+    import cv2
+
+    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
+    image = frame.copy()
+    if scale > 1:
+        image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return image, scale, max(2, round(min(image.shape[:2]) / 240))
+
+
+def _trail(image, trail, scale, color, width):
+    """A line through the places where a target was, thin where it is old."""
+    import cv2
+
+    points = np.rint(np.reshape(trail, (-1, 2)) * scale * 2**_SHIFT).astype(int)
+    for k in range(1, len(points)):
+        thickness = max(1, round(width * k / len(points)))
+        cv2.line(image, points[k - 1].tolist(), points[k].tolist(), color, thickness, cv2.LINE_AA, _SHIFT)
+
+
+def _corners(image, number, note, width):
+    """The frame's number in the left corner, a note in the right one; what is None is not written."""
+    color = (245, 245, 245)
+    if number is not None:
+        _label(image, f"frame {number}", (2 * width, 2 * width), color)
+    if note is not None:
+        _label(image, note, (image.shape[1] - 2 * width - _label_size(image, note)[0], 2 * width), color)
 
 
 def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
@@ -67,13 +122,7 @@ def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
 
     Returns: (sH, sW, 3) uint8 RGB; s is 1 unless the frame is small. Letters that the font lacks become "?".
     """
-    import cv2
-
-    scale = max(1, -(-_SMALLEST_SIDE // min(frame.shape[:2])))
-    image = frame.copy()
-    if scale > 1:
-        image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    width = max(2, round(min(image.shape[:2]) / 240))
+    image, scale, width = _canvas(frame)
     for k, box in enumerate(boxes):
         if _drawable(box):
             _rectangle(image, box, scale, BOX_COLOR, width)
@@ -137,14 +186,14 @@ def _label_size(image, text):
     return width + 2 * pad, height + baseline + pad, pad
 
 
-def _label_box(image, text, box, line):
+def _label_box(image, text, box, line, color=BOX_COLOR):
     """Writes above the box, or inside its upper edge where there is no room."""
     width, height, _ = _label_size(image, text)
     x, y = box[0] - line / 2, box[1] - line / 2 - height
     if y < 0:
         y = box[1] + line
     x = min(max(0, x), image.shape[1] - width)
-    _label(image, text, (round(x), round(min(max(0, y), image.shape[0] - height))), BOX_COLOR)
+    _label(image, text, (round(x), round(min(max(0, y), image.shape[0] - height))), color)
 
 
 def _label(image, text, corner, color):
