@@ -29,6 +29,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import sources
+from data_pipelines.builders import unpublished
 from data_pipelines.builders.sequences import KEYS
 from trackers import errors, progress
 from trackers.io import outputs, plain_text
@@ -94,7 +95,7 @@ class _SingleObject:
         self._split = self._source = None
 
     def _info(self):
-        return tfds.core.DatasetInfo(
+        return unpublished.Info(
             builder=self,
             description=sources.find(self.LAYOUT).__doc__,
             features=tfds.features.FeaturesDict(_FEATURES),
