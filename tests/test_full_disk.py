@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import pytest
 
 import trackers
 from configs import grm, ikun
-from tests import forked
+from tests import forked, recipes
 from tests.data_pipelines import layouts
 from trackers import weights
 from trackers.evaluation import records
@@ -26,7 +25,7 @@ def place(tmp_path_factory):
         (folder / "results" / "v" / "p" / name).write_text("1,1,1,1,20,20,1,1,1\n")
     for name, family in (("grm", grm), ("ikun", ikun)):
         model = family.get_config("tiny").model
-        weights.save(folder / name, trackers.init(trackers.build(model), jax.random.key(0)), model)
+        weights.save(folder / name, recipes.random_variables(trackers.build(model)), model)
     return folder
 
 
@@ -60,12 +59,7 @@ def _lines(place):
 def ended(place):
     """{the program's last argument: its finished process}, of _lines."""
     lines = list(_lines(place))
-    # Compiled programs are read but not kept: they would be cut short, too, in a folder that all tests share.
-    done = forked.run(
-        [words for *_, words in lines],
-        [size for size, *_ in lines],
-        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=str(2**40),
-    )
+    done = forked.run_all([words for *_, words in lines], [size for size, *_ in lines])
     return list(zip(lines, done, strict=True))
 
 
@@ -89,6 +83,6 @@ def test_what_was_half_written_is_not_taken_for_whole(ended, place):
         ["data_pipelines", "check", f"--source=shards:{place}/shards"],
         ["trackers.convert", GRM, f"--checkpoint={place}/converted", f"--out={place}/again"],
     ]
-    for words, done in zip(readers, forked.run(readers), strict=True):
+    for words, done in zip(readers, forked.run_all(readers), strict=True):
         said = (done.stdout + done.stderr).partition("expected layout:")[0]
         assert done.returncode == 1 and said.count("\n") == 1, (words, said)

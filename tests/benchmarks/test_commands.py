@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests import programs
+from tests import forked
 
 
 def test_masked_and_separate_attention_are_timed():
     sizes = ["--width=16", "--heads=2", "--template=4", "--search=8", "--batch=2", "--repeats=1"]
-    done = programs.run("benchmarks.masking", *sizes)
+    done = forked.run("benchmarks.masking", *sizes)
     assert done.returncode == 0, done.stderr
     assert "batch 2, 12 tokens, 2 heads, width 16" in done.stdout and done.stdout.count("\n| ") == 5
 
 
 def test_multiply_adds_of_several_configs():
-    done = programs.run("benchmarks.multiply_adds", "configs/grm.py:tiny", "configs/mixformer_v2.py:tiny")
+    done = forked.run("benchmarks.multiply_adds", "configs/grm.py:tiny", "configs/mixformer_v2.py:tiny")
     assert done.returncode == 0, done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[2:]]
     assert names == ["grm.py:tiny", "mixformer_v2.py:tiny"]
@@ -27,7 +27,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
         "--size=160x120",
         "--set=model.dtype=float32",
     ]
-    done = programs.run("benchmarks.tracking", *sizes)
+    done = forked.run("benchmarks.tracking", *sizes)
     assert done.returncode == 0, done.stderr
     assert "JPEGs of 160x120 pixels" in done.stdout and "model.dtype=float32" in done.stdout
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| grm.py:tiny")]
@@ -37,7 +37,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
 
 @pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
 def test_words_once_and_pair_by_pair_are_the_same(config):
-    done = programs.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
+    done = forked.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
     assert done.returncode == 0, done.stderr
     assert "2 tracks x 2 phrases, 3 frames" in done.stdout
     assert float(done.stdout.split()[-1]) < 1e-5
@@ -62,6 +62,6 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
     ],
 )
 def test_wrong_usage_is_one_line(command, named):
-    done = programs.run(*command)
+    done = forked.run(*command)
     assert done.returncode == 2 and named in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

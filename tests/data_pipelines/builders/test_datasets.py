@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from data_pipelines import sources
-from tests import programs
+from tests import forked
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets")
 datasets = pytest.importorskip("data_pipelines.builders.datasets")
-run = functools.partial(programs.run, "data_pipelines")
+run = functools.partial(forked.run, "data_pipelines")
 
 
 def _got10k(root, length=3):
