@@ -226,7 +226,7 @@ def test_every_wrong_command_line_ends_in_one_line(place):
 
 @pytest.mark.parametrize(
     "program",
-    ["train.py", "eval.py", "track.py", "refer.py", "plan.py", "data_pipelines synthetic", "trackers.convert"],
+    ["train.py", "eval.py", "track.py", "data_pipelines synthetic", "trackers.convert"],
 )
 def test_forked_programs_say_what_real_ones_do(place, program):
     name, *words = program.split()

@@ -70,7 +70,6 @@ def test_a_step_of_training_on_a_mixture(tmp_path):
     settings += ["--config.data.ratio.synthetic=0", "--config.data.pairs_per_epoch=8", "--config.train.total_epochs=1"]
     settings += ["--config.train.drop_factor=1"]
     settings += ["--config.train.validate_every_epochs=0"]
-    settings += [f"--config.model.{size}" for size in ("width=32", "depth=1", "heads=2", "head.channels=8")]
     done = forked.run("train.py", "--config=configs/grm.py:tiny", "--workdir", tmp_path / "run", *settings)
     assert done.returncode == 0, done.stderr[-2000:]
     said = f"uav123: nothing is drawn from {folders['uav123']}, as config.data.ratio.uav123 is 0: give --config.data"

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import jax
 import pytest
 
 import trackers
 from configs import grm, ikun
-from tests import forked, recipes
+from tests import forked
 from tests.data_pipelines import layouts
 from trackers import weights
 from trackers.evaluation import records
@@ -25,7 +26,7 @@ def place(tmp_path_factory):
         (folder / "results" / "v" / "p" / name).write_text("1,1,1,1,20,20,1,1,1\n")
     for name, family in (("grm", grm), ("ikun", ikun)):
         model = family.get_config("tiny").model
-        weights.save(folder / name, recipes.random_variables(trackers.build(model)), model)
+        weights.save(folder / name, trackers.init(trackers.build(model), jax.random.key(0)), model)
     return folder
 
 

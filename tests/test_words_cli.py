@@ -11,7 +11,7 @@ import trackers
 from configs import ikun, neural_kalman
 from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
-from tests import forked, recipes
+from tests import forked
 from trackers import weights
 from trackers.errors import InputError, UsageError
 from trackers.evaluation import phrase_results
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory):
 def _checkpoint(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("checkpoint")
     model = trackers.build(config.model)
-    weights.save(folder, recipes.random_variables(model), config.model)
+    weights.save(folder, trackers.init(model, jax.random.key(0)), config.model)
     return folder
 
 
