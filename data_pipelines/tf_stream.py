@@ -52,6 +52,8 @@ def _batches(tf, sample, shapes, settings, start_step, rows, closed):
                     failures[number] = error
         return [np.zeros(shape, dtype) for shape, dtype in shapes.values()]
 
+    # TensorFlow would convert it by way of a temporary file, which a process that is killed leaves behind.
+    @tf.autograph.experimental.do_not_convert
     def load(number):
         arrays = tf.numpy_function(make, [number], [dtype for _, dtype in shapes.values()])
         for array, (shape, _) in zip(arrays, shapes.values(), strict=True):

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,16 @@ def _programs_folder():
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_programs_folder()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+
+def pytest_configure(config):
+    """Temporary files of libraries, which do not all remove theirs, go to a folder that does not outlive the run."""
+    if hasattr(config, "workerinput"):  # of pytest-xdist, with the environment of the process that started it
+        return
+    # Pytest keeps the folders of the last runs itself.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="trackers_run_")
+    config.add_cleanup(lambda: shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True))
 
 
 def _shared(variable, *parts):

@@ -1,13 +1,17 @@
-"""Many short runs of the programs, each a process of its own, without the seconds that each needs to import libraries.
+"""The programs, each run in a process of its own, without the seconds that each needs to import libraries.
 
-    python -m tests.forked SECONDS < LINES > RESULTS
+    forked.run("eval.py", "--benchmark=...")          one, as programs.run does
+    forked.run_all([["eval.py", "--benchmark=..."], ["train.py"]])
 
-A line is JSON, [size, program, argument, ...], the program as tests/programs.py names it, size the largest that a file
-may get (bytes, null: any): so a disk is full for that program. The server has imported the libraries and forks. A
-result is JSON, too: [exit code, or null past the seconds; what was printed; what was said], in the lines' order. No JAX
-device may be used before the fork.
+A server has imported the libraries and forks; it runs as long as the tests of a process do. It is given a line of JSON
+for every call, {"seconds", "environ", "lines": [[size, program, argument, ...]]}, with the program as tests/programs.py
+names it and size the largest that a file may get (bytes, null: any): so a disk is full for that program. It answers
+each program with a line in the same order, [exit code, or null past the seconds; what was printed; what was said]. No
+JAX device may be used before the fork.
 """
 
+import atexit
+import functools
 import importlib
 import json
 import os
@@ -18,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import traceback
+
+import jax
 
 from tests import programs
 
@@ -30,24 +36,38 @@ _LIBRARIES = (
 )
 
 
-def run(lines, sizes=None, seconds=120, **changes):
-    """[finished process of a command line].
+def run(program, *arguments, **changes):
+    """The finished process of a program; arguments and changes as those of programs.start and of run_all."""
+    [done] = run_all([[program, *arguments]], seconds=300, **changes)
+    return done
+
+
+def run_all(lines, sizes=None, seconds=120, **changes):
+    """[finished process of a command line], as many at once as there are processors.
 
     Args: lines: lists of program and arguments. sizes: the largest file of each, bytes; None: any. seconds: that each
-      may take. changes: of the environment.
+      may take. changes: of the environment, after JAX is imported.
     """
-    command = [sys.executable, "-m", "tests.forked", str(seconds)]
     lines, sizes = [list(map(str, line)) for line in lines], sizes or [None] * len(lines)
-    asked = "".join(json.dumps([size, *line]) + "\n" for size, line in zip(sizes, lines, strict=True))
-    done = subprocess.run(
-        command, input=asked, cwd=programs.ROOT, env=programs.environ(**changes), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = map(json.loads, done.stdout.splitlines())
+    given = [[size, *line] for size, line in zip(sizes, lines, strict=True)]
+    environ = {name: str(value) for name, value in changes.items()}
+    server = _server()
+    server.stdin.write(json.dumps({"seconds": seconds, "environ": environ, "lines": given}) + "\n")
+    server.stdin.flush()
+    results = [json.loads(server.stdout.readline()) for _ in lines]
     return [subprocess.CompletedProcess(line, *result) for line, result in zip(lines, results, strict=True)]
 
 
-def _start(seconds, size, *words):
+@functools.cache
+def _server():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "tests.forked"]
+    server = subprocess.Popen(command, cwd=programs.ROOT, env=programs.environ(), **pipes)
+    atexit.register(server.communicate)
+    return server
+
+
+def _start(seconds, environ, size, *words):
     """(process id, files of its output and messages) of a forked program."""
     out, messages = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115, closed by _finish
     child = os.fork()
@@ -56,8 +76,11 @@ def _start(seconds, size, *words):
     code = 70
     try:
         signal.alarm(seconds)
+        os.environ.update(environ)
         if size is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            # Compiled programs are read but not kept: they would be cut short, too, in a folder that all tests share.
+            jax.config.update("jax_persistent_cache_min_entry_size_bytes", 2**40)
         os.dup2(out.fileno(), 1)
         os.dup2(messages.fileno(), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -74,6 +97,7 @@ def _start(seconds, size, *words):
     except BaseException:  # a program ends its process itself
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
@@ -88,17 +112,18 @@ def _finish(child, out, messages):
     print(json.dumps([None if code == -signal.SIGALRM else code, *texts]), flush=True)
 
 
-def main(seconds):
+def main():
     for name in _LIBRARIES:
         importlib.import_module(name)
-    running = []
-    for line in sys.stdin:
-        if len(running) >= len(os.sched_getaffinity(0)):
-            _finish(*running.pop(0))
-        running.append(_start(seconds, *json.loads(line)))
-    for process in running:
-        _finish(*process)
+    for call in map(json.loads, sys.stdin):
+        running = []
+        for line in call["lines"]:
+            if len(running) >= len(os.sched_getaffinity(0)):
+                _finish(*running.pop(0))
+            running.append(_start(call["seconds"], call["environ"], *line))
+        for process in running:
+            _finish(*process)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

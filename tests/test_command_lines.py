@@ -270,15 +270,18 @@ def _wrong(done, code, named):
 
 def test_every_wrong_command_line_ends_in_one_line(place):
     parsed = [_parse(number, line, place) for number, line in enumerate(LINES.strip().splitlines())]
-    ended = forked.run([words for _, _, words in parsed])
+    ended = forked.run_all([words for _, _, words in parsed])
     wrong = [_wrong(done, code, named) for done, (code, named, _) in zip(ended, parsed, strict=True)]
     assert not any(wrong), "\n".join(filter(None, wrong))
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "track.py", "data_pipelines synthetic", "trackers.convert"])
+@pytest.mark.parametrize(
+    "program",
+    ["train.py", "eval.py", "track.py", "data_pipelines synthetic", "trackers.convert"],
+)
 def test_forked_programs_say_what_real_ones_do(place, program):
     name, *words = program.split()
     words += ["--seed=1_0" if name == "data_pipelines" else "--config.seed=1_0", f"--out={place / 'file'}"]
-    real, (fork,) = programs.run(name, *words), forked.run([[name, *words]])
+    real, fork = programs.run(name, *words), forked.run(name, *words)
     assert (real.returncode, real.stderr) == (fork.returncode, fork.stderr)
     assert real.returncode == 2 and len(real.stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ import pytest
 
 import trackers
 from configs import grm
-from tests import programs
+from tests import forked, programs
 from tests.io.test_ownership import holder
 from trackers import weights
 
@@ -52,7 +52,7 @@ def videos(tmp_path):
 
 def _run(benchmark, out, checkpoint, *arguments, **changes):
     given = [f"--checkpoint={checkpoint}", f"--benchmark={benchmark}", f"--out={out}", *arguments]
-    return programs.run("eval.py", "--config=configs/grm.py:tiny", *given, **changes)
+    return forked.run("eval.py", "--config=configs/grm.py:tiny", *given, **changes)
 
 
 def _error(result, code):

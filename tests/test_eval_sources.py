@@ -9,7 +9,7 @@ import jax
 import trackers
 from configs import grm, mixformer_v2
 from data_pipelines import sources
-from tests import programs
+from tests import forked, programs
 from tests.data_pipelines import benchmark_layouts
 from trackers import weights
 from trackers.tracking import single_object
@@ -53,7 +53,7 @@ def test_published_layouts_are_tracked_and_scored(tmp_path):
 
 
 def test_benchmarks_that_are_named_are_those_that_can_be_read():
-    done = programs.run("eval.py", "--help")
+    done = forked.run("eval.py", "--help")
     names = done.stdout.partition("NAME one of ")[2].partition(", PATH")[0]
     assert names.replace("\n", " ").replace(" ", "").split(",") == sorted(sources.LAYOUTS)
     assert set(sources.LAYOUTS.values()) <= set(sources.on_disk("pairs"))
@@ -88,7 +88,7 @@ def test_a_step_of_training_on_a_mixture(tmp_path):
     settings += ["--config.data.ratio.synthetic=0", "--config.data.pairs_per_epoch=8", "--config.train.total_epochs=1"]
     settings += ["--config.train.drop_factor=1"]
     settings += ["--config.train.validate_every_epochs=0"]
-    done = programs.run("train.py", "--config=configs/grm.py:tiny", "--workdir", tmp_path / "run", *settings)
+    done = forked.run("train.py", "--config=configs/grm.py:tiny", "--workdir", tmp_path / "run", *settings)
     assert done.returncode == 0, done.stderr[-2000:]
     said = f"uav123: nothing is drawn from {folders['uav123']}, as config.data.ratio.uav123 is 0: give --config.data"
     assert done.stderr.count(said) == 1

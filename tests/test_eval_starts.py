@@ -10,7 +10,7 @@ import pytest
 import trackers
 from configs import grm
 from data_pipelines import sources
-from tests import programs
+from tests import forked
 from tests.training import support
 from trackers import errors, weights
 from trackers.evaluation import benchmark, starts
@@ -18,7 +18,7 @@ from trackers.training import checkpoints, state
 
 cv2 = pytest.importorskip("cv2")
 FRAMES = 4
-_run = functools.partial(programs.run, "eval.py", "--config=configs/grm.py:tiny")
+_run = functools.partial(forked.run, "eval.py", "--config=configs/grm.py:tiny")
 
 
 class Recorder:

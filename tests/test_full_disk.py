@@ -65,12 +65,7 @@ def _lines(place):
 def ended(place):
     """{the program's last argument: its finished process}, of _lines."""
     lines = list(_lines(place))
-    # Compiled programs are read but not kept: they would be cut short, too, in a folder that all tests share.
-    done = forked.run(
-        [words for *_, words in lines],
-        [size for size, *_ in lines],
-        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=str(2**40),
-    )
+    done = forked.run_all([words for *_, words in lines], [size for size, *_ in lines])
     return list(zip(lines, done, strict=True))
 
 
@@ -94,6 +89,6 @@ def test_what_was_half_written_is_not_taken_for_whole(ended, place):
         ["data_pipelines", "check", f"--source=shards:{place}/shards"],
         ["trackers.convert", GRM, f"--checkpoint={place}/converted", f"--out={place}/again"],
     ]
-    for words, done in zip(readers, forked.run(readers), strict=True):
+    for words, done in zip(readers, forked.run_all(readers), strict=True):
         said = (done.stdout + done.stderr).partition("expected layout:")[0]
         assert done.returncode == 1 and said.count("\n") == 1, (words, said)

@@ -10,7 +10,7 @@ import pytest
 
 import trackers
 from configs import grm
-from tests import programs
+from tests import forked
 from trackers import weights
 from trackers.io import video_files
 
@@ -40,7 +40,7 @@ def images(tmp_path_factory):
     return folder
 
 
-_run = functools.partial(programs.run, "track.py", "--config=configs/grm.py:tiny")
+_run = functools.partial(forked.run, "track.py", "--config=configs/grm.py:tiny")
 
 
 def _rows(out):
@@ -164,7 +164,7 @@ def test_what_cannot_be_drawn_is_refused_before_tracking(images, tmp_path):
     """All of it in one process: the errors that main raises, which errors.run turns into lines and exit codes."""
     shared = ["--config=configs/grm.py:tiny", "--checkpoint=none", f"--images={images}", "--box=20,15,24,20"]
     calls = [[*shared, f"--out={tmp_path / 'out'}", *arguments] for arguments in NO_PICTURE]
-    result = programs.run("tests.track_calls", json.dumps(calls))
+    result = forked.run("tests.track_calls", json.dumps(calls))
     assert result.returncode == 0, result.stderr
     said = result.stdout.splitlines()
     for line, expected in zip(said, NO_PICTURE.values(), strict=True):

@@ -11,7 +11,7 @@ import trackers
 from configs import ikun, neural_kalman
 from data_pipelines import phrase_annotations, wording
 from data_pipelines.procedural import people
-from tests import forked, programs
+from tests import forked
 from trackers import weights
 from trackers.errors import InputError, UsageError
 from trackers.evaluation import mot, phrase_results
@@ -54,7 +54,7 @@ def test_track(checkpoint, dataset, tmp_path):
         IKUN, f"--checkpoint={checkpoint}", f"--images={video / 'img1'}", f"--tracks={truth}",
         "--phrases=person moving left;person with red shirt", "--config.tracking.threshold=-2.0",
     ]  # fmt: skip
-    result = programs.run("refer.py", *run, f"--out={tmp_path}")
+    result = forked.run("refer.py", *run, f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     out = tmp_path / "img1"
     assert (tmp_path / "seqmap.txt").read_text().splitlines() == [
@@ -69,7 +69,7 @@ def test_track(checkpoint, dataset, tmp_path):
     with np.load(out / "similarity.npz") as written:
         assert written["similarity"].shape == (len(tracks), 2) and np.abs(written["similarity"]).max() <= 1 + 1e-6
     assert "2 phrases encoded" in result.stdout
-    old = programs.run("track.py", *run, f"--out={tmp_path / 'old'}", "--no-draw")
+    old = forked.run("track.py", *run, f"--out={tmp_path / 'old'}", "--no-draw")
     assert old.returncode == 0, old.stderr
     for name in ("seqmap.txt", "img1/similarity.json", "img1/person-moving-left/predict.txt"):
         assert (tmp_path / "old" / name).read_bytes() == (tmp_path / name).read_bytes(), name
@@ -81,7 +81,7 @@ def test_folders_with_a_dot_in_their_names_keep_results_of_their_own(checkpoint,
     for name in ("cam1.left", "cam1.right"):
         shutil.copytree(video / "img1", tmp_path / name)
         run = [IKUN, f"--checkpoint={checkpoint}", f"--images={tmp_path / name}", f"--tracks={video / 'gt' / 'gt.txt'}"]
-        done = programs.run("refer.py", *run, "--phrases=person moving left", f"--out={tmp_path / 'out'}", "--no-draw")
+        done = forked.run("refer.py", *run, "--phrases=person moving left", f"--out={tmp_path / 'out'}", "--no-draw")
         assert done.returncode == 0, done.stderr
     written = sorted(str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("predict.txt"))
     assert written == [f"{name}/person-moving-left/predict.txt" for name in ("cam1.left", "cam1.right")]
@@ -92,7 +92,7 @@ def test_phrases_too_long_for_a_folder_are_refused_before_work_begins(dataset, t
     video, _ = _test_folder(dataset)
     given = ["refer.py", IKUN, f"--images={video / 'img1'}", f"--tracks={video / 'gt' / 'gt.txt'}"]
     just, over = ("x" * 255, "é" * 127, "红" * 85), ("x" * 256, "é" * 128, "红" * 86, "a man in red " * 20)
-    ended = forked.run(
+    ended = forked.run_all(
         [[*given, f"--out={tmp_path / str(n)}", f"--phrases=a man;{phrase}"] for n, phrase in enumerate(just + over)]
     )
     for phrase, done in zip(just, ended[:3], strict=True):  # what is said is about the model's tokens
@@ -105,7 +105,7 @@ def test_phrases_too_long_for_a_folder_are_refused_before_work_begins(dataset, t
 def test_evaluate(checkpoint, dataset, tmp_path):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
     run += [f"--config.data.vocabulary={dataset / 'merges.txt'}", "--tracks=truth", "--config.tracking.threshold=-2.0"]
-    result = programs.run("refer.py", *run)
+    result = forked.run("refer.py", *run)
     assert result.returncode == 0, result.stderr
     written = json.loads((tmp_path / "results.json").read_text())
     assert "ikun" in (tmp_path / "report.html").read_text()
@@ -133,7 +133,7 @@ def test_evaluate(checkpoint, dataset, tmp_path):
     video = pairs[0].split("+")[0]
     kept, unfinished = np.load(tmp_path / video / "similarity.npz")["similarity"], tmp_path / video / "similarity.npz"
     unfinished.unlink()
-    again = programs.run("eval.py", *run, "--convention=published")
+    again = forked.run("eval.py", *run, "--convention=published")
     assert again.returncode == 0 and again.stdout.count("is finished in") == 1, again.stderr
     np.testing.assert_array_equal(np.load(unfinished)["similarity"], kept)
 
@@ -143,7 +143,7 @@ def test_smooth(tmp_path_factory, dataset, tmp_path):
     video, _ = _test_folder(dataset)
     run = ["--config=configs/neural_kalman.py:tiny", f"--checkpoint={folder}", f"--out={tmp_path}"]
     for program in ("track.py", "refer.py"):
-        result = programs.run(program, *run, f"--tracks={video / 'gt' / 'gt.txt'}")
+        result = forked.run(program, *run, f"--tracks={video / 'gt' / 'gt.txt'}")
         assert result.returncode == 0, result.stderr
     given, smoothed = mot_files.read(video / "gt" / "gt.txt"), mot_files.read(tmp_path / "tracks.txt")
     assert smoothed.frames.tolist() == given.frames.tolist()
@@ -176,18 +176,18 @@ def test_phrases_and_vocabulary_that_cannot_be_used(dataset, tmp_path):
 )
 def test_unknown_videos_and_weights_are_one_line(dataset, checkpoint, tmp_path, arguments, code, says):
     run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{dataset}", f"--out={tmp_path}"]
-    result = programs.run("refer.py", *run, "--tracks=truth", *arguments)
+    result = forked.run("refer.py", *run, "--tracks=truth", *arguments)
     assert result.returncode == code and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_a_benchmark_and_a_video_at_once_are_refused(tmp_path):
-    result = programs.run("refer.py", IKUN, f"--out={tmp_path}", "--benchmark=refer_dance:absent", "--video=v.mp4")
+    result = forked.run("refer.py", IKUN, f"--out={tmp_path}", "--benchmark=refer_dance:absent", "--video=v.mp4")
     assert result.returncode == 2 and "leave out --video, --images and --phrases" in result.stderr
 
 
 @pytest.mark.parametrize("program", ["train.py", "eval.py", "track.py", "refer.py", "plan.py"])
 def test_help_is_complete(program):
-    result = programs.run(program, "--help")
+    result = forked.run(program, "--help")
     assert result.returncode == 0 and "--config" in result.stdout
     if program in ("eval.py", "track.py", "refer.py"):
         assert "--checkpoint" in result.stdout and "--tracks" in result.stdout and "--out" in result.stdout
@@ -195,7 +195,7 @@ def test_help_is_complete(program):
 
 @pytest.mark.parametrize("benchmark", [[], ["--benchmark=refer_dance:absent"]])
 def test_a_tracker_of_one_object_is_refused(tmp_path, benchmark):
-    result = programs.run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)
+    result = forked.run("refer.py", f"--out={tmp_path}", "--tracks=truth", *benchmark)
     assert result.returncode == 2 and "for one object take track.py and eval.py" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 

@@ -30,6 +30,7 @@ from array_record.python import array_record_data_source
 from etils import epath
 
 from data_pipelines import record_files, sources, tfds_sets
+from data_pipelines.builders import unpublished
 from data_pipelines.builders.sequences import KEYS
 from trackers import errors, progress
 from trackers.io import outputs, plain_text
@@ -99,7 +100,7 @@ class _SingleObject:
         self._shown = []
 
     def _info(self):
-        return tfds.core.DatasetInfo(
+        return unpublished.Info(
             builder=self,
             description=sources.find(self.LAYOUT).__doc__,
             features=tfds.features.FeaturesDict(_FEATURES),

@@ -56,6 +56,8 @@ def write(source, out, split, packing=None, max_sequences=None):
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+    from data_pipelines.builders import unpublished
+
     if not source.labelled:
         raise InputError(f"{source.name} has no boxes to write: train on its folder itself")
     folder = epath.Path(out) / split
@@ -89,16 +91,16 @@ def write(source, out, split, packing=None, max_sequences=None):
     try:
         # TFDS tells at length what it downloads.
         with contextlib.redirect_stdout(io.StringIO()):
-            tfds.dataset_builders.store_as_tfds_dataset(
+            builder = unpublished.Builder(
                 name=NAME,
                 version=VERSION,
                 features=tfds.features.FeaturesDict({"image": tfds.features.Tensor(shape=(), dtype=tf.string)}),
                 split_datasets={split: ((number * step, record) for number, record in enumerate(records))},
                 data_dir=folder,
-                file_format="array_record",
                 # Shuffled, records would not be where the annotations say.
                 disable_shuffling=True,
             )
+            builder.download_and_prepare(file_format="array_record")
     except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
         raise InputError(
             f"{folder} cannot be written ({plain_text.reason(error)}): remove it, free some space or name another --out"

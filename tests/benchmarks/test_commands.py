@@ -4,18 +4,18 @@ import importlib.util
 
 import pytest
 
-from tests import programs
+from tests import forked
 
 
 def test_masked_and_separate_attention_are_timed():
     sizes = ["--width=16", "--heads=2", "--template=4", "--search=8", "--batch=2", "--repeats=1"]
-    done = programs.run("benchmarks.masking", *sizes)
+    done = forked.run("benchmarks.masking", *sizes)
     assert done.returncode == 0, done.stderr
     assert "batch 2, 12 tokens, 2 heads, width 16" in done.stdout and done.stdout.count("\n| ") == 5
 
 
 def test_multiply_adds_of_several_configs():
-    done = programs.run("benchmarks.multiply_adds", "configs/grm.py:tiny", "configs/mixformer_v2.py:tiny")
+    done = forked.run("benchmarks.multiply_adds", "configs/grm.py:tiny", "configs/mixformer_v2.py:tiny")
     assert done.returncode == 0, done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[2:]]
     assert names == ["grm.py:tiny", "mixformer_v2.py:tiny"]
@@ -30,7 +30,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
         "--set=model.dtype=float32",
         "--frames_per_dispatch=2",
     ]
-    done = programs.run("benchmarks.tracking", *sizes)
+    done = forked.run("benchmarks.tracking", *sizes)
     assert done.returncode == 0, done.stderr
     assert "JPEGs of 160x120 pixels" in done.stdout and "model.dtype=float32" in done.stdout
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| grm.py:tiny")]
@@ -41,7 +41,7 @@ def test_tracking_is_timed_one_by_one_and_batched():
 
 def test_loaders_are_timed_by_what_they_read():
     sizes = ["--pairs=2", "--rounds=1", "--batch=2", "--videos=1", "--frames=20", "--size=160x120", "--cores=1"]
-    done = programs.run("benchmarks.data", "--config=configs/grm.py:tiny", *sizes)
+    done = forked.run("benchmarks.data", "--config=configs/grm.py:tiny", *sizes)
     assert done.returncode == 0, done.stderr
     assert "1 videos of 20 frames, 160x120, 1 cores" in done.stdout
     lines = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")]
@@ -55,7 +55,7 @@ def test_loaders_are_timed_by_what_they_read():
 
 @pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
 def test_words_once_and_pair_by_pair_are_the_same(config):
-    done = programs.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
+    done = forked.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
     assert done.returncode == 0, done.stderr
     assert "2 tracks x 2 phrases, 3 frames" in done.stdout
     assert float(done.stdout.split()[-1]) < 1e-5
@@ -82,6 +82,6 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
     ],
 )
 def test_wrong_usage_is_one_line(command, named):
-    done = programs.run(*command)
+    done = forked.run(*command)
     assert done.returncode == 2 and named in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

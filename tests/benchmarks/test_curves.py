@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import curves
 from configs import simtrack
-from tests import programs
+from tests import forked
 from tests.training import support
 from trackers import errors
 from trackers.evaluation import plots, starts
@@ -131,7 +131,7 @@ def test_wrong_usage_is_one_line(run, tmp_path, monkeypatch):
     (tmp_path / metrics.METRICS_FILE).write_text("")
     with pytest.raises(errors.InputError, match=f"^{tmp_path} has not logged a step yet"):
         refused(tmp_path)
-    done = programs.run("benchmarks.curves", run, "--score=mAP", f"--out={out}")
+    done = forked.run("benchmarks.curves", run, "--score=mAP", f"--out={out}")
     assert done.returncode == 2 and "--score=mAP" in done.stderr, done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and not out.exists()
 

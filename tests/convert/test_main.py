@@ -1,16 +1,12 @@
 """python -m trackers.convert, as a user runs it."""
 
-import functools
-
 import numpy as np
 import pytest
 
 from configs import grm
-from tests import programs, recipes
+from tests import forked, recipes
 from trackers import convert, weights
 from trackers.nn import stacking
-
-command = functools.partial(programs.start, "trackers.convert")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +20,7 @@ def published(tmp_path_factory):
 
 def test_writes_what_weights_are_loaded_from(published, tmp_path):
     given = "--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--out={tmp_path / 'out'}"
-    done = programs.finish(command(*given))
+    done = forked.run("trackers.convert", *given)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     counts = {line.split("  ")[0]: int(line.split()[-1].replace(",", "")) for line in lines[:-1]}
@@ -60,9 +56,8 @@ def test_bad_input_is_one_line(published, tmp_path):
         "unknown config key": ((tiny, "--checkpoint=x", out, "--config.model.widht=48"), 2, "widht"),
         "unknown variant": (("--config=configs/grm.py:huge", "--checkpoint=x", out), 2, "huge"),
     }
-    processes = {name: command(*arguments) for name, (arguments, _, _) in cases.items()}
-    for name, (_, code, message) in cases.items():
-        done = programs.finish(processes[name])
+    ended = forked.run_all([["trackers.convert", *arguments] for arguments, _, _ in cases.values()])
+    for (name, (_, code, message)), done in zip(cases.items(), ended, strict=True):
         assert done.returncode == code, (name, done.stderr)
         assert done.stdout == "", name
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, (name, done.stderr)

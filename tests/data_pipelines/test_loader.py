@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -124,6 +125,14 @@ def test_threads_do_not_change_the_batches(root, monkeypatch):
     monkeypatch.setattr(pairs, "pair", uneven)
     digests = [[digest(b) for b in take(loader.batches(c, 0, range(5)), 3)] for c in (one, many)]
     assert digests[0] == digests[1]
+
+
+def test_no_temporary_files_are_made(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stream = loader.batches(make_config(root, frames=1), 0, range(2))
+    next(stream)
+    assert not list(tmp_path.iterdir())
+    stream.close()
 
 
 def test_synthetic_alone_is_handed_through(monkeypatch):

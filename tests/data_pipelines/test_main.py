@@ -6,10 +6,10 @@ import cv2
 import pytest
 
 from data_pipelines import sources
-from tests import programs
+from tests import forked, programs
 from tests.data_pipelines import benchmark_layouts, layouts
 
-run = functools.partial(programs.run, "data_pipelines")
+run = functools.partial(forked.run, "data_pipelines")
 
 
 def test_check_reports_a_good_source(tmp_path):

@@ -1,4 +1,4 @@
-"""The got-10k toolkit itself, where it is installed (requirements-toolkits.txt), on the same files."""
+"""The got-10k toolkit itself, where it is installed (requirements/toolkits.txt), on the same files."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def _read(path):
 @pytest.mark.parametrize("tracker", ["jitter", "drift", "lostzero"])
 def test_ao_and_success_rates_equal_the_package(tmp_path, monkeypatch, tracker):
     experiments = pytest.importorskip(
-        "got10k.experiments", reason="the got10k package is not installed: requirements-toolkits.txt"
+        "got10k.experiments", reason="the got10k package is not installed: requirements/toolkits.txt"
     )
     monkeypatch.setenv("MPLBACKEND", "agg")
     root, covers, parts = tmp_path / "GOT-10k", {}, []

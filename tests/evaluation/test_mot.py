@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests import programs
+from tests import forked
 from tests.evaluation.test_hota import SYNTHETIC
 from trackers.errors import InputError
 from trackers.evaluation import clear, identity, mot
@@ -89,7 +89,7 @@ def test_nothing_there_and_truth_against_itself():
 def test_command(tmp_path):
     out = tmp_path / "out"
     truth, results = SYNTHETIC / "mot" / "synth_gt", SYNTHETIC / "mot" / "trackers" / "B"
-    done = programs.run("trackers.evaluation.mot", f"--ground_truth={truth}", f"--results={results}", f"--out={out}")
+    done = forked.run("trackers.evaluation.mot", f"--ground_truth={truth}", f"--results={results}", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert "COMBINED" in done.stdout and (out / "table.md").read_text().strip() in done.stdout
     recorded = json.loads((SYNTHETIC / "mot_scores.json").read_text())["synth"]["B"]["combined"]
@@ -124,6 +124,6 @@ def test_wrong_folders(tmp_path):
         ([f"--ground_truth={tmp_path / 'gt'}", f"--results={tmp_path}"], f"{tmp_path / 'A.txt'} is missing"),
         ([f"--ground_truth={tmp_path / 'gt'}", f"--results={tmp_path}", "--seqmap=/no/map"], "/no/map"),
     ):
-        done = programs.run("trackers.evaluation.mot", *arguments)
+        done = forked.run("trackers.evaluation.mot", *arguments)
         assert done.returncode == 1 and named in done.stderr, done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests import programs
+from tests import forked
 from tests.recipes import REFERENCE
 from trackers.errors import InputError
 from trackers.evaluation import hota, mot, phrase_results
@@ -139,7 +139,7 @@ def test_similarities_there_and_back(tmp_path):
 
 
 def test_command(results, tmp_path):
-    done = programs.run("trackers.evaluation", f"--results={results}", f"--out={tmp_path / 'o'}")
+    done = forked.run("trackers.evaluation", f"--results={results}", f"--out={tmp_path / 'o'}")
     assert done.returncode == 0, done.stderr
     assert "mean over phrases" in done.stdout and (tmp_path / "o" / "table.md").read_text().strip() in done.stdout
     assert "a-horse" in (tmp_path / "o" / "report.html").read_text()
@@ -156,5 +156,5 @@ def test_command(results, tmp_path):
 
 def test_a_flagfile_may_start_with_a_byte_order_mark(results, tmp_path):
     (tmp_path / "flags.txt").write_text(f"--results={results}\n--first_frame=0\n", encoding="utf-8-sig")
-    done = programs.run("trackers.evaluation", f"--flagfile={tmp_path / 'flags.txt'}")
+    done = forked.run("trackers.evaluation", f"--flagfile={tmp_path / 'flags.txt'}")
     assert done.returncode == 0 and "mean over phrases" in done.stdout, done.stderr

@@ -5,7 +5,7 @@ import pytest
 import trackers
 from configs import grm
 from experiments import portions
-from tests import programs
+from tests import forked
 
 
 def test_portions_are_tuned_for_all_layers_and_then_one_by_one(monkeypatch):
@@ -35,6 +35,6 @@ def test_portions_are_tuned_for_all_layers_and_then_one_by_one(monkeypatch):
     ],
 )
 def test_wrong_usage_is_one_line(command, named):
-    done = programs.run(*command)
+    done = forked.run(*command)
     assert done.returncode == 2 and named in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

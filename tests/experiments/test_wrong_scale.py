@@ -5,9 +5,9 @@ import functools
 import pytest
 
 from data_pipelines.procedural import video
-from tests import programs
+from tests import forked
 
-_run = functools.partial(programs.run, "experiments.wrong_scale")
+_run = functools.partial(forked.run, "experiments.wrong_scale")
 
 
 def test_a_larger_last_box_makes_the_size_seen_larger(tmp_path):

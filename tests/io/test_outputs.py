@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from data_pipelines import annotations
-from tests import programs
+from tests import forked, programs
 from trackers.errors import InputError
 from trackers.io import outputs
 
@@ -56,25 +56,16 @@ def _lines(place):
 
 def test_every_program_refuses_an_output_that_cannot_be_written(place):
     """Below a file, a file for a folder (or the reverse), names too long: one line each, exit code 1, nothing done."""
-    failed, running = [], []
-
-    def finish():
-        where, out, process = running.pop(0)
-        done = programs.finish(process, timeout=120)
-        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        if done.returncode != 1 or len(lines) != 1 or "Traceback" in done.stderr or str(out) not in lines[0]:
-            failed.append((where, done.returncode, done.stderr[-600:]))
-
+    given, failed = [], []
     for program, arguments, flag, file in _lines(place):
         wrong = [place / "file" / "below"] + ([place / "frames"] if file else [place / "file"])
         wrong = wrong if program == "data_pipelines" else wrong[-1:]
         for out in wrong:
-            where = f"{program} {' '.join(arguments[:2])} --{flag}={out}"
-            running.append((where, out, programs.start(program, *arguments, f"--{flag}={out}")))
-            if len(running) > 2:
-                finish()
-    while running:
-        finish()
+            given.append((out, [program, *arguments, f"--{flag}={out}"]))
+    for (out, words), done in zip(given, forked.run_all([words for _, words in given]), strict=True):
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        if done.returncode != 1 or len(lines) != 1 or "Traceback" in done.stderr or str(out) not in lines[0]:
+            failed.append((words, done.returncode, done.stderr[-600:]))
     assert not failed, failed
 
 

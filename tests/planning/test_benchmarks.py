@@ -9,7 +9,7 @@ import pytest
 from benchmarks import torch_step, train_step
 from configs import grm, variants
 from data_pipelines import loader
-from tests import programs
+from tests import forked
 from trackers.errors import UsageError
 from trackers.planning import steps, topologies
 
@@ -42,14 +42,14 @@ def test_a_batch_that_does_not_divide_is_named():
 
 
 def test_the_command_says_in_one_line_what_is_wrong():
-    done = programs.run("benchmarks.train_step", "configs/grm.py:tiny", "--set", "model.nothing=1")
+    done = forked.run("benchmarks.train_step", "configs/grm.py:tiny", "--set", "model.nothing=1")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "the config has no setting model.nothing" in done.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
 def test_without_pytorch_the_comparison_is_skipped():
-    done = programs.run("benchmarks.torch_step")
+    done = forked.run("benchmarks.torch_step")
     assert done.returncode == 0 and done.stdout.startswith("skipped: PyTorch is not installed")
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import plan
-from tests import programs
+from tests import forked
 from trackers.errors import InputError, UsageError
 from trackers.planning import prediction, reports
 from trackers.training import chips
@@ -76,7 +76,7 @@ SMALL = [
 
 
 def _run(*arguments, code=0):
-    done = programs.run("plan.py", *arguments)
+    done = forked.run("plan.py", *arguments)
     assert done.returncode == code, done.stderr[-2000:]
     if code:
         assert "Traceback" not in done.stderr

@@ -12,13 +12,13 @@ import pytest
 import trackers
 from configs import grm
 from data_pipelines.procedural import video
-from tests import programs, recipes
+from tests import forked, recipes
 from trackers import weights
 from trackers.errors import InputError
 from trackers.io import outputs
 from trackers.nn import stacking
 
-command = functools.partial(programs.start, "trackers.specialise")
+command = functools.partial(forked.run, "trackers.specialise")
 TINY = ("--config=configs/grm.py:tiny", "--config.model.division.layers=(1, 2, 3)")
 
 
@@ -66,7 +66,7 @@ def error_of(done, code):
 
 def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, checkpoint, tmp_path):
     out = tmp_path / "out"
-    done = programs.finish(command(*TINY, f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={out}"))
+    done = command(*TINY, f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={out}")
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
     verdicts = {row[0]: row[-1] for row in rows if row[0].isdigit()}
@@ -95,22 +95,16 @@ def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, c
         "whole": (f"--checkpoint={checkpoint}", *TINY),
     }
     common = (f"--images={folder}", f"--box={box}", "--no-draw")
-    started = {
-        name: programs.start("track.py", *arguments, *common, f"--out={tmp_path / name}")
-        for name, arguments in runs.items()
-    }
-    evaluated = programs.start(
-        "eval.py", f"--checkpoint={out}", f"--benchmark=frames:{videos}", f"--out={tmp_path / 'e'}",
-        "--config.tracking.window=0.5",
-    )  # fmt: skip
-    done = {name: programs.finish(process) for name, process in started.items()}
+    lines = [["track.py", *arguments, *common, f"--out={tmp_path / name}"] for name, arguments in runs.items()]
+    lines.append(["eval.py", f"--checkpoint={out}", f"--benchmark=frames:{videos}", f"--out={tmp_path / 'e'}"])
+    lines[-1].append("--config.tracking.window=0.5")
+    done = dict(zip((*runs, "evaluated"), forked.run_all(lines), strict=True))
     assert all(one.returncode == 0 for one in done.values()), done
     assert "no --config: that of" in done["alone"].stdout
     assert "model.division.two_stream_layers=(1,), as config.json beside the weights says" in done["given"].stdout
     boxes = {name: np.loadtxt(tmp_path / name / "boxes.csv", delimiter=",", skiprows=2) for name in runs}
     np.testing.assert_array_equal(boxes["alone"], boxes["given"])
     np.testing.assert_allclose(boxes["alone"], boxes["whole"], atol=2e-3)
-    assert programs.finish(evaluated).returncode == 0
     used = json.loads((tmp_path / "e" / "results.json").read_text())["config"]
     assert used["tracking"]["window"] == 0.5 and used["model"]["division"]["two_stream_layers"] == [1]
 
@@ -118,16 +112,15 @@ def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, c
 def test_two_stream_layers_are_masked_where_split_ones_move_the_boxes(videos, sharp, tmp_path):
     out = tmp_path / "out"
     common = (*TINY, f"--checkpoint={sharp}", f"--benchmark=frames:{videos}")
-    asked = command(*common, f"--out={tmp_path / 'asked'}", "--two_stream=split", "--frames=2")
-    done = programs.finish(command(*common, f"--out={out}"))
+    lines = [[*common, f"--out={tmp_path / 'asked'}", "--two_stream=split", "--frames=2"], [*common, f"--out={out}"]]
+    asked, done = forked.run_all([["trackers.specialise", *line] for line in lines])
     assert done.returncode == 0, done.stderr
     chosen = re.search(r"two-stream layers: masked; .* pixels: split (\S+), masked (\S+) \(", done.stdout)
     apart = re.search(r"one step from the same box: \S+ pixels apart \(median\), (\S+) at most", done.stdout)
     assert float(chosen[1]) > 1e-2 and float(chosen[2]) == float(apart[1]) < 1e-3
     division = json.loads((out / "config.json").read_text())["model"]["division"]
     assert (division["two_stream_layers"], division["two_stream_form"]) == ([1], "masked")
-    done = programs.finish(asked)
-    assert "two-stream layers: split, as --two_stream says" in done.stdout, done.stderr
+    assert "two-stream layers: split, as --two_stream says" in asked.stdout, asked.stderr
     assert (
         json.loads((tmp_path / "asked" / "config.json").read_text())["model"]["division"]["two_stream_form"] == "split"
     )
@@ -140,13 +133,9 @@ def test_two_stream_layers_are_masked_where_split_ones_move_the_boxes(videos, sh
         "split": (f"--checkpoint={out}", *TINY, "--config.model.division.two_stream_form=split"),
         "whole": (f"--checkpoint={sharp}", *TINY),
     }
-    started = {
-        name: programs.start(
-            "track.py", *arguments, f"--images={folder}", f"--box={box}", "--no-draw", f"--out={tmp_path / name}"
-        )
-        for name, arguments in runs.items()
-    }
-    done = {name: programs.finish(process) for name, process in started.items()}
+    common = (f"--images={folder}", f"--box={box}", "--no-draw")
+    lines = [["track.py", *arguments, *common, f"--out={tmp_path / name}"] for name, arguments in runs.items()]
+    done = dict(zip(runs, forked.run_all(lines), strict=True))
     assert all(one.returncode == 0 for one in done.values()), done
     says = "model.division.two_stream_form=masked, as config.json beside the weights says"
     assert says in done["given"].stdout and says not in done["split"].stdout
@@ -181,9 +170,9 @@ def test_bad_input_is_one_line(videos, checkpoint, tmp_path):
         "a folder in use": ((*TINY, given, frames, f"--out={tmp_path / 'full'}"), 1, "not empty"),
         "a tolerance of a half": ((*TINY, given, frames, new, "--tolerance=0.5"), 2, "tolerance"),
     }  # fmt: skip
-    started = {name: command(*arguments) for name, (arguments, _, _) in cases.items()}
-    for name, (_, code, said) in cases.items():
-        assert said in error_of(programs.finish(started[name]), code), name
+    ended = forked.run_all([["trackers.specialise", *arguments] for arguments, _, _ in cases.values()])
+    for (name, (_, code, said)), done in zip(cases.items(), ended, strict=True):
+        assert said in error_of(done, code), name
     assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
 
@@ -192,7 +181,7 @@ def test_where_no_further_layer_is_constant_nothing_is_written(videos, checkpoin
     """Layers 1 and 3 are fixed by hand: the checkpoint's modules there are left out."""
     fixed = ("--config.model.division.one_stream_layers=(3,)", "--config.model.division.two_stream_layers=(1,)")
     given = (f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={tmp_path / 'out'}")
-    done = programs.finish(command(*TINY, *fixed, *given, "--frames=3", "--tolerance=0.01"))
+    done = command(*TINY, *fixed, *given, "--frames=3", "--tolerance=0.01")
     assert done.returncode == 0, done.stderr
     assert "4 frames of 2 sequences, tolerance 0.01" in done.stdout
     assert "no layer's division is constant: nothing was written" in done.stdout

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests import programs
+from tests import forked
 from tests.training import support
 from trackers.training import checkpoints
 
@@ -15,7 +15,7 @@ from trackers.training import checkpoints
 SMALL = ["width=32", "depth=1", "heads=2", "patch_size=8", "template_size=16", "search_size=32", "head.channels=8"]
 
 
-_run = functools.partial(programs.run, "train.py")
+_run = functools.partial(forked.run, "train.py")
 
 
 def _refused(done, code, *named):

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from trackers.nn import placement
 
 # Rows that a program takes at once, and rows of one program of the backward pass, which adds up their gradients.
+# Triton's arrays are powers of 2 wide, and so are blocks: past the width (`there`) nothing is read or written.
 ROWS = 4
 ROWS_BACK = 64
 
@@ -64,11 +65,11 @@ def _rows(x, multiple):
 def _forward(x, scale, bias, eps, interpret):
     shape, rows = x.shape, _rows(x, ROWS)
     (count, width), columns = rows.shape, pl.next_power_of_2(x.shape[-1])
-    whole, of_rows = pl.BlockSpec((width,), lambda i: (0,)), pl.BlockSpec((ROWS,), lambda i: (i,))
-    block = pl.BlockSpec((ROWS, width), lambda i: (i, 0))
+    whole, of_rows = pl.BlockSpec((columns,), lambda i: (0,)), pl.BlockSpec((ROWS,), lambda i: (i,))
+    block = pl.BlockSpec((ROWS, columns), lambda i: (i, 0))
     statistic = jax.ShapeDtypeStruct((count,), jnp.float32)
     y, mean, inverse = pl.pallas_call(
-        functools.partial(_forward_kernel, width=width, columns=columns, eps=eps),
+        functools.partial(_forward_kernel, width=width, eps=eps),
         grid=(count // ROWS,),
         in_specs=[block, whole, whole],
         out_shape=[jax.ShapeDtypeStruct(rows.shape, x.dtype), statistic, statistic],
@@ -80,16 +81,15 @@ def _forward(x, scale, bias, eps, interpret):
     return y[: shape[0] * shape[1]].reshape(shape), mean, inverse
 
 
-def _forward_kernel(x_ref, scale_ref, bias_ref, y_ref, mean_ref, inverse_ref, *, width, columns, eps):
-    there = jnp.arange(columns) < width
-    at = pl.ds(0, columns)
-    x = triton.load(x_ref.at[:, at], mask=there[None, :], other=0.0).astype(jnp.float32)
+def _forward_kernel(x_ref, scale_ref, bias_ref, y_ref, mean_ref, inverse_ref, *, width, eps):
+    there = jnp.arange(x_ref.shape[1]) < width
+    x = triton.load(x_ref.at[...], mask=there[None, :], other=0.0).astype(jnp.float32)
     mean = jnp.sum(x, axis=1) / width
     centered = jnp.where(there[None, :], x - mean[:, None], 0.0)
     inverse = jax.lax.rsqrt(jnp.sum(centered * centered, axis=1) / width + eps)
-    scale, bias = (triton.load(ref.at[at], mask=there, other=0.0) for ref in (scale_ref, bias_ref))
+    scale, bias = (triton.load(ref.at[...], mask=there, other=0.0) for ref in (scale_ref, bias_ref))
     y = centered * inverse[:, None] * scale[None, :] + bias[None, :]
-    triton.store(y_ref.at[:, at], y.astype(y_ref.dtype), mask=there[None, :])
+    triton.store(y_ref.at[...], y.astype(y_ref.dtype), mask=there[None, :])
     mean_ref[...], inverse_ref[...] = mean, inverse
 
 
@@ -98,13 +98,13 @@ def _backward(x, scale, mean, inverse, of_stream, of_y, interpret):
     x, of_stream, of_y = (_rows(array, ROWS_BACK) for array in (x, of_stream.astype(x.dtype), of_y))
     count, columns = x.shape[0], pl.next_power_of_2(width)
     mean, inverse = (jnp.pad(values, (0, count - values.shape[0])) for values in (mean, inverse))
-    block, of_rows = pl.BlockSpec((ROWS_BACK, width), lambda i: (i, 0)), pl.BlockSpec((ROWS_BACK,), lambda i: (i,))
+    block, of_rows = pl.BlockSpec((ROWS_BACK, columns), lambda i: (i, 0)), pl.BlockSpec((ROWS_BACK,), lambda i: (i,))
     sums = jax.ShapeDtypeStruct((count // ROWS_BACK, width), jnp.float32)
-    of_program = pl.BlockSpec((None, width), lambda i: (i, 0))
+    of_program = pl.BlockSpec((None, columns), lambda i: (i, 0))
     of_x, of_scale, of_bias = pl.pallas_call(
-        functools.partial(_backward_kernel, width=width, columns=columns),
+        functools.partial(_backward_kernel, width=width),
         grid=(count // ROWS_BACK,),
-        in_specs=[block, pl.BlockSpec((width,), lambda i: (0,)), of_rows, of_rows, block, block],
+        in_specs=[block, pl.BlockSpec((columns,), lambda i: (0,)), of_rows, of_rows, block, block],
         out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype), sums, sums],
         out_specs=[block, of_program, of_program],
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
@@ -117,15 +117,16 @@ def _backward(x, scale, mean, inverse, of_stream, of_y, interpret):
 
 def _backward_kernel(
     x_ref, scale_ref, mean_ref, inverse_ref, of_stream_ref, of_y_ref, of_x_ref, of_scale_ref, of_bias_ref,
-    *, width, columns,
+    *, width,
 ):  # fmt: skip
-    there, at = jnp.arange(columns) < width, pl.ds(0, columns)
-    scale = triton.load(scale_ref.at[at], mask=there, other=0.0)
+    columns = x_ref.shape[1]
+    there = jnp.arange(columns) < width
+    scale = triton.load(scale_ref.at[...], mask=there, other=0.0)
 
     def rows(i, sums):
         mine = pl.ds(i * ROWS, ROWS)
         x, of_stream, of_y = (
-            triton.load(ref.at[mine, at], mask=there[None, :], other=0.0).astype(jnp.float32)
+            triton.load(ref.at[mine, :], mask=there[None, :], other=0.0).astype(jnp.float32)
             for ref in (x_ref, of_stream_ref, of_y_ref)
         )
         inverse = inverse_ref[mine][:, None]
@@ -133,10 +134,10 @@ def _backward_kernel(
         scaled = of_y * scale[None, :]
         along = jnp.sum(scaled * normal, axis=1)[:, None] / width
         of_x = (scaled - jnp.sum(scaled, axis=1)[:, None] / width - normal * along) * inverse + of_stream
-        triton.store(of_x_ref.at[mine, at], of_x.astype(of_x_ref.dtype), mask=there[None, :])
+        triton.store(of_x_ref.at[mine, :], of_x.astype(of_x_ref.dtype), mask=there[None, :])
         return sums[0] + jnp.sum(of_y * normal, axis=0), sums[1] + jnp.sum(of_y, axis=0)
 
     nothing = jnp.zeros(columns, jnp.float32)
     of_scale, of_bias = jax.lax.fori_loop(0, ROWS_BACK // ROWS, rows, (nothing, nothing))
-    triton.store(of_scale_ref.at[at], of_scale, mask=there)
-    triton.store(of_bias_ref.at[at], of_bias, mask=there)
+    triton.store(of_scale_ref.at[...], of_scale, mask=there)
+    triton.store(of_bias_ref.at[...], of_bias, mask=there)

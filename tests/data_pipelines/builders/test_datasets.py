@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from data_pipelines import sources
-from tests import programs
+from tests import forked
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.errors import InputError
 
 tfds = pytest.importorskip("tensorflow_datasets")
 datasets = pytest.importorskip("data_pipelines.builders.datasets")
-run = functools.partial(programs.run, "data_pipelines")
+run = functools.partial(forked.run, "data_pipelines")
 
 
 def _got10k(root, length=3):
@@ -159,7 +159,9 @@ def test_long_sequences_are_cut_and_large_sets_sorted_in_parts(tmp_path, monkeyp
 def test_the_command(tmp_path):
     layouts.got10k(tmp_path / "data", "val", length=2)
     arguments = ["tfds", f"--source=got10k:{tmp_path / 'data'}", f"--out={tmp_path / 'out'}"]
-    done = run(*arguments, "--split=val", "--max_sequences=1")
+    (tmp_path / "temporary").mkdir()
+    done = run(*arguments, "--split=val", "--max_sequences=1", TMPDIR=tmp_path / "temporary")
+    assert not list((tmp_path / "temporary").iterdir())
     folder = tmp_path / "out" / "sot_got10k" / "val-first_1" / "1.0.0"
     assert done.stdout == f"sot_got10k: 1 val records in {folder}\n", done.stderr
     done = run(*arguments)

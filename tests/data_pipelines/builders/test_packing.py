@@ -9,7 +9,7 @@ from configs import grm
 from data_pipelines import loader, pairs
 from data_pipelines.builders import packing, sequences
 from data_pipelines.sources import Source, coco, frames, got10k, shards
-from tests import programs
+from tests import forked
 from tests.data_pipelines import layouts
 from trackers.errors import InputError
 
@@ -133,9 +133,9 @@ def test_damaged_places_are_one_line(videos, tmp_path, wrong):
 def test_command(videos, tmp_path):
     root = videos[0].frames[0].parent.parent
     call = ["shards", f"--source=frames:{root}", f"--out={tmp_path}", "--max_sequences=1"]
-    done = programs.run("data_pipelines", *call, "--packed", "--context=9", "--quality=90")
+    done = forked.run("data_pipelines", *call, "--packed", "--context=9", "--quality=90")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^1 sequences, 20 images of \d+ bytes each in ", done.stdout)
     assert "packed: 9 sqrt(area) around the target; " in done.stdout and "its edge is repeated" in done.stdout
-    done = programs.run("data_pipelines", *call, "--split=val", "--context=9")
+    done = forked.run("data_pipelines", *call, "--split=val", "--context=9")
     assert done.returncode == 2 and "--context is of --packed shards" in done.stderr

@@ -1,4 +1,5 @@
 import dataclasses
+import tempfile
 
 import numpy as np
 import pytest
@@ -20,8 +21,11 @@ def _lasot(folder):
     return root, source, shards.open(folder / "shards")
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
+def test_what_is_read_is_what_was_written(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     _, source, again = _lasot(tmp_path)
+    assert not list((tmp_path / "temporary").iterdir())
     assert again.name == "lasot" and again.names == source.names and again.is_video
     for written, original in zip(again, source, strict=True):
         np.testing.assert_array_equal(written.boxes, original.boxes)

@@ -64,7 +64,7 @@ def _random_lines(rng, count):
 
 def test_equal_to_the_toolkit(tmp_path):
     """10,000 pairs, the rare cases among them."""
-    pytest.importorskip("vot", reason="vot-toolkit is not installed (requirements-vot.txt)")
+    pytest.importorskip("vot", reason="vot-toolkit is not installed (requirements/vot.txt)")
     from vot.region import calculate_overlap
     from vot.region.io import parse_region
 

@@ -1,11 +1,11 @@
-"""The official toolkit's own commands, on miniature workspaces without a download. Needs requirements-vot.txt."""
+"""The official toolkit's own commands, on miniature workspaces without a download. Needs requirements/vot.txt."""
 
 import json
 
 import numpy as np
 import pytest
 
-pytest.importorskip("vot", reason="vot-toolkit is not installed (requirements-vot.txt)")
+pytest.importorskip("vot", reason="vot-toolkit is not installed (requirements/vot.txt)")
 
 from etils import epath  # noqa: E402
 

@@ -8,7 +8,7 @@
 init   writes config.yaml, and stack.yaml for the stacks with EAO from multiple starts, where W has none, and adds the
        tracker to trackers.ini. Sequences are what the toolkit downloads, or, with --benchmark, those of any benchmark
        that eval.py reads, their images linked, so that nothing is downloaded. The toolkit imports this library, so
-       start it where PYTHONPATH names this folder. It is installed by requirements-vot.txt.
+       start it where PYTHONPATH names this folder. It is installed by requirements/vot.txt.
 score  accuracy, robustness and EAO of raw results of multi-start experiments, equal to the toolkit's; it needs W's
        files alone. --out gets table.md and results.json, the curve of EAO in it.
 """
