@@ -33,6 +33,10 @@ def test_published_layouts_are_tracked_and_scored(tmp_path):
         name: f"{name}:{benchmark_layouts.BENCHMARKS[name](tmp_path / 'data' / name)}{options}"
         for name, options in _EVALUATED.items()
     }
+    flags = tmp_path / "data" / "uav123" / "anno" / "UAV123" / "att"
+    uav = [sequence.name for sequence in sources.open_sequences(specs["uav123"])[1]]
+    for name in uav:
+        (flags / f"{name}.txt").write_text("0,1" + ",0" * 10 + "\n")
     config = grm.get_config("tiny")
     random = jax.jit(lambda key: trackers.init(trackers.build(config.model), key))(jax.random.key(0))
     weights.save(tmp_path / "weights", random, config.model)
@@ -41,6 +45,9 @@ def test_published_layouts_are_tracked_and_scored(tmp_path):
     done = subprocess.run(command, **options, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "model.division.threshold=0.55 for uav123" in done.stdout
+    # Attributes of the set are kept beside the scores, for comparisons.
+    assert json.loads((tmp_path / "uav123" / "attributes.json").read_text()) == {name: ["SV"] for name in uav}
+    assert not (tmp_path / "lasot" / "attributes.json").exists()
     for name, spec in specs.items():
         sequences = sources.open_sequences(spec)[1]
         found = json.loads((tmp_path / name / "results.json").read_text())

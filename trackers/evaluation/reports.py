@@ -5,7 +5,9 @@
 
 import numpy as np
 
+from data_pipelines import attributes
 from trackers import progress
+from trackers.errors import InputError
 from trackers.evaluation import benchmark, exports, html_report, plots, records, result_folders, servers, tables
 from trackers.io import image_files, outputs, video_files
 from trackers.tracking.pictures import drawing
@@ -43,6 +45,7 @@ def scored(facts, tracks, name, sequences, out):
     print(text)
 
     result_folders.write_curves(out, scores)
+    result_folders.write_attributes(out, _attributes(facts["benchmark"], sequences))
     outputs.write_text(out / "sequences.csv", exports.sequences_csv(scores))
     _plot(scores, tracks, name, sequences, out)
     html_report.write(out, facts, scores, speeds, tracks, name, sequences)
@@ -58,6 +61,15 @@ def withheld(facts, tracks, name, sequences, out):
     _write(facts, {tracker: {"speed": _speed(finished)} for tracker, finished in tracks.items()}, out)
     print(f"{name}: only the first box of a sequence is published, so its server scores the boxes in {out}/{name}")
     _for_servers(facts, tracks, name, sequences, out)
+
+
+def _attributes(spec, sequences):
+    """{attribute: [sequence, ...]} of a benchmark; {} where a file of them is damaged, which ends no evaluation."""
+    try:
+        return attributes.read(spec, [sequence.name for sequence in sequences])
+    except InputError as error:
+        print(f"no comparison by attribute: {error}", flush=True)
+        return {}
 
 
 def _for_servers(facts, tracks, name, sequences, out):

@@ -51,6 +51,21 @@ def write_curves(out, scored):
     records.write_json(epath.Path(out) / CURVES, value, indent=None)
 
 
+def write_attributes(out, members):
+    """Writes OUT/attributes.json, or removes one that does not hold any more.
+
+    Args: members: {attribute: [sequence, ...]} as data_pipelines.attributes.read gives it, {} where there are none.
+    """
+    listed = {}
+    for attribute, names in members.items():
+        for name in names:
+            listed.setdefault(name, []).append(attribute)
+    if listed:
+        records.write_json(epath.Path(out) / ATTRIBUTES, listed)
+    else:
+        (epath.Path(out) / ATTRIBUTES).unlink(missing_ok=True)
+
+
 def read(folder):
     """The Results of a folder that eval.py wrote.
 
