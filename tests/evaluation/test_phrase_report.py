@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests import browser
-from trackers.evaluation import hota, phrase_report, phrase_results
+from trackers.evaluation import hota, mot, phrase_report, phrase_results
 from trackers.io.mot_files import Tracks
 
 METHOD = "iKUN <cascade> & more"
@@ -19,12 +19,16 @@ def _tracks(ids, shift=0.0):
     return Tracks(frames, numbers, boxes, np.ones(len(frames)), np.ones(len(frames), int))
 
 
+def _judged(truth, found):
+    return [metric.score(truth, found) for metric in mot.METRICS]
+
+
 @pytest.fixture(scope="module")
 def scored():
     parts = {
-        ("v & 1", "a-man"): hota.score(_tracks([1, 2]), _tracks([1, 2], 2.0)),
-        ("v & 1", "<b>nobody"): hota.score(_tracks([]), _tracks([3])),
-        ("v2", "a-man"): hota.score(_tracks([1]), _tracks([1])),
+        ("v & 1", "a-man"): _judged(_tracks([1, 2]), _tracks([1, 2], 2.0)),
+        ("v & 1", "<b>nobody"): _judged(_tracks([]), _tracks([3])),
+        ("v2", "a-man"): _judged(_tracks([1]), _tracks([1])),
     }
     return phrase_results.Scores(parts)
 
@@ -49,7 +53,7 @@ def test_the_tables_hold_all_numbers(scored, page):
     shown = [f"{100 * scored.mean[field]:.1f}" for field in hota.FIELDS]
     assert rows["mean over phrases", shown[0]][1:] == shown
     # One video pooled, and its phrases with the boxes that are meant and found.
-    pooled = hota.combine([part for (video, _), part in scored.parts.items() if video == "v & 1"]).values()
+    pooled = hota.combine([part[0] for (video, _), part in scored.parts.items() if video == "v & 1"]).values()
     assert rows["v & 1", "2"][2] == f"{100 * pooled['HOTA']:.1f}"
     assert rows["a-man", "v & 1"][2:4] == ["10", "10"] and rows["<b>nobody", "v & 1"][2:4] == ["0", "5"]
     assert rows["a-man", "v2"][4] == "100.0"

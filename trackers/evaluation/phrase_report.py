@@ -19,13 +19,14 @@ def write(out, name, scored):
 
     Args: out: folder. name: the method's. scored: phrase_results.Scores.
     """
-    videos = _by_video(scored)
-    combined = hota.combine(list(scored.parts.values()))
+    parts = {phrase: metrics[0] for phrase, metrics in scored.parts.items()}  # mot.METRICS, HOTA first
+    videos = _by_video(parts)
+    combined = hota.combine(list(parts.values()))
     overall = [["COMBINED", *_values(combined)], ["mean over phrases", *(100 * scored.mean[f] for f in hota.FIELDS)]]
-    found = [[video, len(parts), *_values(hota.combine(parts))] for video, parts in videos.items()]
+    found = [[video, len(these), *_values(hota.combine(these))] for video, these in videos.items()]
     phrases = [
         [folder, video, int(part.tp[0] + part.fn[0]), int(part.tp[0] + part.fp[0]), *_values(part)]
-        for (video, folder), part in scored.parts.items()
+        for (video, folder), part in parts.items()
     ]
     boxes = [pages.Column("meant", "boxes", 0), pages.Column("found", "boxes", 0)]
     heads = [pages.percent(field, bar=field == "HOTA") for field in hota.FIELDS]
@@ -40,7 +41,7 @@ def write(out, name, scored):
             ),
             *html_report.notes(phrase_results.LEGEND),
         ),
-        _curves(combined, scored.parts.values()),
+        _curves(combined, parts.values()),
         pages.section(
             "Video by video",
             pages.paragraph("The phrases of a video pooled.", "muted"),
@@ -54,10 +55,10 @@ def write(out, name, scored):
     outputs.write_text(epath.Path(out) / html_report.FILE, page)
 
 
-def _by_video(scored):
+def _by_video(parts):
     """{video: [Hota of its phrases]}, in order."""
     found = {}
-    for (video, _), part in scored.parts.items():
+    for (video, _), part in parts.items():
         found.setdefault(video, []).append(part)
     return found
 
