@@ -2,7 +2,7 @@
 appendix C)?
 
     python -m experiments.relations --workdir DIR [--seeds 3] [--steps 2000] [--sequences DIR]
-    python -m experiments.relations --workdir DIR --rows one_stream,learned_max,prototype [--variant tiny] ...
+    python -m experiments.relations --workdir DIR --rows one_stream,learned_max,prototype [--variant demo] ...
 
 Per seed, on the same procedural pairs, for as many steps: two-stream (the last layer apart), one-stream, and division
 learned in the layers of configs/grm.py:pocket, with the target pooled by maximum and by average. With --rows also
@@ -48,7 +48,7 @@ _ROWS = {
     "continuous_regions": ("continuous, 4 x 4 regions (C.3)", {"mode": "continuous", "regions": 4}, {}),
 }
 flags.DEFINE_list("rows", list(_ROWS)[:4], f"What is trained, of {', '.join(_ROWS)}.")
-flags.DEFINE_enum("variant", "pocket", ["pocket", "tiny"], "Variant of configs/grm.py.")
+flags.DEFINE_enum("variant", "pocket", ["pocket", "demo", "tiny"], "Variant of configs/grm.py.")
 
 
 def main(argv):

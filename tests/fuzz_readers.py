@@ -20,7 +20,7 @@ from tests.convert import torch_files
 from tests.data_pipelines import benchmark_layouts, layouts
 from trackers.convert import reader as checkpoints
 from trackers.errors import InputError
-from trackers.evaluation import compare, exports, phrase_results, records, result_folders, scores
+from trackers.evaluation import compare, exports, hota, phrase_results, records, result_folders, scores
 from trackers.io import digests, image_files, mot_files, ownership, plain_text, video_files
 from trackers.training import checkpoints as run_checkpoints
 from trackers.training import identity, metrics
@@ -176,7 +176,9 @@ def _score(name):
 
 
 def _wrong_score(values, data):
-    return _check(all(0 <= value <= 1 for value in values.values()), "a score outside 0..1")
+    """MOTA has no least value, and counts have no largest."""
+    fractions = (*hota.FIELDS, "IDF1", "IDR", "IDP")
+    return _check(all(0 <= values[field] <= 1 for field in fractions), "a score outside 0..1")
 
 
 def _merges(packed):
