@@ -262,10 +262,11 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
 
             # The loop.
             if source is None:
-                data = loader.batches(config, start, rows, unfinished=True)
+                finish = loader.finish(config)
+                data = (loader.batches if finish is None else loader.unfinished_batches)(config, start, rows)
                 if config.train.debug_batch_hash:
                     data = metrics.hashed(data, start, writer, mesh)
-                work = dispatch.FromHost(program, data, mesh, loader.finish(config))
+                work = dispatch.FromHost(program, data, mesh, finish)
             else:
                 work = dispatch.OnDevice(program, source, batch_size, config.train.steps_per_dispatch, mesh)
             ends = (config.train.log_every_steps, config.train.checkpoint_every_steps, validate_every, *work.ends)

@@ -70,7 +70,7 @@ def settings(config, row, folders, threads):
 
 def milliseconds(config, count, batch):
     """(processor time of a pair on the host, and in what finishes it on the device, None without), milliseconds."""
-    batches, finish = loader.batches(config, 0, range(batch), unfinished=True), loader.finish(config)
+    batches, finish = loader.unfinished_batches(config, 0, range(batch)), loader.finish(config)
     steps = -(-count // batch)
     try:
         for _ in range(_WARM):

@@ -12,7 +12,7 @@ KINDS = ("pairs", "clips", "trajectories")
 SPLITS = ("train", "validation")
 
 
-def batches(config, start_step, rows, seed=None, split="train", unfinished=False):
+def batches(config, start_step, rows, seed=None, split="train"):
     """Endless batches from step `start_step` on; the batch of a step does not depend on where one starts.
 
     Args:
@@ -22,7 +22,6 @@ def batches(config, start_step, rows, seed=None, split="train", unfinished=False
       seed: integer >= 0; config.seed when None.
       split: "train" or "validation" (the published validation split of each data set that has one, else its training
         split, saying so).
-      unfinished: whether `finish` is going to be applied to the batches, where the config has it.
 
     Yields: dict of numpy arrays of `shapes`, each with an axis of len(rows) in front; what they are stands at `batches`
       of the kind's module.
@@ -31,10 +30,15 @@ def batches(config, start_step, rows, seed=None, split="train", unfinished=False
     """
     if split not in SPLITS:
         raise errors.InputError(f"no split {split!r}: {' or '.join(SPLITS)}")
-    seed = _checked(config.seed if seed is None else seed)
-    if not unfinished and finish(config) is not None:
+    if finish(config) is not None:
         config = config.copy_and_resolve_references()
         config.data.crops_on = "host"
+    return unfinished_batches(config, start_step, rows, seed, split)
+
+
+def unfinished_batches(config, start_step, rows, seed=None, split="train"):
+    """As `batches`, but where the config leaves work to the device (`finish`) that is still to be done."""
+    seed = _checked(config.seed if seed is None else seed)
     return kind(config.data.name).batches(config, start_step, rows, seed, split)
 
 
@@ -55,7 +59,7 @@ def on_device(config):
 def finish(config):
     """What is left to do with batches on the device; None for nothing.
 
-    Returns: pure function, for jit, from batches made with `unfinished` to those of `shapes`; row by row.
+    Returns: pure function, for jit, from `unfinished_batches` to those of `shapes`; row by row.
     """
     return kind(config.data.name).finish(config)
 

@@ -43,7 +43,7 @@ def config(root, **changes):
 
 
 def finished(read, **more):
-    (made,) = itertools.islice(loader.batches(read, 0, ROWS, unfinished=True, **more), 1)
+    (made,) = itertools.islice(loader.unfinished_batches(read, 0, ROWS, **more), 1)
     return jax.device_get(jax.jit(loader.finish(read))(made)), made
 
 
@@ -92,7 +92,7 @@ def test_wrong_settings_are_named(root):
     mixed = config(root, crops_on="device")
     mixed.data.ratio.synthetic = 1.0
     with pytest.raises(InputError, match=r"crops_on=device is for data sets, and config.data.ratio.synthetic"):
-        loader.batches(mixed, 0, range(2), unfinished=True)
+        loader.unfinished_batches(mixed, 0, range(2))
 
 
 def test_a_source_is_read_the_same(root):

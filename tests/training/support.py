@@ -59,7 +59,7 @@ def batch(config, step, rows, split="train", seed=0):
     }
 
 
-def batches(config, start_step, rows, seed=None, split="train", unfinished=False):
+def batches(config, start_step, rows, seed=None, split="train"):
     """In place of data_pipelines.loader.batches."""
     step = start_step
     while True:
