@@ -156,12 +156,24 @@ def mesh_sizes(text):
     return sizes
 
 
+def _fitting_batch(config, sizes, topology):
+    """The config's batch, or the next multiple of the mesh's shards, saying so."""
+    shape = sharding.mesh_shape(sizes, len(topology.devices))
+    shards, batch = shape[0] * shape[1] * config.accumulate, config.train.batch_size
+    fitting = -(-batch // shards) * shards
+    if fitting != batch:
+        print(f"planned for {fitting} pairs a step: the config's {batch} do not fill {shards} shards (--global_batch)")
+    return fitting
+
+
 def define_flags():
     help_config = "Config file and variant, e.g. configs/grm.py:b256; --config.KEY=VALUE overrides a setting."
     errors.define_config(help_config)
     flags.DEFINE_string("topology", None, "v5e:16x16 (v4:, v5p:, v6e: too), cpu:N or gpu.")
     flags.DEFINE_string("mesh", "", "Devices along the mesh's axes, e.g. fsdp=8,data=-1; default: the config's.")
-    flags.DEFINE_integer("global_batch", 0, "Pairs in a step over all chips; 0 = the config's.", lower_bound=0)
+    flags.DEFINE_integer(
+        "global_batch", 0, "Pairs in a step over all chips; 0 = the config's, or the next that fit.", lower_bound=0
+    )
     flags.DEFINE_boolean("find_batch", False, "Search the largest batch that fits, starting from --per_chip_batch.")
     flags.DEFINE_list("sweep", [], "Topologies to plan one after another, each as NAME or NAME/fsdp=N.")
     flags.DEFINE_integer("per_chip_batch", 8, "Pairs on each chip, of --sweep's weak scaling.", lower_bound=0)
@@ -201,7 +213,8 @@ def main(argv):
 
         plan = find_batch(with_batch, max(1, args.per_chip_batch), shape[0] * shape[1])
     else:
-        plan = make_plan(config, name, topology, sizes, args.global_batch, args.compare)
+        batch = args.global_batch or _fitting_batch(config, sizes, topology)
+        plan = make_plan(config, name, topology, sizes, batch, args.compare)
     print(reports.text(plan), flush=True)
     return 0
 

@@ -64,6 +64,7 @@ LINES = """
 2 --max_steps=nan: TRAIN --max_steps=nan
 2 --allow_config_change=maybe: TRAIN --allow_config_change=maybe
 2 unknown: TRAIN --unknown=1
+2 unknown: TRAIN --config.model.width=32 --unknown=1
 2 'extra': TRAIN extra
 2 P/absent: TRAIN --flagfile=P/absent
 2 P/frames: TRAIN --flagfile=P/frames

@@ -93,7 +93,7 @@ def run(main, argv=None, positional=False):
         # A config file that fails is reported with its whole traceback, whose last line says what is wrong.
         text = str(error)
         override = next((arg for arg in argv if arg.lstrip("-").startswith("config.")), None)
-        if override and "config" in flags.FLAGS and isinstance(error, flags.UnrecognizedFlagError):
+        if override and isinstance(error, flags.UnrecognizedFlagError) and error.flagname.startswith("config."):
             text = f"{override} changes a config that is not given: add --config=FILE, such as configs/grm.py:b256"
         _leave(f"--config: {text.strip().splitlines()[-1]}" if "Traceback" in text else text, 2)
     except Exception as error:  # a config file is a program

@@ -91,6 +91,13 @@ def test_a_plan_for_two_cpu_devices_is_compared_with_what_it_takes():
     assert "PREDICTION" in out and "MEASURED" in out and "x the prediction" in out
 
 
+def test_a_batch_that_does_not_fill_the_mesh_is_rounded_up_and_told():
+    small = [*SMALL, "--config.train.batch_size=3", "--topology=cpu:2", "--nocompare"]
+    out = _run("--config=configs/grm.py:tiny", *small)
+    assert out.startswith("planned for 4 pairs a step: the config's 3 do not fill 2 shards (--global_batch)\n")
+    assert "4 pairs a step (2 a chip)" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
