@@ -21,7 +21,7 @@ def main(folder, workdir, last_step, *options):
     processes.join()
     config = support.process_config(folder)
     made, reads = [], []
-    read_image, pair = image_files.read_image, pairs.pair
+    read_data, pair = image_files.read_data, pairs.pair
 
     def counted_pair(sources, ratio, pair_config, seed, step, row, split="train", attempt=0):
         made.append((split, step, row))
@@ -29,9 +29,9 @@ def main(folder, workdir, last_step, *options):
 
     def counted_read(path):
         reads.append(str(path))
-        return read_image(path)
+        return read_data(path)
 
-    pairs.pair, image_files.read_image = counted_pair, counted_read
+    pairs.pair, image_files.read_data = counted_pair, counted_read
     if "--terminated" in options and jax.process_index() == 0:
         _terminate_at_step(3)
     code = train.train(config, workdir, int(last_step))
