@@ -44,6 +44,17 @@ def _onestream(installed, folder, *words):
 
 
 @pytest.mark.slow
+def test_the_wheel_holds_every_file_of_its_packages(installed):
+    """Not Python's alone: a page's style, a vocabulary, weights."""
+    for package in ("configs", "data_pipelines", "trackers", "weights"):
+        ours, theirs = (
+            {str(file.relative_to(root)) for file in (root / package).rglob("*") if file.is_file()}
+            for root in (programs.ROOT, installed)
+        )
+        assert {name for name in ours if "__pycache__" not in name} == theirs
+
+
+@pytest.mark.slow
 def test_the_wheel_tracks_with_the_weights_it_holds(installed, tmp_path):
     assert sorted(path.name for path in installed.iterdir() if "dist-info" not in path.name) == sorted(
         ["configs", "data_pipelines", "trackers", "weights"]
