@@ -33,12 +33,15 @@ def test_every_block_runs_in_order(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "grm.py").write_text(SMALL)
     monkeypatch.chdir(tmp_path)
+    small = grm.get_config("tiny")
+    monkeypatch.setattr(grm, "get_config", lambda variant: small)  # as imported by the page; SMALL is what it loads
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 6
-    names = {}
+    assert len(blocks) == 7
+    names = {"next_frame": frames[1]}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{PAGE.name}, block {number + 1}", "exec"), names)
     assert capsys.readouterr().out.count("[") == 3
     assert names["published"].tracker.model.width == 96
     assert names["ok"] and np.isfinite([names[key] for key in "xywh"]).all()
     assert 0 <= names["x"] < 320 and 0 <= names["y"] < 240
+    assert np.isfinite(names["output"].box).all()
