@@ -2,6 +2,7 @@
 #             tracks with it; tables, plots, MP4s in runs/demo
 # make test   the linter and the tests; test-plan those of plan.py, which install TPU's compiler (300 MB); test-slow
 #             parity at full size and other long ones
+# make docs   the documentation as a site in build/site
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/null 2>&1 && echo python3.12 || \
 	(command -v python3.11 >/dev/null 2>&1 && python3.11 -V >/dev/null 2>&1 && echo python3.11) || echo python3)
 VENV ?= .venv
@@ -14,7 +15,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # XLA gets its buffers anew at every step on a CPU: on huge pages that costs a fifth of the page faults.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-plan test-slow lint clean
+.PHONY: demo test test-plan test-slow lint docs clean
 
 $(VENV)/installed: requirements.txt $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 ...")'
@@ -54,6 +55,10 @@ test-slow: $(VENV)/installed
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+docs: $(VENV)/installed
+	$(RUN) -m pip install --quiet -r requirements/docs.txt
+	$(VENV)/bin/zensical build --strict -f mkdocs.yml
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache

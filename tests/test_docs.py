@@ -68,7 +68,7 @@ def _commands(page):
 
 
 def _words(line):
-    """Words of a command as a shell hands them over; of a usage [--flag value] is given, and the first of a|b chosen."""
+    """Words of a command as a shell hands them over; of a usage [--flag value] is given, of a|b the first."""
     try:
         words = shlex.split(re.split(r"\s#\s", line)[0])
     except ValueError:  # a sentence with an apostrophe
