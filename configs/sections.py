@@ -115,6 +115,8 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.position = position
     # Rows and columns of the pretrained positions that are interpolated.
     model.position_grid = (14, 14)
+    # Positions of the template's tokens: grid (the table's), or box (they also say what of each patch is in the box).
+    model.template_position = "grid"
     # Random start of the attention: independent, or matched (keys equal to queries).
     model.attention_init = "independent"
     # Drop-path rate of the last layer; 0.1 is GRM's, OSTrack's and MixFormerV2's programs'.
@@ -137,6 +139,8 @@ def center_head():
     head.channels = 256
     # Score that random weights give everywhere; 0.5 in GRM's program.
     head.score_prior = 0.5
+    # Tell the head width and height of the template's box.
+    head.template_sides = False
     return head
 
 
