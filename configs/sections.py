@@ -338,6 +338,17 @@ def procedural_video():
     synthetic.adjacent_probability = 0.0
     # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
     synthetic.change = 1.0
+    # Share of sprites of which the box covers only what the template's box tells: an upper or other half, one part, two
+    # neighboring parts, or a window on it.
+    synthetic.extent_probability = 0.0
+    # Share of pairs in which another sprite moves along at the target's side; the box covers both in half of them.
+    synthetic.companion_probability = 0.0
+    # Chance that a sprite of the target's family, as large as the target, stands beside its box in the search view.
+    synthetic.twin_probability = 0.0
+    # Chance that the picture's border cuts the target in the search view; its box ends there.
+    synthetic.partial_probability = 0.0
+    # Chance that motion blurs the search view along a line.
+    synthetic.motion_blur_probability = 0.0
     return synthetic
 
 
