@@ -77,15 +77,13 @@ def supports(chosen, alpha, owner, at_rest, x, y, texel, directions):
         inside = ((point > extent["low"]) & (point < extent["high"])).all(-1) & extent["parts"][owner]
         seen = inside & (alpha > 0.05)
         # A texel covered by the share a reaches a - 1/2 texels beyond its center. Of a row or column its ends tell.
-        reach = (alpha - 0.5) * texel
-        ends, there = [], []
-        for axis, along, across in ((1, x, y[:, 0]), (0, y, x[0])):
+        reach, ends = (alpha - 0.5) * texel, []
+        for axis, along in ((1, x), (0, y)):
             for sign in (1.0, -1.0):
-                end = sign * jnp.max(jnp.where(seen, sign * along + reach, -_FAR), axis=axis)
-                ends.append(jnp.stack([end, across] if axis else [across, end]))
-                there.append(seen.any(axis))
-        ends, there = jnp.concatenate(ends, axis=1), jnp.concatenate(there)
-        far = jnp.cos(directions)[:, None] * ends[0] + jnp.sin(directions)[:, None] * ends[1]
+                place = jnp.argmax(jnp.where(seen, sign * along + reach, -_FAR), axis=axis, keepdims=True)
+                ends.append([jnp.take_along_axis(v, place, axis=axis).reshape(-1) for v in (x, y, reach, seen)])
+        at_x, at_y, beyond, there = (jnp.concatenate(v) for v in zip(*ends, strict=True))
+        far = jnp.cos(directions)[:, None] * at_x + jnp.sin(directions)[:, None] * at_y + beyond
         enough = jnp.sum(jnp.where(seen, alpha, 0.0)) > LEAST_SEEN * jnp.sum(alpha)
         return jnp.where(enough, jnp.max(jnp.where(there, far, -jnp.inf), axis=1), -jnp.inf)
 
