@@ -205,7 +205,7 @@ def t128(c):
     c.train.steps_per_dispatch = 10
 
 
-def _told_extents(c):
+def told_extents(c):
     """The template's box is told, and pairs in which one appearance has many boxes."""
     c.model.template_position = "box"
     c.model.head.template_sides = True
@@ -218,13 +218,13 @@ def _told_extents(c):
 
 def t128_extents(c):
     t128(c)
-    _told_extents(c)
+    told_extents(c)
     c.train.total_epochs = 100
 
 
 def tiny_extents(c):
     tiny(c)
-    _told_extents(c)
+    told_extents(c)
 
 
 get_config = variants.chooser(

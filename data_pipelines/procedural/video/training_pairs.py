@@ -133,22 +133,15 @@ def _view(key, scene, banks, config, is_search):
     )
     maps = jnp.swapaxes(turns, 1, 2) * (jnp.sqrt(areas) / other_size)[:, None, None]
     tints = jnp.exp(0.15 * g[:, 2:3] + 0.08 * g[:, 3:6])
-    shown = (o[:, 5] < chance).astype(jnp.float32)
+    rows = maps, places, (o[:, 5] < chance).astype(jnp.float32)
     if config.companion_probability:
-        here = (scene["company"] > 0) & ~scene["region"]
-        place = beside[1] / unit - (box[0] + box[1]) / 2
-        maps, places, shown = (
-            v.at[neighbors.COMPANION].set(jnp.where(here, own, v[neighbors.COMPANION]))
-            for v, own in ((maps, jnp.linalg.inv(beside[0]) * unit), (places, place), (shown, 1.0))
-        )
+        own = jnp.linalg.inv(beside[0]) * unit, beside[1] / unit - (box[0] + box[1]) / 2, 1.0
+        rows = _with_row(rows, neighbors.COMPANION, (scene["company"] > 0) & ~scene["region"], own)
     if config.twin_probability:
-        here = scene["twin"] & is_search & ~scene["region"]
         support = banks["supports"][scene["others"][neighbors.TWIN], poses[neighbors.TWIN]]
-        into_twin, place = neighbors.twin(jax.random.fold_in(key, 2), scene, support, size, unit)
-        maps, places, shown = (
-            v.at[neighbors.TWIN].set(jnp.where(here, own, v[neighbors.TWIN]))
-            for v, own in ((maps, into_twin), (places, place), (shown, 1.0))
-        )
+        own = *neighbors.twin(jax.random.fold_in(key, 2), scene, support, size, unit), 1.0
+        rows = _with_row(rows, neighbors.TWIN, scene["twin"] & is_search & ~scene["region"], own)
+    maps, places, shown = rows
 
     # From units to the pixels of each image: the background, the others, the target, the one in front.
     def stack(ground, rest, own):
@@ -196,6 +189,11 @@ def _view(key, scene, banks, config, is_search):
     if config.motion_blur_probability:
         camera["streak"] = _streak(jax.random.fold_in(key, 3), config) * jnp.where(is_search, 1.0, 0.0)
     return layers, camera, size
+
+
+def _with_row(arrays, row, here, own):
+    """Arrays with a row a sprite, one row of each replaced by that of `own` where `here`."""
+    return tuple(v.at[row].set(jnp.where(here, mine, v[row])) for v, mine in zip(arrays, own, strict=True))
 
 
 def _cut(key, box, probability):
