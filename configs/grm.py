@@ -46,6 +46,13 @@ t128         The same on a GPU, three times as large; the weights are in weights
              Result here, 3,590,000 pairs in eleven minutes on one H100 (docs/shipped_tracker.md): validation IoU 0.79
              (0.23 with the wrong template), AO 56.2 on the eight real sequences, 75.3, 76.1 and 79.5 on procedural ones
              of seeds 1, 4 and 5.
+t128_extents  t128 that is told what the box covers, on pairs in which nothing else tells it (docs/training.md). In
+             pieces of ten minutes; the same command goes on where the last piece was stopped, until it returns 0:
+             timeout 580 python train.py --config configs/grm.py:t128_extents --workdir DIR
+             --config.model.dtype=bfloat16
+             Fine-tuning the shipped weights: --config.init.checkpoint=weights/grm_t128 besides.
+             12.8 million pairs. Result here: not yet run.
+tiny_extents  The same at the sizes of tiny.
 """
 
 import ml_collections
@@ -198,4 +205,28 @@ def t128(c):
     c.train.steps_per_dispatch = 10
 
 
-get_config = variants.chooser(b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, demo, pocket, t128)
+def told_extents(c):
+    """The template's box is told, and pairs in which one appearance has many boxes."""
+    c.model.template_position = "box"
+    c.model.head.template_sides = True
+    # What weights to start from lack of this model.
+    c.init.source = ml_collections.ConfigDict({"template_position": "grid", "head": {"template_sides": False}})
+    c.init.fresh = ("params/box_position/", "params/template_sides/")
+    c.data.synthetic.update({"extent_probability": 0.5, "companion_probability": 0.25, "twin_probability": 0.4})
+    c.data.synthetic.update({"partial_probability": 0.15, "motion_blur_probability": 0.15})
+
+
+def t128_extents(c):
+    t128(c)
+    told_extents(c)
+    c.train.total_epochs = 100
+
+
+def tiny_extents(c):
+    tiny(c)
+    told_extents(c)
+
+
+get_config = variants.chooser(
+    b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, demo, pocket, t128, t128_extents, tiny_extents
+)

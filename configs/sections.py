@@ -115,6 +115,8 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.position = position
     # Rows and columns of the pretrained positions that are interpolated.
     model.position_grid = (14, 14)
+    # Positions of the template's tokens: grid (the table's), or box (they also say what of each patch is in the box).
+    model.template_position = "grid"
     # Random start of the attention: independent, or matched (keys equal to queries).
     model.attention_init = "independent"
     # Drop-path rate of the last layer; 0.1 is GRM's, OSTrack's and MixFormerV2's programs'.
@@ -137,6 +139,8 @@ def center_head():
     head.channels = 256
     # Score that random weights give everywhere; 0.5 in GRM's program.
     head.score_prior = 0.5
+    # Tell the head width and height of the template's box.
+    head.template_sides = False
     return head
 
 
@@ -334,6 +338,17 @@ def procedural_video():
     synthetic.adjacent_probability = 0.0
     # Strength of every change between template and search: 0 none, 1 as for real video many frames apart.
     synthetic.change = 1.0
+    # Share of sprites of which the box covers only what the template's box tells: an upper or other half, one part, two
+    # neighboring parts, or a window on it.
+    synthetic.extent_probability = 0.0
+    # Share of pairs in which another sprite moves along at the target's side; the box covers both in half of them.
+    synthetic.companion_probability = 0.0
+    # Chance that a sprite of the target's family, as large as the target, stands beside its box in the search view.
+    synthetic.twin_probability = 0.0
+    # Chance that the picture's border cuts the target in the search view; its box ends there.
+    synthetic.partial_probability = 0.0
+    # Chance that motion blurs the search view along a line.
+    synthetic.motion_blur_probability = 0.0
     return synthetic
 
 

@@ -207,6 +207,7 @@ LINES = """
 1 P/absent: trackers.evaluation.compare P/empty --attributes=P/absent --out=P/out
 1 P/file: experiments.relations --workdir=P/file
 2 --steps=1_0: experiments.relations --workdir=P/run --steps=1_0
+2 --rows nope: experiments.box_extents --workdir=P/run --rows=nope
 1 P/file: experiments.distillation --workdir=P/file
 2 --scales: experiments.wrong_scale --sequences=P/frames --scales=1_0
 2 --scales=: experiments.wrong_scale --sequences=P/frames --scales=

@@ -54,3 +54,17 @@ def test_row_of_the_class_token_is_never_resized(kind, rows):
         np.testing.assert_array_equal(table[0], np.arange(8))
         # The second table's cells begin a row later: 8 more in every number.
         np.testing.assert_allclose(table[1:], plain + 8, atol=1e-5)
+
+
+def test_box_share_is_the_covered_area_of_each_cell():
+    grid = (3, 4)
+    boxes = np.random.default_rng(0).uniform([-0.3, -0.3, 0.1, 0.1], [0.7, 0.7, 1.2, 1.2], (6, 4)).astype(np.float32)
+    expected = np.zeros((6, *grid))
+    for n, (x, y, w, h) in enumerate(boxes):
+        for row in range(grid[0]):
+            for column in range(grid[1]):
+                height = min(y + h, (row + 1) / grid[0]) - max(y, row / grid[0])
+                width = min(x + w, (column + 1) / grid[1]) - max(x, column / grid[1])
+                expected[n, row, column] = max(height, 0) * max(width, 0) * grid[0] * grid[1]
+    assert expected.min() == 0 and expected.max() > 0.999 and ((expected > 0.1) & (expected < 0.9)).any()
+    np.testing.assert_allclose(tokens.box_share(boxes, grid), expected, atol=2e-6)

@@ -30,7 +30,8 @@ class Model(CenterTracker):
         return self.division.layer_relations(self.depth)
 
     def template_facts(self, template, template_box):
-        return {"template_mask": relation.box_token_mask(template_box, self.template_grid)}
+        mask = relation.box_token_mask(template_box, self.template_grid)
+        return {**super().template_facts(template, template_box), "template_mask": mask}
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None, gumbel_noise=None):
         """Finds the target in a search crop: see OneStreamTracker.
@@ -41,7 +42,7 @@ class Model(CenterTracker):
         context = {"train": train, "features": features, "branch_scale": branch_scale, "noise": gumbel_noise}
         encoded = self.encode_search(cache, search, **context)
         return Prediction(
-            **self.center(self.search_map(encoded), train),
+            **self.center(cache, encoded, train),
             **self._divisions(encoded.layers, search.shape[0]),
             features=self.features_of(encoded),
         )

@@ -95,7 +95,7 @@ class Model(CenterTracker):
         whole = put_back(x[:, nz:], places, nx) * present[..., None]
         encoded = encoded.replace(tokens=jnp.concatenate([x[:, :nz], whole], axis=1))
         return Prediction(
-            **self.center(self.search_map(encoded), train),
+            **self.center(cache, encoded, train),
             division=jnp.where(jnp.stack(history, axis=1), relation.ALL, relation.SEARCH),
             features={"tokens": encoded.tokens} if features else None,
         )

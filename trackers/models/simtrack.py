@@ -19,7 +19,6 @@ from trackers.nn.encoder import Encoder
 from trackers.nn.heads import Prediction
 from trackers.nn.one_stream import OneStreamTracker
 
-TEMPLATE_POSITIONS = ("box", "grid")
 FOVEAL_CUTS = ("half_patch", "program")
 
 
@@ -91,7 +90,8 @@ class Model(OneStreamTracker):
 
     foveal_size: pixels of the side of the foveal window in the exemplar, a multiple of patch_size; 0 = no window.
     foveal_cut: "half_patch" or "program": where that window lies (`foveal_window`).
-    template_position: "box" (BoxPosition) or "grid" (a table as the search tokens have one; Table 8, first row).
+    template_position: "box" (BoxPosition in place of a table) or "grid" (a table as the search tokens have one; Table
+      8, first row).
     interaction: 1-based layers in which exemplar and search tokens look at one another; None = all (Table 10).
     template_looks: whether exemplar tokens look at search tokens in those layers. Where they never do, their keys and
       values are computed once for all frames (the paper does so for Swin).
@@ -149,16 +149,10 @@ class Model(OneStreamTracker):
         return tuple(joint if i + 1 in layers else relation.TWO_STREAM for i in range(self.depth))
 
     def setup(self):
-        if self.template_position not in TEMPLATE_POSITIONS:
-            raise ValueError(
-                f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
-            )
         if self.foveal_cut not in FOVEAL_CUTS:
             raise ValueError(f"model.foveal_cut must be one of {FOVEAL_CUTS}, got {self.foveal_cut!r}")
         super().setup()
         dtype = self.compute_dtype
-        if self.template_position == "box":
-            self.box_position = BoxPosition(self.encoder.exemplar_width)
         bottleneck = self.head.channels if self.head.bottleneck is None else self.head.bottleneck
         self.bottleneck = nn.Dense(bottleneck, dtype=dtype)
         if self.head.transformer.present:
@@ -178,6 +172,9 @@ class Model(OneStreamTracker):
 
     def make_encoder(self):
         return BACKBONES[self.backbone.kind](self)
+
+    def make_box_position(self):
+        return BoxPosition(self.encoder.exemplar_width)
 
     def template_positions(self, template_box):
         """Position embedding (B,Nz,D) of the exemplar tokens for template_box (B,1,4), or None where tables serve."""
@@ -274,16 +271,9 @@ def describe_cells(box, grid):
       R itself), then x and y of the cell's center as fractions.
     """
     batch, (rows, columns) = box.shape[0], grid
-
-    def covered(start, extent, cells):
-        first, last = (jnp.clip(edge, 0, 1)[:, None] * cells for edge in (start, start + extent))
-        index = jnp.arange(cells)
-        return jnp.clip(jnp.minimum(last, index + 1) - jnp.maximum(first, index), 0)
-
-    share = covered(box[:, 1], box[:, 3], rows)[:, :, None] * covered(box[:, 0], box[:, 2], columns)[:, None, :]
     x = jnp.broadcast_to((jnp.arange(columns) + 0.5) / columns, (batch, rows, columns))
     y = jnp.broadcast_to(((jnp.arange(rows) + 0.5) / rows)[:, None], (batch, rows, columns))
-    return jnp.stack([(1 + share) / 2, x, y], axis=-1).reshape(batch, -1, 3)
+    return jnp.stack([(1 + tokens.box_share(box, grid)) / 2, x, y], axis=-1).reshape(batch, -1, 3)
 
 
 def foveal_window(image, grid, foveal_grid, patch_size, cut="half_patch"):

@@ -98,10 +98,15 @@ def _clamped_sigmoid(x):
 
 @dataclasses.dataclass(frozen=True)
 class CenterFields:
-    """Fields of CenterHead, the config's `model.head`."""
+    """Fields of CenterHead, the config's `model.head`.
+
+    template_sides: whether the search tokens are told width and height of the template's box before the head: a linear
+      map of their logarithms is added, zero at first (our choice).
+    """
 
     channels: int = 256
     score_prior: float = 0.5
+    template_sides: bool = False
 
 
 class CenterHead(nn.Module):

@@ -14,11 +14,15 @@ from trackers.nn.backbones.stages import Stages
 from trackers.nn.encoder import Encoder
 from trackers.nn.heads import CenterFields, CenterHead, Prediction, decode_center, decode_windowed
 
+TEMPLATE_POSITIONS = ("box", "grid")
+
 
 class OneStreamTracker(nn.Module):
     """A tracker of one object. Fields are the config's `model` section; those of the same name are the Encoder's.
 
     template_size, search_size: pixels of the crops' sides, an int or (height, width).
+    template_position: the positions of the templates' tokens: "grid" (the table's alone), or "box" (besides, how much
+      of each patch the template's box covers, see tokens.BoxShare).
 
     Its spans are (template, everything of the search crop). Shapes: template (B,K,Hz,Wz,3) and search (B,Hx,Wx,3)
     float32, normalized; template_box (B,K,4) x,y,w,h as fractions of the template crop.
@@ -41,6 +45,7 @@ class OneStreamTracker(nn.Module):
     search_size: int = 256
     position: str = "learned"
     position_grid: tuple[int, int] = (14, 14)
+    template_position: str = "grid"
     attention_init: str = "independent"
     drop_path: float = 0.0
     scan_layers: bool = False
@@ -100,7 +105,13 @@ class OneStreamTracker(nn.Module):
     def setup(self):
         if self.templates < 1:
             raise ValueError(f"model.templates must be at least 1, got {self.templates}")
+        if self.template_position not in TEMPLATE_POSITIONS:
+            raise ValueError(
+                f"model.template_position must be one of {TEMPLATE_POSITIONS}, got {self.template_position!r}"
+            )
         self.encoder = self.make_encoder()
+        if self.template_position == "box":
+            self.box_position = self.make_box_position()
 
     def make_encoder(self):
         """The Encoder, or a backbone with its methods embed, encode_template and encode_search."""
@@ -110,10 +121,17 @@ class OneStreamTracker(nn.Module):
         fields["grids"] = (("template", self.template_grid), ("search", self.search_grid))
         return self.encoder_class(**{**fields, "relations": self.layer_relations(), **self.encoder_fields()})
 
+    def make_box_position(self):
+        """The module that makes positions out of the template's box, where template_position is "box"."""
+        return tokens.BoxShare(self.width)
+
     def embed_template(self, template, template_box):
         """The tokens of the first span (B,N,D). By default those of all templates, each with the same positions."""
         batch, count = template.shape[:2]
         embedded = self.encoder.embed(template.reshape(batch * count, *template.shape[2:]), "template")
+        if self.template_position == "box":
+            share = tokens.box_share(template_box.reshape(batch * count, 4), self.template_grid)
+            embedded += self.box_position(share.reshape(*embedded.shape[:2])).astype(embedded.dtype)
         return embedded.reshape(batch, -1, self.width)
 
     def embed_search(self, search):
@@ -200,21 +218,36 @@ class OneStreamTracker(nn.Module):
 
 
 class CenterTracker(OneStreamTracker):
-    """A one-stream tracker with a center head (OSTrack, Sec. 3.3). head: heads.CenterFields."""
+    """A one-stream tracker with a center head (OSTrack, Sec. 3.3). head: heads.CenterFields.
+
+    What overrides template_facts adds to what is there.
+    """
 
     head: CenterFields = CenterFields()
 
     def setup(self):
         super().setup()
         self.center_head = CenterHead(self.head.channels, self.head.score_prior, self.compute_dtype, name="head")
+        if self.head.template_sides:
+            self.template_sides = nn.Dense(self.width, use_bias=False, kernel_init=nn.initializers.zeros_init())
+
+    def template_facts(self, template, template_box):
+        """See OneStreamTracker.template_facts; where the head is told them, the logarithms of the first box's sides."""
+        return (
+            {"template_sides": jnp.log(jnp.maximum(template_box[:, 0, 2:], 1e-3))} if self.head.template_sides else {}
+        )
 
     def locate(self, cache, search, train=False, features=False, branch_scale=None):
         """Finds the target in a search crop: see OneStreamTracker."""
         encoded = self.encode_search(cache, search, train=train, features=features, branch_scale=branch_scale)
-        return Prediction(**self.center(self.search_map(encoded), train), features=self.features_of(encoded))
+        return Prediction(**self.center(cache, encoded, train), features=self.features_of(encoded))
 
-    def center(self, search_map, train=False):
-        """{"box", "score", "maps"} of a Prediction from the search tokens (B,h,w,D)."""
+    def center(self, cache, encoded, train=False):
+        """{"box", "score", "maps"} of a Prediction from the template's cache and the Encoded of the search crop."""
+        search_map = self.search_map(encoded)
+        if self.head.template_sides:
+            told = self.template_sides(cache["template_sides"])
+            search_map += told[:, None, None].astype(search_map.dtype)
         maps = self.center_head(search_map, train)
         box, score = decode_center(**maps)
         return {"box": box, "score": score, "maps": maps}

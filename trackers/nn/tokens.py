@@ -102,6 +102,39 @@ def position_table(param, name, grid, width, kind="learned", source_grid=(14, 14
     return jnp.concatenate([table[:extra], resized])
 
 
+def box_share(box, grid):
+    """The share of each cell of a grid that a box covers (SimTrack, Sec. 3.2: R).
+
+    Args:
+      box: (B,4) x,y,w,h as fractions of the image; what of it lies outside does not count.
+      grid: (rows, columns).
+
+    Returns: (B,rows,columns) float32, 0..1.
+    """
+
+    def covered(start, extent, cells):
+        first, last = (jnp.clip(edge, 0, 1)[:, None] * cells for edge in (start, start + extent))
+        index = jnp.arange(cells)
+        return jnp.clip(jnp.minimum(last, index + 1) - jnp.maximum(first, index), 0)
+
+    rows, columns = grid
+    return covered(box[:, 1], box[:, 3], rows)[:, :, None] * covered(box[:, 0], box[:, 2], columns)[:, None, :]
+
+
+class BoxShare(nn.Module):
+    """What tells a template's tokens the box: a learned vector, scaled by the share of each patch that the box covers.
+
+    The vector is zero at first (our choice), so that a tracker starts from weights without it at the same numbers.
+    Takes (B,N), the shares. Returns (B,N,D) float32.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, share):
+        return share[..., None] * self.param("inside", nn.initializers.zeros_init(), (self.width,))
+
+
 def put_back(x, places, count):
     """Tokens at their places in a grid, zeros where none is.
 

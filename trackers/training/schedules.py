@@ -141,9 +141,9 @@ def multiplier_rules(encoder_multiplier):
     """Ordered (path regex, learning-rate factor) pairs for parameters, first match wins, no match = 1.
 
     Division modules sit inside the encoder but are new, so they learn at the full rate as the heads do (GRM's program).
-    SimTrack's box_position is new too but counts as backbone in its program.
+    SimTrack's box_position (fc1, fc2) is new too but counts as backbone in its program.
     """
-    return ((r"(^|/)division/", 1.0), (r"^(encoder|box_position)/", encoder_multiplier))
+    return ((r"(^|/)division/", 1.0), (r"^(encoder|box_position/fc\d)/", encoder_multiplier))
 
 
 def multipliers(params, rules):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.procedural.video import leaves, sprites
+from data_pipelines.procedural.video import extents, leaves, sprites
 from data_pipelines.procedural.video.detail import faded, flattened
 from data_pipelines.procedural.video.draws import draws, pick
 from data_pipelines.procedural.video.render import pack, unpack
@@ -24,7 +24,9 @@ def make_banks(key, config, detail=1.0):
       "supports" (4 * families, poses, DIRECTIONS) and "cells" (4 * families, poses, 2): see sprites.draw; "noise"
       (NOISES, 3, S, S) float16 sensor noise of unit deviation, white to coarse; "change" () strength of the changes
       between views, relative to config.change; "interest" (backgrounds, S / 8, S / 8) how much can be told from the
-      surroundings at a place. Sprites 4f..4f+3 are a family: shape a or b (bit 0) in texture a or b (bit 1).
+      surroundings at a place. Sprites 4f..4f+3 are a family: shape a or b (bit 0) in texture a or b (bit 1). Where
+      config.extent_probability is above 0 also "extents" (4 * families, poses, extents.KINDS, DIRECTIONS), supports of
+      what a box may cover of a sprite.
     """
     keys = jax.random.split(key, 6)
     size, cell = config.background_size, config.sprite_size
@@ -47,13 +49,20 @@ def make_banks(key, config, detail=1.0):
         rare = textures["cutout"] / max(config.cutout_probability, 1e-6)
         textures["cutout"] = jnp.where(rare < 1, jnp.clip(1.5 - 1.4 * rare, 0.0, 1.0), 0.0)
         u, poses = draws(parts[2], (7,), (2, config.poses, sprites.PARTS, 3))
+        chosen = None
+        if config.extent_probability:
+            chosen = jax.vmap(extents.choices)(jax.random.split(jax.random.fold_in(k, 1)), shapes)
         number, colors = pick(u[0], grain.shape[0]), u[1:].reshape(2, 3)
 
         def member(i):
             looks = jax.tree.map(lambda v: v[i % 2], shapes), jax.tree.map(lambda v: v[i // 2], textures)
             patch = patches[i // 2] if config.cutout_probability else None
-            rgba, support, half = jax.vmap(lambda p: sprites.draw(*looks, p, grain[number], cell, patch))(poses[i % 2])
-            return pack(flattened(rgba, colors[i // 2], detail)), support, half
+            covered = jax.tree.map(lambda v: v[i % 2], chosen)
+            rgba, support, half, reaches = jax.vmap(
+                lambda p: sprites.draw(*looks, p, grain[number], cell, patch, covered)
+            )(poses[i % 2])
+            reaches = [] if reaches is None else [extents.seen_in_all(reaches, support)]
+            return pack(flattened(rgba, colors[i // 2], detail)), support, half, *reaches
 
         return jax.lax.map(member, jnp.arange(4))
 
@@ -70,6 +79,7 @@ def make_banks(key, config, detail=1.0):
         "supports": drawn[1],
         "cells": drawn[2],
         "noise": noise.astype(jnp.float16),
+        **({"extents": drawn[3]} if config.extent_probability else {}),
         "change": jnp.float32(0.2 + 0.8 * detail),
         "interest": _each(_interest, backgrounds),
     }

@@ -56,6 +56,18 @@ class SyntheticConfig:
     haze: float = 0.5
     adjacent_probability: float = 0.0
     change: float = 1.0
+    extent_probability: float = 0.0
+    companion_probability: float = 0.0
+    twin_probability: float = 0.0
+    partial_probability: float = 0.0
+    motion_blur_probability: float = 0.0
+
+    def __post_init__(self):
+        if self.distractors < 2 and (self.companion_probability or self.twin_probability):
+            raise UsageError(
+                f"config.data.synthetic.distractors is {self.distractors}, but companion_probability and"
+                " twin_probability take two of them: give at least 2"
+            )
 
     @property
     def unit_pixels(self):

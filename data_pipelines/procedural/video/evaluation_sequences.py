@@ -82,7 +82,7 @@ def _cast(key, detail, plainness):
 def _frame(cast, plan, size):
     """One frame from its row of the plan: (image (H, W, 3) uint8, box (4,) x, y, w, h in pixels)."""
     height, width = size
-    rgba, supports, cells = jax.vmap(lambda s, t, p: sprites.draw(s, t, p, cast["grain"], CELL))(
+    rgba, supports, cells, _ = jax.vmap(lambda s, t, p: sprites.draw(s, t, p, cast["grain"], CELL))(
         cast["shapes"], cast["textures"], plan["poses"]
     )
     rgba = jax.vmap(flattened)(rgba, cast["colors"], cast["details"])

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 BLUR_REACH = 3
+STREAK_TAPS = 7
+LONGEST_STREAK = 14  # pixels
 BLOCK = 8
 TILE = 8  # rows of a tile
 MARGIN = 3  # pixels that a cell may reach beyond its corners: interpolation, and an uneven grid
@@ -165,6 +167,7 @@ def expose(image, camera, noise, x, y):
       "slope" (3,): the light is slope . (1, x, y); "shadow" (4,): what is cast, of darkness shadow[3], where
       shadow[:3] . (1, x, y) > 0, in full from 1 on;
       "blur" (2,): deviations across columns and rows in pixels, motion blur included; "noise" (); "grey" () 0 or 1;
+      "streak" (2,), may be missing: the line in pixels, up to LONGEST_STREAK, along which everything moved;
       "frame" (4,): left, top, right, bottom border of the picture;
       "jpeg" (), may be missing: quantization of the 8x8 blocks, 1 as of quality 50, 0 none.
     noise: (3, H, W) unit deviation.
@@ -182,6 +185,8 @@ def expose(image, camera, noise, x, y):
 
     # Loops over channels, so that XLA stores each stage instead of computing it anew for every tap of the next.
     image = jax.lax.map(develop, (image, camera["gain"], camera["bias"]))
+    if "streak" in camera:
+        image = _smear(image, camera["streak"])
     image = jax.lax.map(lambda plane: _blur(plane, camera["blur"][0], 1), image)
     image = jax.lax.map(lambda plane: _blur(plane, camera["blur"][1], 0), image)
     grey = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
@@ -207,6 +212,15 @@ def _jpeg_error(image, strength):
     error = jnp.einsum("rcfg,fy,gx->rycx", quanta * jnp.round(waves / quanta) - waves, basis, basis)
     error = jnp.where(strength > 0, error, 0.0).reshape(rows * BLOCK, columns * BLOCK)
     return jnp.pad(error, ((0, image.shape[1] - rows * BLOCK), (0, image.shape[2] - columns * BLOCK)))
+
+
+def _smear(image, streak):
+    """The mean of (3, H, W) shifted along a line (2,) x, y in pixels, in whole pixels; borders repeated."""
+    reach = LONGEST_STREAK // 2
+    padded = jnp.pad(image, [(0, 0), (reach, reach), (reach, reach)], mode="edge")
+    share = jnp.arange(STREAK_TAPS) / (STREAK_TAPS - 1) - 0.5
+    starts = reach + jnp.round(share[:, None] * streak[::-1]).astype(jnp.int32)
+    return sum(jax.lax.dynamic_slice(padded, (0, *start), image.shape) for start in starts) / STREAK_TAPS
 
 
 def _blur(plane, sigma, axis):

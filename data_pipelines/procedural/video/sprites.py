@@ -8,7 +8,7 @@ for limbs to swing in. `support` gives the exact bounding box of the painted out
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.procedural.video import leaves
+from data_pipelines.procedural.video import extents, leaves
 from data_pipelines.procedural.video.draws import draws, pick
 
 PARTS = 7
@@ -132,7 +132,7 @@ def texture(key, photographic=False):
     return {"colors": colors, "marks": marks, "shade": shade, "stripes": stripes, "cutout": s[9]}
 
 
-def draw(shape_, texture_, pose, noise, size, patch=None):
+def draw(shape_, texture_, pose, noise, size, patch=None, chosen=None):
     """Paints one sprite.
 
     Args:
@@ -141,10 +141,12 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
       noise: (size, size) mean 0: fine grain.
       size: side of the cell in texels.
       patch: (size, size, 3) 0..1, what the parts are cut from, or None; it shows with weight texture_["cutout"].
+      chosen: from extents.choices, or None.
 
     Returns:
       (rgba (size, size, 4) float32 in 0..1; support (DIRECTIONS,): for direction k at angle 2 pi k / DIRECTIONS, how
-      far the outline reaches in it, in the sprite's frame; cell (2,): half width and height of the cell, in it too).
+      far the outline reaches in it, in the sprite's frame; cell (2,): half width and height of the cell, in it too; of
+      extents.supports, None where none are chosen).
     """
     stretch = jnp.stack([jnp.sqrt(shape_["aspect"]), 1.0 / jnp.sqrt(shape_["aspect"])])
     cell = REACH * jnp.maximum(stretch, 0.6 * stretch[::-1])
@@ -162,7 +164,7 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
     center = center + 0.1 * shape_["swing"] * pose[:, 1:]
 
     def part(state, p):
-        alpha, color, at_x, at_y, shine = state
+        alpha, color, at_x, at_y, shine, owner = state
         dx, dy = x - p["center"][0], y - p["center"][1]
         u, v = p["cos"] * dx + p["sin"] * dy, p["cos"] * dy - p["sin"] * dx
         small = jnp.minimum(p["half"][0], p["half"][1])
@@ -179,6 +181,7 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
             jnp.where(front, u + p["rest"][0], at_x),  # where this point of the part is at rest: texture moves along
             jnp.where(front, v + p["rest"][1], at_y),
             jnp.where(front, u / p["half"][0], shine),
+            jnp.where(front | (cover > alpha), p["number"], owner),
         ), None
 
     parts = {
@@ -187,11 +190,13 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
         "rest": rest,
         "cos": cos,
         "sin": sin,
+        "number": jnp.arange(PARTS),
         **{k: shape_[k] for k in ("kind", "present", "color")},
     }
     empty = jnp.zeros((size, size))
     ground = jnp.broadcast_to(texture_["colors"][shape_["color"][0].astype(jnp.int32)], (size, size, 3))
-    (alpha, color, at_x, at_y, shine), _ = jax.lax.scan(part, (empty, ground, x, y, empty), parts)
+    state = empty, ground, x, y, empty, jnp.zeros((size, size), jnp.int32)
+    (alpha, color, at_x, at_y, shine, owner), _ = jax.lax.scan(part, state, parts)
 
     def mark(color, m):
         dx, dy = at_x - m[0] * stretch[0], at_y - m[1] * stretch[1]
@@ -211,15 +216,21 @@ def draw(shape_, texture_, pose, noise, size, patch=None):
     color = jnp.clip(color * jnp.maximum(light, 0.1)[..., None], 0.0, 1.0)
     edge = jnp.minimum(jnp.arange(size), size - 1 - jnp.arange(size)) > 0
     alpha = alpha * edge[:, None] * edge[None]
-    return jnp.concatenate([color, alpha[..., None]], axis=-1), _support(alpha, x, y, texel), cell
+    reaches = None
+    if chosen is not None:
+        reaches = extents.supports(chosen, alpha, owner, (at_x, at_y), x, y, texel, _angles())
+    return jnp.concatenate([color, alpha[..., None]], axis=-1), _support(alpha, x, y, texel), cell, reaches
+
+
+def _angles():
+    return 2.0 * jnp.pi * jnp.arange(DIRECTIONS) / DIRECTIONS
 
 
 def _support(alpha, x, y, texel):
     """Reach of the painted texels in each direction, () -> (DIRECTIONS,)."""
-    angle = 2.0 * jnp.pi * jnp.arange(DIRECTIONS) / DIRECTIONS
     # A texel covered by the share a reaches a - 1/2 texels beyond its center.
     reach = jnp.where(alpha > 0.05, (alpha - 0.5) * texel, -jnp.inf)
-    return jax.lax.map(lambda a: jnp.max(x * jnp.cos(a) + y * jnp.sin(a) + reach), angle)
+    return jax.lax.map(lambda a: jnp.max(x * jnp.cos(a) + y * jnp.sin(a) + reach), _angles())
 
 
 def extent(support, matrix):

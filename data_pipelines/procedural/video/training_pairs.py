@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from data_pipelines.procedural.video import sprites
+from data_pipelines.procedural.video import extents, neighbors, sprites
 from data_pipelines.procedural.video.banks import NOISES
 from data_pipelines.procedural.video.draws import draws, pick
-from data_pipelines.procedural.video.render import compose_all, expose
+from data_pipelines.procedural.video.render import LONGEST_STREAK, compose_all, expose
 
 
 def _rotation(angle):
@@ -35,7 +35,16 @@ def _scene(key, banks, config):
     cast, exposure = (0.04, 0.15) if config.photographic else (0.1, 0.06)
     adjacent = u[13] < config.adjacent_probability
     (jpeg, strength, coarse, resolution), _ = draws(jax.random.fold_in(key, 1), (4,))
+    others, numbers = jnp.where(picks[2] < config.look_alike_probability, relative, stranger), {}
+    if config.extent_probability:
+        numbers["extent"] = extents.chosen_kind(jax.random.fold_in(key, 2), config.extent_probability)
+    if config.companion_probability or config.twin_probability:
+        numbers |= neighbors.scene_numbers(jax.random.fold_in(key, 3), config)
+        others = others.at[neighbors.TWIN].set(
+            jnp.where(numbers["twin"], relative[neighbors.TWIN], others[neighbors.TWIN])
+        )
     return {
+        **numbers,
         "jpeg": jnp.where(jpeg < config.jpeg_probability, 0.1 + 1.4 * strength**2, 0.0),
         # Pixels of the video to a unit, where these are fewer than those of the crops.
         "resolution": jnp.where(
@@ -49,7 +58,7 @@ def _scene(key, banks, config):
         "aspect": jnp.exp(0.5 * n[2]),
         "region": region,
         "target": target,
-        "others": jnp.where(picks[2] < config.look_alike_probability, relative, stranger),
+        "others": others,
         "size": jnp.exp(0.25 * n[3]),
         "light": cast * n[4:7] + exposure * n[7],
         "noise": 0.003 + config.sensor_noise * u[8] ** 4,
@@ -79,10 +88,21 @@ def _view(key, scene, banks, config, is_search):
         @ jnp.diag(jnp.stack([stretch * scene["mirror"], 1.0 / stretch]))
     )
     pose = pick(jnp.where(scene["adjacent"], scene["pose"], u[1]), config.poses)
-    box = sprites.extent(banks["supports"][scene["target"], pose], shape)
+    whole = box = sprites.extent(banks["supports"][scene["target"], pose], shape)
+    if config.extent_probability:
+        box = sprites.extent(banks["extents"][scene["target"], pose, scene["extent"]], shape)
     half = jnp.stack([jnp.sqrt(scene["aspect"]), 1.0 / jnp.sqrt(scene["aspect"])])
     oval = jnp.sqrt((shape**2) @ half**2)  # a region's box is that of the ellipse in it
+    poses = pick(o[:, 2], config.poses)
+    if config.companion_probability:
+        support = banks["supports"][scene["others"][neighbors.COMPANION], poses[neighbors.COMPANION]]
+        beside = neighbors.companion(jax.random.fold_in(key, 0), scene, support, whole, change)
+        both = jnp.stack([jnp.minimum(whole[0], beside[2][0]), jnp.maximum(whole[1], beside[2][1])])
+        box = jnp.where(scene["company"] == 2, both, box)
     box = jnp.where(scene["region"], jnp.stack([-oval, oval]), box)
+    ended = jnp.zeros(4, bool)
+    if config.partial_probability:
+        box, ended = _cut(jax.random.fold_in(key, 1), box, config.partial_probability * is_search)
     unit = jnp.sqrt(jnp.prod(box[1] - box[0]))
     box, into = box / unit, jnp.linalg.inv(shape) * unit
     size = box[1] - box[0]
@@ -93,6 +113,8 @@ def _view(key, scene, banks, config, is_search):
     free_ground = _rotation(change * 0.08 * n[5]) * scene["pixels"] * zoom
     shift = jnp.where((u[2] < 0.25) & ~scene["adjacent"], 100.0, 1.5) * change * n[6:8] * is_search
     at = scene["at"] + jnp.where(scene["region"], 0.0, shift * scene["pixels"])
+    if config.partial_probability:
+        at = at + jnp.where(scene["region"], region_ground @ (box[0] + box[1]) / 2, 0.0)
 
     # The others: scattered around the target; the last one partly over it.
     covering = jnp.arange(others) == others - 1
@@ -105,13 +127,21 @@ def _view(key, scene, banks, config, is_search):
     chance = jnp.where(
         covering, config.occlusion_probability * jnp.where(is_search, 1.0, 0.2), config.distractor_probability
     )
-    poses = pick(o[:, 2], config.poses)
     turns = jax.vmap(_rotation)(0.15 * g[:, 1] + jnp.where(o[:, 3] < 0.1, 6.28 * o[:, 4], 0.0))
     areas = jax.vmap(lambda s, p, m: jnp.prod(jnp.diff(sprites.extent(banks["supports"][s, p], m), axis=0)))(
         scene["others"], poses, turns
     )
     maps = jnp.swapaxes(turns, 1, 2) * (jnp.sqrt(areas) / other_size)[:, None, None]
     tints = jnp.exp(0.15 * g[:, 2:3] + 0.08 * g[:, 3:6])
+    rows = maps, places, (o[:, 5] < chance).astype(jnp.float32)
+    if config.companion_probability:
+        own = jnp.linalg.inv(beside[0]) * unit, beside[1] / unit - (box[0] + box[1]) / 2, 1.0
+        rows = _with_row(rows, neighbors.COMPANION, (scene["company"] > 0) & ~scene["region"], own)
+    if config.twin_probability:
+        support = banks["supports"][scene["others"][neighbors.TWIN], poses[neighbors.TWIN]]
+        own = *neighbors.twin(jax.random.fold_in(key, 2), scene, support, size, unit), 1.0
+        rows = _with_row(rows, neighbors.TWIN, scene["twin"] & is_search & ~scene["region"], own)
+    maps, places, shown = rows
 
     # From units to the pixels of each image: the background, the others, the target, the one in front.
     def stack(ground, rest, own):
@@ -135,7 +165,7 @@ def _view(key, scene, banks, config, is_search):
         "torus": back,
         "into": jnp.where(back[:, None, None], ground, into_sprites),
         "at": jnp.where(back[:, None], at, into_sprites_at),
-        "shown": stack(jnp.float32(1.0), (o[:, 5] < chance).astype(jnp.float32), 1.0 - scene["region"]),
+        "shown": stack(jnp.float32(1.0), shown, 1.0 - scene["region"]),
         "gain": stack(jnp.ones(3), tints, jnp.exp(change * (0.12 * n[8] + 0.04 * n[9:12]))),
     }
     motion = change * 0.9 * u[3:5] * (u[5] < 0.25) + 0.1 * change * u[6]
@@ -152,11 +182,35 @@ def _view(key, scene, banks, config, is_search):
         "blur": jnp.clip(scene["softness"] * jnp.exp(0.2 * change * n[24]) + motion, 0.25, 2.0),
         "noise": scene["noise"] * jnp.exp(0.3 * n[25]),
         "grey": scene["grey"],
-        "frame": jnp.where(cut, side * ends, side * 100.0),
+        "frame": jnp.where(ended, side * jnp.tile(size, 2) / 2, jnp.where(cut, side * ends, side * 100.0)),
     }
     if config.jpeg_probability:
         camera["jpeg"] = scene["jpeg"]
+    if config.motion_blur_probability:
+        camera["streak"] = _streak(jax.random.fold_in(key, 3), config) * jnp.where(is_search, 1.0, 0.0)
     return layers, camera, size
+
+
+def _with_row(arrays, row, here, own):
+    """Arrays with a row a sprite, one row of each replaced by that of `own` where `here`."""
+    return tuple(v.at[row].set(jnp.where(here, mine, v[row])) for v, mine in zip(arrays, own, strict=True))
+
+
+def _cut(key, box, probability):
+    """A box (2, 2) of which the picture's border cuts up to 0.6 on one side, and (4,) bool which side that is."""
+    u, _ = draws(key, (3,))
+    share = jnp.where(u[0] < probability, 0.15 + 0.45 * u[1], 0.0)
+    ended = (jnp.arange(4) == pick(u[2], 4)) & (share > 0)
+    kept = jnp.where(ended.reshape(2, 2), share, 0.0) * (box[1] - box[0])
+    return box + kept * jnp.array([[1.0], [-1.0]]), ended
+
+
+def _streak(key, config):
+    """The line (2,) in pixels along which a view is blurred, 0 0 for most."""
+    u, _ = draws(key, (3,))
+    angle = 2 * jnp.pi * u[1]
+    length = jnp.where(u[0] < config.motion_blur_probability, (0.1 + 0.3 * u[2]) * config.unit_pixels, 0.0)
+    return jnp.minimum(length, LONGEST_STREAK) * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
 
 def _window(key, size, is_search, config):

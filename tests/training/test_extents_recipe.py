@@ -1,0 +1,53 @@
+"""The recipe of configs/grm.py:t128_extents: what it changes, and that its pairs train, stop and go on."""
+
+import numpy as np
+import pytest
+
+import train
+from configs import grm
+from tests.training import support
+from trackers import weights
+from trackers.training import checkpoints, metrics, sharding
+
+
+def test_it_is_t128_but_for_what_it_says():
+    base, told = (weights.plain(grm.get_config(name)) for name in ("t128", "t128_extents"))
+    changed = {line.split(":")[0] for line in weights.differing_keys(base, told)}
+    synthetic = {f"data.synthetic.{name}_probability" for name in ("extent", "companion", "twin", "partial")}
+    assert changed == synthetic | {
+        "data.synthetic.motion_blur_probability", "init.fresh", "init.source", "model.head.template_sides",
+        "model.template_position", "train.total_epochs", "variant",
+    }  # fmt: skip
+    assert told["train"]["ema_decay"] > 0 and told["train"]["steps_per_dispatch"] == 10
+
+
+@pytest.fixture
+def config():
+    config = grm.get_config("tiny_extents")
+    with config.unlocked():
+        config.model.update({"width": 32, "depth": 2, "heads": 2, "patch_size": 8})
+        config.model.update({"template_size": 24, "search_size": 48})
+        config.model.division.hidden = (16, 8)
+        config.model.head.channels = 16
+        config.data.synthetic.update({"backgrounds": 2, "families": 3})
+        config.data.update({"pairs_per_epoch": 16, "validation_pairs": 8})
+        config.train.update({"ema_decay": 0.5, "validate_every_epochs": 0, "checkpoint_every_steps": 2})
+    return config
+
+
+def test_a_run_in_pieces_is_the_run_in_one(config, tmp_path, capsys):
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert train.train(config, str(whole)) == 0
+    assert train.train(config, str(pieces), max_steps=3) == 0
+    assert train.train(config, str(pieces)) == 0
+    assert "resuming at step 3 of 4" in capsys.readouterr().out
+
+    def state(workdir):
+        with checkpoints.Checkpoints(workdir, config) as saved:
+            return saved.restore(support.abstract_state(config, sharding.make_mesh(config.mesh)))
+
+    assert not support.leaves_equal(state(whole), state(pieces))
+    params = state(whole).params
+    for name, leaf in (("box_position", "inside"), ("template_sides", "kernel")):
+        assert np.abs(params[name][leaf]).max() > 0, "learned from zero"
+    assert any("validation/iou" in line for line in metrics.read(whole))
