@@ -1,7 +1,7 @@
 """Which settings of the tracking loop pay, with the weights as they are: chosen on some videos, judged on others.
 
     python -m experiments.loop_choices --benchmark frames:DIR --out OUT [--config ... --checkpoint DIR_OR_PTH]
-    python -m experiments.loop_choices --benchmark frames:DIR --out OUT --choices window=0.5,size_update=0.2 --choices ...
+    python -m experiments.loop_choices --benchmark frames:DIR --out OUT --choices window=0.5,size_update=0.2
 
 Each choice changes keys of config.tracking (or model.KEY). The tracker follows procedural videos of a seed that no
 training shows, and the sequences of --benchmark, which are cut in two halves (every other one). A choice counts as

@@ -51,7 +51,10 @@ def main(argv):
     found = {} if not FLAGS.results else _read("--results", FLAGS.results, name, sequences)
     for folder in FLAGS.peers:
         read = _read("--peers", folder, name, sequences)
-        found |= {label if label not in found else f"{label} ({folder})": tracks for label, tracks in read.items()}
+        found |= {
+            label if label not in found else f"{label} ({epath.Path(folder).name})": tracks
+            for label, tracks in read.items()
+        }
     outputs.claim_folder(epath.Path(FLAGS.out))
     if not FLAGS.results:
         found = {**_tracked(name, sequences), **found}
