@@ -2,12 +2,13 @@
 
     python -m benchmarks.network_shapes [--threads 1] [--frames 30] [--shapes t128,asymmetric]
 
-Each row changes config.model of configs/grm.py:t128 (SHAPES below). From "asymmetric" on template tokens never look at
-search tokens, so that their keys and values are computed once for a target and kept. Multiply-adds and time are those
-of one frame with the template kept. "network": the forward pass. "frame": a frame of 640 x 480 in memory to a box in
-pixels: crop, normalization, network, box (no image decoding). "core ms" is processor time of all threads, which other
-work on the machine distorts less than the clock ("ms"). Rows take turns; medians. --threads is of one run, as JAX's
-thread pool is made once. Random weights: speed does not depend on them, and what a shape can learn is another question.
+Rows are variants of configs/grm.py, and t128 with other fields of config.model (SHAPES below). In all but t128 and
+one_stream template tokens never look at search tokens, so that their keys and values are computed once for a target and
+kept. Multiply-adds and time are those of one frame with the template kept. "network": the forward pass. "frame": a
+frame of 640 x 480 in memory to a box in pixels: crop, normalization, network, box (no image decoding). "core ms" is
+processor time of all threads, which other work on the machine distorts less than the clock ("ms"). Rows take turns;
+medians. --threads is of one run, as JAX's thread pool is made once. Random weights: speed does not depend on them, and
+what a shape can learn is another question.
 """
 
 import functools
@@ -32,8 +33,8 @@ _NARROW = {**_FIXED, "width": 128, "heads": 2}
 _COARSE = {**_FIXED, "patch_size": 16, "search_size": 192, "template_size": 96}
 _STEM = {"stem": "convolutions"}
 # Widths of 128 have 2 heads, of 256 have 4: heads of 64, as t128's.
+VARIANTS = ("t128", "fast128", "fast192")
 SHAPES = {
-    "t128": {},
     "one_stream": {"division": {"mode": "one_stream", "layers": ()}},
     "asymmetric": _FIXED,
     "asymmetric_head32": {**_FIXED, "head": {"channels": 32}},
@@ -54,18 +55,15 @@ HEADS = ["", "tokens", "pixels", "M parameters", "M multiply-adds", "network, co
 
 
 def define_flags():
-    flags.DEFINE_list("shapes", list(SHAPES), f"Rows among {', '.join(SHAPES)}.")
+    flags.DEFINE_list("shapes", [*VARIANTS, *SHAPES], f"Rows among {', '.join((*VARIANTS, *SHAPES))}.")
     flags.DEFINE_integer("frames", 30, "Frames of each row, over all rounds.", lower_bound=1)
     flags.DEFINE_integer("threads", 1, "Cores that are used.", lower_bound=1)
 
 
 def main(argv):
     del argv
-    for name in FLAGS.shapes:
-        if name not in SHAPES:
-            raise errors.UsageError(f"--shapes: there is no {name!r}; choose among {', '.join(SHAPES)}")
+    models = {name: trackers.build(_section(name)) for name in FLAGS.shapes}
     timing.keep_to_cores(FLAGS.threads)
-    models = {name: trackers.build(_section(SHAPES[name])) for name in FLAGS.shapes}
     calls = {}
     for name, model in models.items():
         calls |= {(name, what): call for what, call in _calls(model).items()}
@@ -74,8 +72,12 @@ def main(argv):
     print(f"batch 1, float32, {FLAGS.threads} threads\n\n{tables.markdown(HEADS, rows)}")
 
 
-def _section(changes):
-    section = trackers.to_plain(grm.get_config("t128").model)
+def _section(name):
+    """The model section of a row. Raises: UsageError where there is none of this name."""
+    if name not in (*VARIANTS, *SHAPES):
+        raise errors.UsageError(f"--shapes: there is no {name!r}; choose among {', '.join((*VARIANTS, *SHAPES))}")
+    variant, changes = (name, {}) if name in VARIANTS else ("t128", SHAPES[name])
+    section = trackers.to_plain(grm.get_config(variant).model)
     return trackers.merged({**section, "dtype": "float32"}, changes)
 
 
