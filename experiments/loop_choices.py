@@ -14,7 +14,6 @@ and videos is not tracked again.
 """
 
 import dataclasses
-import functools
 import tempfile
 
 import jax
@@ -33,8 +32,6 @@ from trackers.tracking import recovery, single_object
 FLAGS = flags.FLAGS
 NAME, AS_IT_IS = "loop_choices", "as it is"
 PROCEDURAL = "procedural"
-# Frames that are kept decoded for the next choice: 1.8 GB of 640 x 480.
-_FRAMES_KEPT = 2000
 GRID = (
     *("window=0.25", "window=0.5", "window=0.75"),
     *("size_update=0.05", "size_update=0.2"),
@@ -82,7 +79,6 @@ def main(argv):
     outputs.claim_folder(out)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
     among = starts.Starts(FLAGS.starts, FLAGS.length)
-    read = functools.lru_cache(_FRAMES_KEPT)(image_files.read_image)
     with tempfile.TemporaryDirectory() as folder:
         made = epath.Path(folder) / PROCEDURAL
         video.write_sequences(made, FLAGS.videos, FLAGS.frames, FLAGS.seed)
@@ -93,7 +89,7 @@ def main(argv):
             run = records.digest({**facts, "model": repr(tracker.model), "settings": repr(tracker.settings)})
             for kind, (rules, some) in sets.items():
                 if not found.has(label, kind, run):
-                    runner = benchmark.Runner(tracker, variables, read)
+                    runner = benchmark.Runner(tracker, variables, image_files.read_image)
                     ao = starts.judge(runner, some, f"{label}, {kind}", among, rules)[0][:, 0]
                     found.add(label, kind, run, ao)
     text = table({label: found.of(label) for label in runs})

@@ -146,7 +146,7 @@ def gains(path, bars, title=""):
             drawn = axis.barh(places, np.nan_to_num(found), 0.9 * thickness, color=_COLORS[order % len(_COLORS)])
             handles += [drawn] if not column else []
             for place, value in zip(places, found, strict=True):
-                text = f"{value:.1f}" if column == 0 else f"{value:+.1f}"
+                text = f"{value:.1f}" if column == 0 else f"{round(value, 1) + 0.0:+.1f}"
                 axis.annotate(
                     text,
                     (max(value, 0), place),
