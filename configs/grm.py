@@ -47,10 +47,10 @@ t128         The same on a GPU, three times as large; the weights are in weights
              (0.23 with the wrong template), AO 56.2 on the eight real sequences, 75.3, 76.1 and 79.5 on procedural ones
              of seeds 1, 4 and 5.
 fast128      t128's recipe for half its time a frame: a relation whose template part is kept, width 128, a smaller head
-             (docs/shipped_tracker.md, "Networks for 200 frames a second").
+             (docs/shipped_tracker.md, "Faster networks").
              python train.py --config configs/grm.py:fast128 --workdir DIR --config.model.dtype=bfloat16
              Result here: not yet run.
-fast192      The same time a frame at 192 pixels: patches of 16 from a stem of convolutions, width 192.
+fast192      The same at 192 pixels for 0.6 of t128's time: patches of 16 from a stem of convolutions, width 192.
              python train.py --config configs/grm.py:fast192 --workdir DIR --config.model.dtype=bfloat16
              Result here: not yet run.
 """
