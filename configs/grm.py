@@ -53,6 +53,13 @@ t128_extents  t128 that is told what the box covers, on pairs in which nothing e
              Fine-tuning the shipped weights: --config.init.checkpoint=weights/grm_t128 besides.
              12.8 million pairs. Result here: not yet run.
 tiny_extents  The same at the sizes of tiny.
+fast128      t128's recipe for half its time a frame: a relation whose template part is kept, width 128, a smaller head
+             (docs/shipped_tracker.md, "Faster networks").
+             python train.py --config configs/grm.py:fast128 --workdir DIR --config.model.dtype=bfloat16
+             Result here: not yet run.
+fast192      The same at 192 pixels for 0.6 of t128's time: patches of 16 from a stem of convolutions, width 192.
+             python train.py --config configs/grm.py:fast192 --workdir DIR --config.model.dtype=bfloat16
+             Result here: not yet run.
 """
 
 import ml_collections
@@ -64,10 +71,12 @@ def b256():
     c = sections.run()
 
     c.model = sections.vit("grm", template_size=128, search_size=256)
+    # What embeds a patch: patches (one convolution of its size) or convolutions (several of 3x3, ours; nn/stems.py).
+    c.model.stem = "patches"
     c.model.division = ml_collections.ConfigDict()
     # 1-based layers that divide their search tokens; None = 2..depth, () = none.
     c.model.division.layers = ml_collections.config_dict.placeholder(tuple)
-    # learned, learned_template_search, learned_three, continuous, prototype, two_stream or one_stream.
+    # learned, learned_template_search, learned_three, continuous, prototype, two_stream, one_stream or asymmetric.
     c.model.division.mode = "learned"
     # 1-based layers that are one-stream without a division module, whatever the two above say (appendix C.2).
     c.model.division.one_stream_layers = ()
@@ -227,6 +236,24 @@ def tiny_extents(c):
     told_extents(c)
 
 
+def fast128(c):
+    t128(c)
+    # The template never looks at the search crop: its keys and values are kept, and a frame costs its 256 tokens alone.
+    c.model.division.update({"mode": "asymmetric", "layers": ()})
+    c.model.update({"width": 128, "heads": 2})
+    c.model.head.channels = 32
+
+
+def fast192(c):
+    fast128(c)
+    # More pixels on fewer tokens: 12 x 12 patches of 16 pixels, which convolutions embed.
+    c.model.update({"width": 192, "heads": 3, "patch_size": 16, "template_size": 96, "search_size": 192})
+    c.model.stem = "convolutions"
+    # As wide in pixels of the target as t128's, in wider cells.
+    c.objective.box_spread = 0.75
+
+
 get_config = variants.chooser(
-    b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, demo, pocket, t128, t128_extents, tiny_extents
+    *(b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, tiny_extents, demo, pocket),
+    *(t128, t128_extents, fast128, fast192),
 )

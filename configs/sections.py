@@ -190,8 +190,14 @@ def tracking(*, search_factor=4.0, window=None):
     if window is not None:
         # Weight of the Hann window on the score map; 1 = the program.
         c.window = window
+        # Cells around the best one whose boxes are averaged (ours); 0 = the best one's, the program.
+        c.average_cells = 0
     # Share of the new width and height that the box takes in a frame; 1 = the program.
     c.size_update = 1.0
+    # Power of the score that multiplies that share (ours); 0 = the program.
+    c.size_score_power = 0.0
+    # Share of size_update with which width over height follows; 0 = the first box's (ours), 1 = the program.
+    c.aspect_update = 1.0
     # The box keeps at least so many pixels inside the image (10 in the programs).
     c.clip_margin = 10.0
     return c

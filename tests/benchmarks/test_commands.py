@@ -53,6 +53,14 @@ def test_loaders_are_timed_by_what_they_read():
     assert ("PyTorch, files" in rows) == has_torch != ("PyTorch is not installed" in done.stdout)
 
 
+def test_shapes_of_networks_are_timed():
+    done = forked.run("benchmarks.network_shapes", "--shapes=fast192,patch16_192px", "--frames=1")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[4:]]
+    assert [row[:3] for row in rows] == [["fast192", "12x12", "192"], ["patch16_192px", "12x12", "192"]]
+    assert all(float(cell) > 0 for row in rows for cell in row[3:])
+
+
 @pytest.mark.parametrize("config", [[], ["--config=configs/ikun.py:tiny"]])
 def test_words_once_and_pair_by_pair_are_the_same(config):
     done = forked.run("benchmarks.referring_rate", *config, "--tracks=2", "--phrases=2", "--frames=3")
@@ -72,6 +80,7 @@ def test_words_once_and_pair_by_pair_are_the_same(config):
         (["benchmarks.train_step", "configs/grm.py:tiny", "--batch=8,x"], "--batch=8,x"),
         (["benchmarks.train_step", "configs/grm.py:tiny", "--batch", "8", "32"], "--batch=8,32"),
         (["benchmarks.mixformer_cpu", "--variant=huge"], "huge"),
+        (["benchmarks.network_shapes", "--shapes=round"], "'round'"),
         (["benchmarks.referring_rate", "--config=configs/grm.py:tiny"], "--config"),
         (["benchmarks.procedural_rate", "--batch_sizes=0"], "--batch_sizes=0"),
         (["benchmarks.masking", "16"], "16"),

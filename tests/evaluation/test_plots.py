@@ -42,3 +42,13 @@ def test_a_score_that_is_not_a_number_is_listed_last(tmp_path):
     nothing = scores.pytracking(STILL, STILL, np.zeros(9, bool))
     plots.success(tmp_path / "plot.png", {"a": nothing, "b": scores.pytracking(STILL, STILL)}, "")
     assert "#e07b26" in _drawn(tmp_path / "plot.png")[1]
+
+
+def test_gains_have_a_bar_a_tracker_and_grow_with_the_sequences(tmp_path):
+    one = {name: {"AO": 0.5, "true size": gain, "true center": 0.1} for name, gain in (("a", 0.2), ("mean", -0.05))}
+    more = {**{f"{number}": one["a"] for number in range(5)}, **one}
+    plots.gains(tmp_path / "one.png", {"grm": one}, "title")
+    plots.gains(tmp_path / "more.png", {"grm": more, "static": more}, "title")
+    (low, _), colors = _drawn(tmp_path / "one.png")
+    (high, _), both = _drawn(tmp_path / "more.png")
+    assert high > low and "#e07b26" not in colors and {"#1f6fc4", "#e07b26"} <= both

@@ -63,3 +63,17 @@ def test_json_holds_nan_as_null(tmp_path):
     value = {"a": [np.float32(1.5), float("nan")], "b": np.int64(3), "c": (True,)}
     records.write_json(tmp_path / "results.json", value)
     assert json.loads((tmp_path / "results.json").read_text()) == {"a": [1.5, None], "b": 3, "c": [True]}
+
+
+def test_boxes_of_whatever_run_and_whose_they_are(tmp_path):
+    for tracker in ("static", "grm"):
+        records.Records(tmp_path, "frames", tracker, f"run of {tracker}").write(
+            "a", BOXES, SECONDS, image_size=[64, 48]
+        )
+    assert records.trackers_of(tmp_path, "frames") == ["grm", "static"]
+    assert records.trackers_of(tmp_path, "got10k") == records.trackers_of(tmp_path / "absent", "frames") == []
+    store = records.Records(tmp_path, "frames", "grm", None)
+    boxes, _, facts = store.kept("a", 2)
+    np.testing.assert_allclose(boxes, BOXES, atol=5e-4)
+    assert facts["image_size"] == [64, 48]
+    assert store.kept("a", 3) is store.kept("b", 2) is store.finished("a", 2) is None

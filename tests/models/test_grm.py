@@ -177,6 +177,29 @@ def test_table_4_row_2_is_one_stream_and_equals_table_5_row_a():
     assert np.all(np.asarray(one.division) == relation.ALL)
 
 
+def test_asymmetric_templates_never_see_the_search_crop_and_are_kept():
+    model, variables = variables_of(TINY | {"division": {"mode": "asymmetric"}})
+    template, box, search = inputs()
+    one, two = (model.apply(variables, template, box, each, features=True) for each in (search, search + 1))
+    np.testing.assert_array_equal(one.features["layers"][:, :, :4], two.features["layers"][:, :, :4])
+    assert np.all(np.asarray(one.division) == relation.ALL)
+    cache = model.apply(variables, template, box, method="encode_template")
+    assert len(cache["memory"]) == 3 and "tokens" not in cache
+    np.testing.assert_allclose(model.apply(variables, cache, search, method="locate").box, one.box, atol=1e-5)
+
+
+def test_weights_fit_any_number_of_templates():
+    model, variables = variables_of(TINY | {"division": {"mode": "one_stream"}})
+    template, box, search = inputs()
+    twice = model.clone(templates=2)
+    assert jax.tree.structure(trackers.init(twice, jax.random.key(0))) == jax.tree.structure(variables)
+    pair = jnp.concatenate([template, template[::-1]], axis=1), jnp.concatenate([box, box], axis=1)
+    both, other = (twice.apply(variables, *each, search) for each in (pair, (pair[0][:, ::-1], pair[1])))
+    # Templates have the same positions, so that their order says nothing.
+    np.testing.assert_allclose(both.box, other.box, atol=1e-5)
+    assert np.abs(both.maps["score_map"] - model.apply(variables, template, box, search).maps["score_map"]).max() > 1e-5
+
+
 @pytest.mark.parametrize(
     "mode, columns", [("learned_template_search", 2), ("learned_three", 3), ("learned", 2), ("continuous", 2)]
 )

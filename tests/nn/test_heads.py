@@ -55,3 +55,24 @@ def test_batch_norm_of_a_sharded_or_split_batch_uses_all_of_it():
     np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.1 * x.mean((0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * x.reshape(-1, 4).var(0, ddof=1), atol=1e-5)
+
+
+def test_the_average_box_is_that_of_the_cells_around_the_best():
+    rng = np.random.default_rng(0)
+    score = rng.random((2, 4, 5, 1)).astype(np.float32)
+    score[0, 0, 4], score[1, 2, 1] = 30.0, 40.0  # the best at a corner, and inside
+    size, offset = (rng.random((2, 4, 5, 2)).astype(np.float32) for _ in range(2))
+    maps = {"score_map": score, "size_map": size, "offset_map": offset}
+    for window, radius in ((0.0, 1), (0.6, 2)):
+        found = heads.averaged_box(maps, window, radius)
+        weight = score[..., 0] * (1 - window + window * heads.hann_window(4, 5))
+        for b, (row, column) in enumerate([(0, 4), (2, 1)]):
+            total, boxes = 0.0, np.zeros(4)
+            for i in range(max(0, row - radius), min(4, row + radius + 1)):
+                for j in range(max(0, column - radius), min(5, column + radius + 1)):
+                    x, y = (j + offset[b, i, j, 0]) / 5, (i + offset[b, i, j, 1]) / 4
+                    boxes += weight[b, i, j] * np.array([x, y, *size[b, i, j]])
+                    total += weight[b, i, j]
+            np.testing.assert_allclose(found[b], boxes / total, rtol=1e-4)
+    single = heads.decode_windowed(jax.tree.map(jnp.asarray, maps), 0.6)[0]
+    np.testing.assert_allclose(heads.averaged_box(maps, 0.6, 0), single, rtol=1e-5)

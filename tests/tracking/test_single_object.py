@@ -166,6 +166,30 @@ def test_size_update_moves_part_of_the_way():
     np.testing.assert_allclose(output.box, [60 - 12.5, 30 - 12.5, 25, 25], atol=1e-4)
 
 
+def test_the_first_aspect_is_kept_where_asked():
+    score = np.zeros((4, 4))
+    score[1, 2] = 0.9
+    tall = _maps(score, size=np.float32([0.125, 0.5]))
+    # A window of 80 pixels: 10 x 40 are seen, of a target that was 20 x 20.
+    np.testing.assert_allclose(_one_step(tall).box, [60 - 5, 30 - 20, 10, 40], atol=1e-4)
+    np.testing.assert_allclose(_one_step(tall, aspect_update=0.0).box, [60 - 10, 30 - 10, 20, 20], atol=1e-4)
+
+
+def test_the_mean_of_cells_is_taken_where_asked():
+    score = np.full((4, 4), 1e-4)
+    score[1, 1] = score[1, 2] = 0.5
+    output = _one_step(_maps(score), average_cells=1)
+    # Cells of 20 pixels from (10, 0) on: the two centers are (40, 30) and (60, 30).
+    np.testing.assert_allclose(output.box, [50 - 10, 30 - 10, 20, 20], atol=0.1)
+
+
+@pytest.mark.parametrize("settings", [{"size_score_power": 1.0}, {"average_cells": 1}])
+def test_settings_that_need_what_a_model_does_not_give(settings):
+    [name] = settings
+    with pytest.raises(InputError, match=f"tracking.{name}"):
+        _one_step(_Fixed(box=jnp.full((1, 4), 0.5)), **settings)
+
+
 def test_box_stays_in_the_frame():
     score = np.zeros((4, 4))
     score[0, 0] = 0.9
@@ -262,6 +286,9 @@ def test_wrong_frame(tiny, frame):
         ({"search_factor": 0}, "tracking.search_factor must be above 0"),
         ({"size_update": 0.0}, "tracking.size_update"),
         ({"clip_margin": -1}, "tracking.clip_margin"),
+        ({"size_score_power": -1}, "tracking.size_score_power must be at least 0"),
+        ({"aspect_update": 1.5}, "tracking.aspect_update must be from 0 to 1"),
+        ({"average_cells": 0.5}, "tracking.average_cells must be a whole number"),
         ({"template_factor": "big"}, "tracking.template_factor must be a number"),
     ],
 )

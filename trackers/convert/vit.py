@@ -11,6 +11,9 @@ from trackers.nn.tokens import resize_grid
 # The encoder without positions; also what the trackers' own checkpoints call it, behind a prefix.
 ENCODER = (
     (r"encoder/patch_embed", "patch_embed.proj", CONV),
+    # Of a stem of convolutions (nn/stems.py), which no published weights have.
+    (r"encoder/patch_embed/conv(\d+)", r"patch_embed.conv\1", CONV),
+    (r"encoder/patch_embed/norm(\d+)", r"patch_embed.norm\1", VECTOR),
     (r"encoder/block_(\d+)/norm([12])", r"blocks.\1.norm\2", VECTOR),
     (r"encoder/block_(\d+)/attention/qkv", r"blocks.\1.attn.qkv", LINEAR),
     (r"encoder/block_(\d+)/attention/out", r"blocks.\1.attn.proj", LINEAR_OF_HEADS),

@@ -19,7 +19,7 @@ def overall_csv(scored, speeds):
     for tracker, toolkits in scored.items():
         speed = [f"{speeds[tracker][key]:.2f}" for key in ("tracker_fps", "end_to_end_fps")]
         rows.append([tracker, len(result_folders.sequences(toolkits)), *_numbers(toolkits), *speed])
-    return _csv(heads, rows)
+    return csv_text(heads, rows)
 
 
 def sequences_csv(scored):
@@ -29,7 +29,7 @@ def sequences_csv(scored):
         for name in result_folders.sequences(toolkits):
             frames = next(part["sequences"][name].frames for part in toolkits.values() if "sequences" in part)
             rows.append([tracker, name, frames, *_numbers(toolkits, name)])
-    return _csv(["tracker", "sequence", "frames", *_HEADS], rows)
+    return csv_text(["tracker", "sequence", "frames", *_HEADS], rows)
 
 
 def latex_rows(scored):
@@ -61,7 +61,8 @@ def _numbers(toolkits, sequence=None):
     return ["" if math.isnan(value) else f"{100 * value:.4f}" for value in values]
 
 
-def _csv(heads, rows):
+def csv_text(heads, rows):
+    """CSV of a line of heads and one for each of `rows`, lists of cells."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([heads, *([tables.printable(str(c)) for c in row] for row in rows)])
     return text.getvalue()

@@ -123,6 +123,56 @@ def runs(path, losses, scores, score, title=""):
     _save(figure, path)
 
 
+def gains(path, bars, title=""):
+    """Bars in panels side by side, a panel a quantity and a row a sequence; the last row stands apart, for the mean.
+
+    Args:
+      path: PNG file. title: str.
+      bars: {tracker: {sequence: {quantity: fraction}}}, the same sequences and quantities for all. The first quantity
+        has a scale of its own, from 0; the others, which may be negative, share one.
+    """
+    first = next(iter(bars.values()))
+    names, quantities = list(first), list(next(iter(first.values())))
+    figure = _figure(2.2 + 1.75 * len(quantities), 1.1 + (0.2 + 0.17 * len(bars)) * len(names))
+    axes = figure.subplots(1, len(quantities), squeeze=False, sharey=True)[0]
+    rows = -np.arange(len(names), dtype=float)
+    rows[-1] -= 0.35
+    values = 100 * np.array([[[each[name][q] for q in quantities] for name in names] for each in bars.values()])
+    low, high = np.nanmin(values[..., 1:], initial=0), np.nanmax(values[..., 1:], initial=1)
+    thickness, handles = 0.74 / len(bars), []
+    for column, (axis, quantity) in enumerate(zip(axes, quantities, strict=True)):
+        for order, found in enumerate(values[..., column]):
+            places = rows + 0.37 - thickness * (order + 0.5)
+            drawn = axis.barh(places, np.nan_to_num(found), 0.9 * thickness, color=_COLORS[order % len(_COLORS)])
+            handles += [drawn] if not column else []
+            for place, value in zip(places, found, strict=True):
+                text = f"{value:.1f}" if column == 0 else f"{round(value, 1) + 0.0:+.1f}"
+                axis.annotate(
+                    text,
+                    (max(value, 0), place),
+                    (3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                    color=_INK,
+                )
+        axis.set_xlim((0, 119) if column == 0 else (1.05 * low, 1.38 * high))
+        axis.set_title(quantity if column == 0 else f"+ {quantity}", loc="left", fontsize=9.5, color=_INK)
+        axis.axvline(0, color=_MUTED, linewidth=0.8)
+        axis.axhline(rows[-2:].mean(), color="#b9bec4", linewidth=0.8)
+        _plain_axes(axis)
+        axis.grid(False, axis="y")
+        axis.spines["left"].set_visible(False)
+        axis.tick_params(labelsize=7)
+    axes[0].set_yticks(rows, names, fontsize=8.5)
+    axes[0].set_ylim(rows[-1] - 0.55, rows[0] + 0.55)
+    axes[0].get_yticklabels()[-1].set_fontweight("bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
+    if len(bars) > 1:
+        figure.legend(handles, list(bars), loc="outside lower center", ncols=len(bars), frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def _curves(path, entries, steps, title, x_label, y_label, number):
     figure = _figure(6.6, 4.4)
     axis = figure.subplots()

@@ -103,19 +103,27 @@ class Records:
 
         facts: those given must be recorded with the same values.
         """
+        found = self.kept(name, frames)
+        wanted = {"run": self._run} | facts
+        return found if found and all(found[2].get(key) == value for key, value in wanted.items()) else None
+
+    def kept(self, name, frames):
+        """(boxes (T, 4), seconds (T,), facts) of whatever run finished this sequence, or None: not yet, or damaged."""
         boxes_file, seconds_file = self.paths(name)
         try:
             known = plain_text.read_json(self._progress / f"{name}.json", "what is known of a finished sequence")
             boxes, seconds = (_read(file) for file in (boxes_file, seconds_file))
         except ValueError:
             return None
-        same = isinstance(known, dict) and all(
-            known.get(key) == value for key, value in ({"run": self._run} | facts).items()
-        )
-        if not same or boxes.shape != (frames, 4) or seconds.shape[:1] != (frames,) or seconds.ndim != 2:
-            return None
+        shapes = boxes.shape == (frames, 4) and seconds.shape[:1] == (frames,) and seconds.ndim == 2
         # Further columns are those of repetitions (repetitions.py).
-        return boxes, seconds[:, 0], known
+        return (boxes, seconds[:, 0], known) if shapes and isinstance(known, dict) else None
+
+
+def trackers_of(out, benchmark):
+    """Names of the trackers whose boxes on a benchmark a folder of eval.py holds, sorted; none where it holds none."""
+    folder = epath.Path(out) / benchmark
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def write_json(path, value, indent=1):

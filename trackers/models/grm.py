@@ -14,6 +14,7 @@ from trackers.nn.one_stream import CenterTracker
 # The category of all search tokens in a layer that does not divide.
 _FIXED = {
     relation.ONE_STREAM: relation.ALL,
+    relation.ASYMMETRIC: relation.ALL,
     relation.TWO_STREAM: relation.SEARCH,
     relation.MASKED_TWO_STREAM: relation.SEARCH,
 }
@@ -23,6 +24,8 @@ class Model(CenterTracker):
     """GRM. Fields are the config's `model` section; CenterTracker and Division say what they mean."""
 
     division: Division = Division()
+    # Number K: the paper's tracker has one. Weights fit any number, as all templates have the same positions.
+    templates: int = 1
 
     leaving_out = ("division.one_stream_layers", "division.two_stream_layers", "division.two_stream_form")
 

@@ -19,6 +19,7 @@ from flax import linen as nn
 from trackers.nn.activations import gelu
 from trackers.nn.relation import (
     ALL,
+    ASYMMETRIC,
     BOUNDARY,
     GRM_RELATION,
     MASKED_TWO_STREAM,
@@ -38,7 +39,7 @@ CHOICES = {
     "continuous": (SEARCH, ALL),
     "prototype": (SEARCH, ALL),
 }
-FIXED_MODES = ("one_stream", "two_stream")
+FIXED_MODES = ("one_stream", "two_stream", "asymmetric")
 # How the layers of two_stream_layers are computed.
 TWO_STREAM_FORMS = ("split", "masked")
 POOLS = ("max", "average", "box_max", "box_average", "none")
@@ -51,7 +52,8 @@ class Division:
     layers: 1-based layers that divide; None = 2..depth, () = none (Table 5). The others are one-stream.
     mode: "learned" (S or A; Table 4 #5), "learned_template_search" (S or T; #3), "learned_three" (#4), "two_stream"
       (all S, last layer global; #1), "one_stream" (#2), "continuous" (probabilities scale the attention; appendix C.3),
-      "prototype" (appendix C.1, below).
+      "prototype" (appendix C.1, below), "asymmetric" (not GRM's, but MixFormerV2's relation: the search tokens look at
+      all, the template at itself alone, so that its keys and values are computed once for a target).
     one_stream_layers, two_stream_layers: 1-based layers that have this form without a module, whatever the two above
       say (appendix C.2).
     two_stream_form: how two_stream_layers are computed: "split" (template and search tokens apart, which costs least
@@ -146,6 +148,8 @@ class Division:
             relations = [TWO_STREAM] * (depth - 1) + [ONE_STREAM]
         elif self.mode == "one_stream":
             relations = [ONE_STREAM] * depth
+        elif self.mode == "asymmetric":
+            relations = [ASYMMETRIC] * depth
         else:
             relations = ["learned" if i + 1 in layers else ONE_STREAM for i in range(depth)]
         two_stream = TWO_STREAM if self.two_stream_form == "split" else MASKED_TWO_STREAM

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import activations, blocks, kernels, placement, relation
+from trackers.nn import activations, blocks, kernels, placement, relation, stems
 from trackers.nn import tokens as token_grids
 from trackers.nn.division import Division
 
@@ -32,6 +32,7 @@ class Encoder(nn.Module):
     """Patch embedding, positions, blocks and the last LayerNorm.
 
     width, depth, heads, mlp_ratio, patch_size, qkv_bias, norm_eps: the ViT's. patch_bias: the patch embedding's.
+    stem: what embeds a patch, one convolution of its size or several of 3x3 (stems.STEMS).
     activation: "gelu" or "quick_gelu" (activations.ACTIVATIONS). pre_norm: LayerNorm also before the blocks (CLIP).
     final_norm: LayerNorm after the blocks.
     grids: ((name, (rows, columns)), ...), the images that `embed` takes, each with its own positions.
@@ -57,6 +58,7 @@ class Encoder(nn.Module):
     grids: tuple
     relations: tuple
     mlp_ratio: float = 4.0
+    stem: str = "patches"
     qkv_bias: bool = True
     patch_bias: bool = True
     norm_eps: float = 1e-6
@@ -90,10 +92,7 @@ class Encoder(nn.Module):
         kernels.check(self.kernels)
         if self.remat not in blocks.REMAT_POLICIES:
             raise ValueError(f"model.remat must be one of {tuple(blocks.REMAT_POLICIES)}, got {self.remat!r}")
-        patch = (self.patch_size, self.patch_size)
-        self.patch_embed = nn.Conv(
-            self.width, patch, strides=patch, padding="VALID", use_bias=self.patch_bias, dtype=self.dtype
-        )
+        self.patch_embed = stems.make(self.stem, self.width, self.patch_size, self.patch_bias, self.dtype)
         self._make_positions()
         for first, last, _ in self._runs():
             if first == last:

@@ -164,12 +164,40 @@ def decode_windowed(maps, window):
     Returns: (box (B,4) cx,cy,w,h as fractions of the crop, score (B,) of that cell before the window).
     """
     scores = maps["score_map"]
-    hann = hann_window(*scores.shape[1:3])[None, :, :, None]
-    windowed = scores * ((1 - window) + window * hann)
+    windowed = _windowed(scores, window)
     box, _ = decode_center(windowed, maps["size_map"], maps["offset_map"])
     flat = scores.reshape(scores.shape[0], -1)
     best = jnp.argmax(windowed.reshape(flat.shape), axis=-1)
     return box, jnp.take_along_axis(flat, best[:, None], axis=1)[:, 0]
+
+
+def averaged_box(maps, window, radius):
+    """The mean of the boxes that the cells around the best one see, weighted by their scores under a Hann window.
+
+    Our choice, for heads whose neighbors of the true cell learn the box too (objective.box_spread).
+
+    Args:
+      maps, window: as of decode_windowed.
+      radius: cells to each side of the best one that count, so that 1 is a block of three by three.
+
+    Returns: (B,4) cx,cy,w,h as fractions of the crop.
+    """
+    _, rows, columns, _ = maps["score_map"].shape
+    windowed = _windowed(maps["score_map"], window)[..., 0]
+    best = jnp.argmax(windowed.reshape(windowed.shape[0], -1), axis=-1)[:, None, None]
+    row, column = jnp.arange(rows)[:, None], jnp.arange(columns)[None]
+    near = (jnp.abs(row - best // columns) <= radius) & (jnp.abs(column - best % columns) <= radius)
+    weight = (windowed * near)[..., None]
+    cells = jnp.stack(jnp.broadcast_arrays(column, row), axis=-1)
+    centers = (cells + maps["offset_map"]) / jnp.array([columns, rows], jnp.float32)
+    boxes = jnp.concatenate([centers, maps["size_map"]], axis=-1)
+    return jnp.sum(weight * boxes, axis=(1, 2)) / jnp.sum(weight, axis=(1, 2))
+
+
+def _windowed(scores, window):
+    """Scores (B,h,w,1) under a Hann window of this weight."""
+    hann = hann_window(*scores.shape[1:3])[None, :, :, None]
+    return scores * ((1 - window) + window * hann)
 
 
 def hann_window(height, width):

@@ -41,6 +41,7 @@ class OneStreamTracker(nn.Module):
     heads: int = 12
     mlp_ratio: float = 4.0
     patch_size: int = 16
+    stem: str = "patches"
     template_size: int = 128
     search_size: int = 256
     position: str = "learned"

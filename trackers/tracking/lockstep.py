@@ -17,6 +17,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 # with few superfluous slots where each is due at a time of its own.
 _CALLS = 4
 _AXIS = "slots"
+# What of a State finding the target changes.
+_FOLLOWED = ("box", "online", "sighting", "aspect")
 
 
 class Batch(NamedTuple):
@@ -131,24 +133,22 @@ class Lockstep:
         find = jax.vmap(find, in_axes=(0, None, None) if self._one_frame else 0)
 
         def follow(followed, number):
-            """One frame of every slot. followed: box, online templates, sighting; finding leaves the cache alone."""
-            box, online, sighting = followed
+            """One frame of every slot. followed: _FOLLOWED of the states; finding leaves the cache alone."""
             frame, size = (given[number] if self._one_frame else given[:, number] for given in (frames, sizes))
             sought = live[:, number]
-            found, output, _ = find(states.replace(box=box, online=online, sighting=sighting), frame, size)
-            if sighting is not None:
+            found, output, _ = find(states.replace(**followed), frame, size)
+            if found.sighting is not None:
                 found, output = self._searched(variables, found, output, frame, size, sought)
 
             def kept(new, old):
                 return jnp.where(sought.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-            followed = jax.tree.map(kept, (found.box, found.online, found.sighting), followed)
+            followed = jax.tree.map(kept, _followed(found), followed)
             lost = jnp.zeros_like(output.score) if output.lost is None else output.lost.astype(jnp.float32)
             return followed, jnp.concatenate([output.box, output.score[:, None], lost[:, None]], axis=1)
 
-        followed = states.box, states.online, states.sighting
-        (box, online, sighting), found = jax.lax.scan(follow, followed, jnp.arange(self.frames))
-        return states.replace(box=box, online=online, sighting=sighting), jnp.moveaxis(found, 0, 1)
+        followed, found = jax.lax.scan(follow, _followed(states), jnp.arange(self.frames))
+        return states.replace(**followed), jnp.moveaxis(found, 0, 1)
 
     def _searched(self, variables, states, output, frames, sizes, live):
         """Looks for lost targets elsewhere, one slot after the other, so that the others cost nothing."""
@@ -177,3 +177,8 @@ class Lockstep:
         # Places beyond the slots that are due name a slot that is not there; what is set there is dropped.
         cache = jax.tree.map(lambda old, new: old.at[slots].set(new, mode="drop"), states.cache, fresh)
         return states.replace(cache=cache)
+
+
+def _followed(states):
+    """{field: value} of _FOLLOWED."""
+    return {name: getattr(states, name) for name in _FOLLOWED}

@@ -16,13 +16,16 @@ import numpy as np
 
 import trackers
 from trackers.errors import InputError
+from trackers.nn import heads
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
-from trackers.tracking import canvases, recovery
+from trackers.tracking import box_updates, canvases, recovery
 from trackers.tracking import online as online_templates
 
 # The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
 _BY_BENCHMARK = "benchmarks"
+# Settings that need a score, and what for.
+_BY_SCORE = {"update_interval": "chooses templates by their score", "size_score_power": "weighs sizes by their score"}
 # Coordinates and sides of a first box in pixels: beyond them float32 holds no crop around it.
 LARGEST, SMALLEST = 1e6, 1e-2
 
@@ -34,6 +37,10 @@ class Settings:
     template_factor, search_factor: side of the crop over sqrt(w * h) of the target.
     window: weight of the Hann window on the score map, 0..1; 1 is the published program.
     size_update: share of the new width and height that is taken each frame, above 0 and up to 1; 1 is the program.
+    size_score_power: that share is multiplied by the score to this power, so that doubtful frames change the size less;
+      0 is the program.
+    aspect_update: share of size_update with which width over height follows; 0 keeps the first box's, 1 is the program.
+    average_cells: the box is a mean over so many cells around the best one (heads.averaged_box); 0 is the program.
     clip_margin: pixels of a box that stay inside the frame, and its smallest side.
     template_box_step: the template box's corner is cut to a multiple of so many pixels of the crop, 0 leaves it as it
       is; 1 is SimTrack's program.
@@ -49,6 +56,9 @@ class Settings:
     search_factor: float = 4.0
     window: float = 1.0
     size_update: float = 1.0
+    size_score_power: float = 0.0
+    aspect_update: float = 1.0
+    average_cells: int = 0
     clip_margin: float = 10.0
     template_box_step: float = 0.0
     update_interval: int = 0
@@ -64,6 +74,9 @@ class Settings:
             "search_factor": (self.search_factor > 0, "above 0"),
             "window": (0 <= self.window <= 1, "from 0 to 1"),
             "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
+            "size_score_power": (self.size_score_power >= 0, "at least 0"),
+            "aspect_update": (0 <= self.aspect_update <= 1, "from 0 to 1"),
+            "average_cells": (self.average_cells >= 0, "at least 0"),
             "clip_margin": (self.clip_margin >= 0, "at least 0"),
             "template_box_step": (self.template_box_step >= 0, "at least 0"),
             "update_interval": (self.update_interval >= 0, "at least 0"),
@@ -140,12 +153,14 @@ class State:
     """box: (4,) x, y, w, h in pixels, float32. cache: what the model keeps of the templates, which are in `online`.
 
     sighting: whether the target is lost, None where the settings don't ask (lost_below 0).
+    aspect: () logarithm of width over height, None where the settings don't ask (aspect_update 1).
     """
 
     box: jax.Array
     cache: dict
     online: online_templates.Online
     sighting: recovery.Sighting | None = None
+    aspect: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -261,7 +276,8 @@ class Tracker:
         # With several templates all of them start as the first frame's.
         online = online_templates.start(*self._cut_template(frame, box, frame_size), self.model.templates)
         seen = recovery.start(box) if self.settings.lost_below else None
-        return State(box=box, cache=self.encode(variables, online), online=online, sighting=seen)
+        aspect = box_updates.log_aspect(box) if self.settings.aspect_update < 1 else None
+        return State(box=box, cache=self.encode(variables, online), online=online, sighting=seen, aspect=aspect)
 
     def _cut_template(self, frame, box, frame_size):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
@@ -308,10 +324,7 @@ class Tracker:
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
         box, score, prediction, window = self._look(variables, state.cache, state.box, frame, frame_size)
-        if settings.size_update < 1:
-            center = box[:2] + 0.5 * box[2:]
-            size = state.box[2:] + settings.size_update * (box[2:] - state.box[2:])
-            box = jnp.concatenate([center - 0.5 * size, size])
+        box, aspect = box_updates.taken(settings, state.box, state.aspect, box, score)
         seen, lost = state.sighting, None
         if seen is not None:
             limits = settings.lost_below, settings.found_above, settings.lost_after
@@ -320,7 +333,7 @@ class Tracker:
         box = boxes.clip_xywh(box, height, width, settings.clip_margin)
         division = None if prediction.division is None else prediction.division[0]
         output = Output(box=box, score=score, division=division, window=window, lost=lost)
-        state = state.replace(box=box, sighting=seen)
+        state = state.replace(box=box, sighting=seen, aspect=aspect)
         if not settings.update_interval:
             return state, output, None
         # This frame is considered as an online template.
@@ -370,13 +383,16 @@ class Tracker:
     def _decide(self, prediction, window):
         """Box (4,) cx, cy, w, h in fractions of the crop, and score (), NaN where the model gives none."""
         box, score = self.model.decode(prediction, window)
+        if self.settings.average_cells:
+            if "score_map" not in prediction.maps:
+                raise InputError("tracking.average_cells needs a model with a center head: set it to 0")
+            box = heads.averaged_box(prediction.maps, window, self.settings.average_cells)
         if score is not None:
             return box[0], score[0]
-        if self.settings.update_interval:
-            raise InputError(
-                "tracking.update_interval chooses templates by their score, and this model gives none:"
-                " set model.score_head=true, or tracking.update_interval=0"
-            )
+        for name, what in _BY_SCORE.items():
+            if getattr(self.settings, name):
+                without = f"set model.score_head=true, or tracking.{name}=0"
+                raise InputError(f"tracking.{name} {what}, and this model gives none: {without}")
         return box[0], jnp.float32(jnp.nan)
 
 

@@ -38,7 +38,7 @@ RULES = (
     (r"(mlp/fc1|division/hidden1)/bias$", P("tensor")),
     (r"(mlp/fc2|division/hidden2)/kernel$", P("tensor", "fsdp")),
     (r"division/logits/kernel$", P("fsdp", None)),
-    (r"patch_embed/kernel$", P(None, None, None, "fsdp")),
+    (r"patch_embed/(conv\d+/)?kernel$", P(None, None, None, "fsdp")),
     (r"position_\w+$", P(None, "fsdp")),
     (r"(^|/)(bottleneck|box_position/fc\d)/kernel$", P(None, "fsdp")),
     (r"(^|/)(head/(shared|left|right|top|bottom)|score)/fc\d/kernel$", P("fsdp", None)),
