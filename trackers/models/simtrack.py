@@ -277,7 +277,7 @@ def describe_cells(box, grid):
 
     def covered(start, extent, cells):
         first, last = (jnp.clip(edge, 0, 1)[:, None] * cells for edge in (start, start + extent))
-        index = jnp.arange(cells)
+        index = jnp.arange(cells, dtype=jnp.float32)
         return jnp.clip(jnp.minimum(last, index + 1) - jnp.maximum(first, index), 0)
 
     share = covered(box[:, 1], box[:, 3], rows)[:, :, None] * covered(box[:, 0], box[:, 2], columns)[:, None, :]
