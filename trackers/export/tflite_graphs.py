@@ -4,6 +4,7 @@ float32, or int8 weights with the dynamic range of the activations measured as t
 """
 
 import tempfile
+import warnings
 
 import numpy as np
 
@@ -50,8 +51,11 @@ class Runner:
     def __init__(self, folder, graphs, int8=False):
         import tensorflow as tf
 
-        # The interpreters are kept: a signature's runner does not keep its own.
-        self._interpreters = [tf.lite.Interpreter(str(folder / file_of(graph.name, int8))) for graph in graphs]
+        with warnings.catch_warnings():
+            # TensorFlow announces that its interpreter moves to a package of its own, ai_edge_litert.
+            warnings.simplefilter("ignore", UserWarning)
+            # The interpreters are kept: a signature's runner does not keep its own.
+            self._interpreters = [tf.lite.Interpreter(str(folder / file_of(graph.name, int8))) for graph in graphs]
         runners = (one.get_signature_runner(SIGNATURE) for one in self._interpreters)
         self._runners = {graph.name: runner for graph, runner in zip(graphs, runners, strict=True)}
 
