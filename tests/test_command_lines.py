@@ -185,6 +185,16 @@ LINES = """
 1 P/empty: trackers.evaluation --results=P/empty
 1 P/page.pth: trackers.evaluation --results=P/results --seqmap=P/page.pth
 2 --first_frame=1_0: trackers.evaluation --results=P/results --first_frame=1_0
+2 --to: trackers.export
+2 --formats=nope: trackers.export --formats=nope --to=P/out
+2 --platforms=abacus: trackers.export --platforms=abacus --to=P/out
+1 P/frames is not empty: trackers.export --to=P/frames
+1 P/file: trackers.export --to=P/file
+1 P/absent: trackers.export --checkpoint=P/absent --to=P/out
+1 neural_kalman: trackers.export KALMAN --to=P/out
+2 --sequence has no use with iKUN: trackers.export IKUN --sequence=P/frames/first --to=P/out
+1 P/absent: trackers.export --sequence=P/absent --to=P/out
+2 --frames: trackers.export --frames=1 --to=P/out
 2 --results: trackers.evaluation.rules --benchmark=frames:P/frames
 2 nope:P: trackers.evaluation.rules --results=P/empty --benchmark=nope:P
 1 P/absent: trackers.evaluation.rules --results=P/absent --benchmark=frames:P/frames

@@ -18,7 +18,7 @@ FLOORS = (
     ("trackers.tracking", "trackers.training"),
     ("data_pipelines",),
     ("trackers.evaluation",),
-    ("trackers.planning", "trackers.specialise"),
+    ("trackers.planning", "trackers.specialise", "trackers.export"),
     ("train", "refer", "__main__"),
     ("eval", "track"),
     ("plan",),

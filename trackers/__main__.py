@@ -22,6 +22,7 @@ _PROGRAMS = {
     "refer": "refer",
     "plan": "plan",
     "convert": "trackers.convert",
+    "export": "trackers.export",
     "data": "data_pipelines",
 }
 

@@ -44,6 +44,8 @@ _EXTRAS = {
     "tensorflow_datasets": "data",
     "matplotlib": "eval",
     "scipy": "eval",
+    "jax2onnx": "export",
+    "onnxruntime": "export",
 }
 
 

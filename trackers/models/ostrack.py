@@ -9,7 +9,6 @@ import functools
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 
 from trackers.nn import relation
@@ -101,6 +100,16 @@ class Model(CenterTracker):
         )
 
 
+def _places_of_largest(values, count):
+    """(B,count) int32, the largest first and of equal ones the earlier: as jax.lax.top_k of (B,N), of which, as of
+    sorting, TFLite has no translation."""
+    place = jnp.arange(values.shape[1], dtype=jnp.int32)
+    mine, other = values[:, :, None], values[:, None, :]
+    before = (other > mine) | ((other == mine) & (place < place[:, None]))
+    rank = jnp.sum(before, axis=-1, dtype=jnp.int32)
+    return jnp.sum(jnp.where(rank[:, None] == place[:count, None], place, 0), axis=-1)
+
+
 def _eliminate(x, weights, n_template, keep):
     """What Encoder.__call__ takes for `reduce`; keep: share of the search tokens that stay, None leaves all there.
 
@@ -109,6 +118,6 @@ def _eliminate(x, weights, n_template, keep):
     watched = jnp.mean(weights[..., n_template:], axis=(1, 2))
     if keep is None:
         return x, watched
-    _, chosen = jax.lax.top_k(watched, math.ceil(keep * watched.shape[1]))
+    chosen = _places_of_largest(watched, math.ceil(keep * watched.shape[1]))
     stay = jnp.take_along_axis(x[:, n_template:], chosen[..., None], axis=1)
     return jnp.concatenate([x[:, :n_template], stay], axis=1), chosen

@@ -114,7 +114,7 @@ def box_share(box, grid):
 
     def covered(start, extent, cells):
         first, last = (jnp.clip(edge, 0, 1)[:, None] * cells for edge in (start, start + extent))
-        index = jnp.arange(cells)
+        index = jnp.arange(cells, dtype=jnp.float32)
         return jnp.clip(jnp.minimum(last, index + 1) - jnp.maximum(first, index), 0)
 
     rows, columns = grid

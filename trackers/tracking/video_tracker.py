@@ -14,7 +14,7 @@ import trackers
 from configs import variants
 from trackers import weights
 from trackers.errors import InputError, UsageError
-from trackers.tracking import canvases, lockstep, recovery, single_object
+from trackers.tracking import canvases, exported, lockstep, recovery, single_object
 
 COLORS = ("rgb", "bgr")
 
@@ -36,8 +36,8 @@ def load(source, config=None, colors="rgb", recover=False):
     """A tracker with its weights, by name or by path.
 
     Args:
-      source: name of shipped weights ("grm_t128"), a folder of train.py, trackers.convert or trackers.specialise, or a
-        published file (.pth, ...).
+      source: name of shipped weights ("grm_t128"), a folder of train.py, trackers.convert or trackers.specialise, a
+        published file (.pth, ...), or a folder of trackers.export, whose programs run as they are.
       config: a file and variant as --config takes it ("configs/grm.py:b256"), or a mapping with the sections `model`
         and `tracking`. None: the one that lies beside the weights.
       colors: order of the frames' channels, "rgb" or "bgr" (OpenCV's).
@@ -47,9 +47,13 @@ def load(source, config=None, colors="rgb", recover=False):
     Returns: VideoTracker.
 
     Raises: InputError for weights that are not there or cannot be read, or are not of this config;
-      UsageError where a config is needed, or for other colors.
+      UsageError where a config is needed, or has no use, or for other colors.
     """
     path = weights.named(source)
+    if exported.is_exported(path):
+        if config is not None:
+            raise UsageError(f"{path} was exported with its config: leave config out")
+        return VideoTracker(*exported.load(path, recover), colors, exported.Group)
     if isinstance(config, str):
         config = variants.load(config)
     elif config is None:
@@ -69,14 +73,15 @@ class VideoTracker:
     """Tracks one target or several through the frames of a video, given one by one.
 
     Args:
-      tracker: single_object.Tracker. variables: its model's.
+      tracker: single_object.Tracker, or exported.Tracker. variables: its model's.
       colors: order of the frames' channels, "rgb" or "bgr".
+      group: class of several targets of one video, (tracker, variables, slots).
 
     A frame is (H, W, 3) uint8, or (H, W) grey. Frames are padded to one of a few canvases (canvases.py) and the number
     of targets to a power of two, so that few programs are compiled, whatever the sizes.
     """
 
-    def __init__(self, tracker, variables, colors="rgb"):
+    def __init__(self, tracker, variables, colors="rgb", group=None):
         if colors not in COLORS:
             raise UsageError(f"colors {colors!r}: the channels of a frame are {' or '.join(map(repr, COLORS))}")
         self.tracker, self.colors = tracker, colors
@@ -84,6 +89,7 @@ class VideoTracker:
         # state: of the only target, a single_object.State, None otherwise; output: what its last step said.
         self.state = self.output = None
         self._shape, self._group, self._groups = None, None, {}
+        self._group_class = _Group if group is None else group
 
     def start(self, frame, box):
         """Starts on the targets in a frame, and forgets those before.
@@ -120,7 +126,7 @@ class VideoTracker:
             now, before = (f"{shape[1]}x{shape[0]}" for shape in (frame.shape, self._shape))
             raise InputError(f"a frame of {now} pixels follows frames of {before}: start again on it")
         if self._group is not None:
-            return self._group.update(frame)
+            return Found(*self._group.update(frame))
         self.state, self.output = self.tracker.step(self.variables, self.state, frame)
         box, score, lost = jax.device_get((self.output.box, self.output.score, self.output.lost))
         return Found(box, score, np.bool_(False) if lost is None else lost)
@@ -128,7 +134,7 @@ class VideoTracker:
     def _groups_of(self, count):
         slots = 1 << (count - 1).bit_length()
         if slots not in self._groups:
-            self._groups[slots] = _Group(self.tracker, self.variables, slots)
+            self._groups[slots] = self._group_class(self.tracker, self.variables, slots)
         return self._groups[slots]
 
     def _rgb(self, frame):
@@ -154,7 +160,7 @@ class _Group:
     def update(self, frame):
         self._frames += 1
         found = self._step(frame, {})[: self._count]
-        return Found(found[:, :4], found[:, 4], found[:, 5] > 0)
+        return found[:, :4], found[:, 4], found[:, 5] > 0
 
     def _step(self, frame, starts):
         live = (np.arange(self._device.slots) < self._count) & (self._frames > 0)

@@ -31,7 +31,7 @@ def _conv(channels, kernel, dtype, name, stride=1):
 
 
 def _pool(x, size):
-    return nn.avg_pool(x, (size, size), (size, size)) if size > 1 else x
+    return nn.avg_pool(x, window_shape=(size, size), strides=(size, size)) if size > 1 else x
 
 
 class Bottleneck(nn.Module):
