@@ -217,10 +217,9 @@ def t128(c):
 def told_extents(c):
     """The template's box is told, and pairs in which one appearance has many boxes."""
     c.model.template_position = "box"
-    c.model.head.template_sides = True
     # What weights to start from lack of this model.
-    c.init.source = ml_collections.ConfigDict({"template_position": "grid", "head": {"template_sides": False}})
-    c.init.fresh = ("params/box_position/", "params/template_sides/")
+    c.init.source = ml_collections.ConfigDict({"template_position": "grid"})
+    c.init.fresh = ("params/box_position/",)
     c.data.synthetic.update({"extent_probability": 0.5, "companion_probability": 0.25, "twin_probability": 0.4})
     c.data.synthetic.update({"partial_probability": 0.15, "motion_blur_probability": 0.15})
 
