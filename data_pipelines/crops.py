@@ -126,13 +126,20 @@ def seen(image, box, factor, size):
 
 def _darkened(crop, black_y, black_x):
     """A crop (H, W, 3) uint8 blended with black, by shares of its rows, black_y (H,), and columns, black_x (W,)."""
+    if not (black_y.any() or black_x.any()):
+        return crop
     shown_y, shown_x = np.float32(1 - black_y), np.float32(1 - black_x)
     # Nearly all shares are 0 or 1: only the lines between are multiplied.
     rows, columns = (np.flatnonzero((shown > 0) & (shown < 1)) for shown in (shown_y, shown_x))
     between_rows = np.rint(crop[rows] * (shown_y[rows, None] * shown_x)[:, :, None])
     between_columns = np.rint(crop[:, columns] * (shown_y[:, None] * shown_x[columns])[:, :, None])
     crop[rows], crop[:, columns] = between_rows, between_columns
-    crop[shown_y == 0], crop[:, shown_x == 0] = 0, 0
+    # What is outside lies at the ends.
+    for lines, shown in ((crop, shown_y), (crop.swapaxes(0, 1), shown_x)):
+        inside = np.flatnonzero(shown)
+        first, last = (inside[0], inside[-1] + 1) if len(inside) else (0, 0)
+        lines[:first] = 0
+        lines[last:] = 0
     return crop
 
 

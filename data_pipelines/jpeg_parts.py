@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import tf_stream
+from data_pipelines import jpeg_tiles, tf_stream
 from trackers.errors import InputError
 from trackers.io import decoder_warnings, image_files, image_headers
 
@@ -76,6 +76,9 @@ class Jpeg:
         height, width = self.shape[:2]
         if self.ratio == 1 and (bottom - top) * (right - left) > _WHOLE_SHARE * height * width:
             return image_files.decode(self.data, self.path)[top:bottom, left:right]
+        if self.ratio == 1 and (tiles := jpeg_tiles.part(self.data, left, top, right, bottom)):
+            data, x, y = tiles
+            return image_files.decode(data, self.path)[y : y + bottom - top, x : x + right - left]
         first, last = max(left - _MARGIN, 0), min(right + _MARGIN, width)
         tf, window = _tensorflow(), [top, first, bottom - top, last - first]
         settings = {"channels": 3, "ratio": self.ratio, "dct_method": "INTEGER_ACCURATE"}

@@ -10,7 +10,7 @@ from trackers.errors import InputError
 from trackers.io import limits
 
 _JPEG_START, _SCAN = b"\xff\xd8", b"\xff\xda"
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Of these: baseline and extended, not progressive, Huffman coded; and the marker of EXIF, which may turn an image.
 _SEQUENTIAL, _EXIF = (0xC0, 0xC1), 0xE1
 # JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
@@ -80,14 +80,14 @@ def is_plain_jpeg(data):
     for marker, position in jpeg_segments(data):
         if marker == _EXIF and data[position + 4 : position + 8] == b"Exif":
             return False
-        if marker in _JPEG_FRAMES:
+        if marker in JPEG_FRAMES:
             sequential = marker in _SEQUENTIAL and data[position + 4] == 8 and data[position + 9] in (1, 3)
     return sequential
 
 
 def _jpeg_size(data):
     for marker, position in jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
+        if marker in JPEG_FRAMES:
             height, width = struct.unpack(">HH", data[position + 5 : position + 9].ljust(4, b"\0"))
             return width, height
     return None
