@@ -65,8 +65,9 @@ def flip_crops(pair, template, search):
 
 def mirrored_boxes(boxes, extent=1):
     """Boxes (..., 4) x, y, w, h of an image mirrored left to right, which is `extent` wide."""
-    x, y, w, h = np.moveaxis(boxes, -1, 0)
-    return np.stack([extent - x - w, y, w, h], -1).astype(boxes.dtype)
+    mirrored = boxes.copy()
+    mirrored[..., 0] = extent - boxes[..., 0] - boxes[..., 2]
+    return mirrored
 
 
 def brightness(pair, template, search):

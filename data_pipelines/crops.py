@@ -114,12 +114,15 @@ def seen(image, box, factor, size):
         raise ValueError(f"box {list(box)} has no area")
     height, width = image.shape[:2]
     (left, right), (top, bottom) = _visible(x, side, width), _visible(y, side, height)
-    outside_x, outside_y = np.ones(side), np.ones(side)
-    if left < right and top < bottom:
-        outside_x[left - x : right - x] = 0
-        outside_y[top - y : bottom - y] = 0
-    # Padding is separable, so two lines tell what resizing the whole mask would.
-    black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
+    if right - left == bottom - top == side:
+        black_x = black_y = np.zeros(size)
+    else:
+        outside_x, outside_y = np.ones(side), np.ones(side)
+        if left < right and top < bottom:
+            outside_x[left - x : right - x] = 0
+            outside_y[top - y : bottom - y] = 0
+        # Padding is separable, so two lines tell what resizing the whole mask would.
+        black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
     image = contexts.fitting(image, side / size)
     return Seen(image, x, y, side, left, top, right, bottom, black_x, black_y)
 
@@ -199,6 +202,8 @@ def all_padding(padding, stride):
       padding: (size, size) bool from `sample_target`.
       stride: pixels a token.
     """
+    if not padding[0, 0]:
+        return False
     size = len(padding)
     cells = max(size // stride, 1)
     at = np.arange(cells) * size // cells

@@ -6,6 +6,8 @@ size, are a JPEG file of their own. So a part costs what its own tiles do, also 
 T.81, B.1.1.2 and F.1.1.5.1). Packed shards are written so (`interval`); any file with such markers serves.
 """
 
+import functools
+
 import numpy as np
 
 from trackers.io import image_headers
@@ -51,7 +53,7 @@ def part(data, left, top, right, bottom):
     lengths = np.diff(starts)[: (below + 1) * columns].reshape(-1, columns)[above:, first : last + 1]
     marks = scan - 1 + np.cumsum(lengths)
     written = np.frombuffer(made, np.uint8)
-    written[marks] = _FIRST_RESTART + np.arange(len(marks)) % 8
+    written[marks] = np.frombuffer(_numbers(len(marks)), np.uint8)
     written[-1] = _END
     return made, left - first * tile_width, top - above * tile_height
 
@@ -83,11 +85,17 @@ def _starts(data, scan, count):
     """(count + 1,) offsets of the tiles, and of what follows the last; None where the file has not `count` tiles."""
     coded = np.frombuffer(data, np.uint8, offset=scan)
     # In coded bytes 0xFF is followed by 0 unless it is a marker.
-    marks = np.flatnonzero(coded[:-1] == 0xFF)
-    kinds = coded[marks + 1]
-    marks, kinds = marks[kinds > 0][:count], kinds[kinds > 0][:count]
-    expected = _FIRST_RESTART + np.arange(count) % 8
-    expected[-1] = _END
-    if len(kinds) != count or (kinds != expected).any():
+    behind = (coded[:-1] == 0xFF).nonzero()[0] + 1
+    kinds = coded[behind]
+    which = kinds.nonzero()[0][:count]
+    if kinds[which].tobytes() != _numbers(count - 1) + bytes([_END]):
         return None
-    return scan + np.concatenate([[0], marks + 2])
+    starts = np.empty(count + 1, np.int64)
+    starts[0], starts[1:] = scan, behind[which] + (scan + 1)
+    return starts
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbers(count):
+    """The second bytes of the first `count` restart markers."""
+    return bytes(_FIRST_RESTART + number % 8 for number in range(count))
