@@ -88,7 +88,7 @@ def _scale(image, factor):
     import cv2
 
     levels = np.minimum(np.rint(_LEVELS * float(factor)), 255).astype(np.uint8)
-    # OpenCV multiplies in float32, a third of a table's time. Where that rounds another way, which is rare, a table it is.
+    # OpenCV multiplies in float32, in a third of a table's time. Where that rounds another way, it is a table.
     if np.array_equal(cv2.convertScaleAbs(_LEVELS, alpha=factor).ravel(), levels):
         return cv2.convertScaleAbs(image, alpha=factor)
     return cv2.LUT(image, levels)

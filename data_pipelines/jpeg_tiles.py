@@ -14,7 +14,7 @@ from trackers.io import image_headers
 
 _RESTART_INTERVAL, _END = 0xDD, 0xD9
 _FIRST_RESTART = 0xD0
-# Blocks of luma in a tile of packed pictures, two of 16 x 16 pixels: one would take 5 % more bytes, four 10 % more time.
+# Blocks of 16 x 16 pixels in a tile of packed pictures: one would take 5 % more bytes.
 _BLOCKS = 2
 _BLOCK_SIDE = 16
 # Pixels around a part that are decoded with it: chroma is upsampled from its neighbors, two pixels away.
