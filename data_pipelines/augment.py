@@ -87,8 +87,8 @@ def brightness(pair, template, search):
 def _scale(image, factor):
     import cv2
 
-    levels = np.minimum(np.rint(_LEVELS * float(factor)), 255).astype(np.uint8)
+    levels = np.rint(_LEVELS * float(factor))
     # OpenCV multiplies in float32, in a third of a table's time. Where that rounds another way, it is a table.
-    if np.array_equal(cv2.convertScaleAbs(_LEVELS, alpha=factor).ravel(), levels):
+    if np.array_equal(np.rint(_LEVELS.astype(np.float32) * np.float32(factor)), levels):
         return cv2.convertScaleAbs(image, alpha=factor)
-    return cv2.LUT(image, levels)
+    return cv2.LUT(image, np.minimum(levels, 255).astype(np.uint8))

@@ -5,6 +5,7 @@ Reading a pair then decodes two small pictures, not two whole frames. Everything
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -65,7 +66,7 @@ class Context:
     def mirrored(self):
         """The image mirrored left to right."""
         x, y, w, h = self.place.region
-        place = dataclasses.replace(self.place, region=(self.place.size[0] - x - w, y, w, h))
+        place = Place((self.place.size[0] - x - w, y, w, h), self.place.size, self.place.largest)
         return Context(mirrored(self.pixels), place)
 
     def changed(self, function):
@@ -88,7 +89,7 @@ class Context:
         wide = cv2.warpAffine(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), rows, (size, size), **settings)
         return cv2.cvtColor(wide, cv2.COLOR_RGBA2RGB)
 
-    @property
+    @functools.cached_property
     def _is_unscaled(self):
         return self.pixels.shape[1::-1] == self.place.region[2:]
 

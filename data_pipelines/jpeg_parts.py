@@ -4,7 +4,8 @@ libjpeg still reads the coded bytes from the top to the last row of the part, bu
 blocks of the part alone. TensorFlow's decoder (INTEGER_ACCURATE) and OpenCV's are both libjpeg-turbo, and the pixels
 are those of the whole image to the last bit: at the left and right border of a part chroma would be upsampled without
 its neighbors, so `_MARGIN` columns more are decoded and left out. Where TensorFlow is not installed, and for files that
-are no plain JPEG (image_headers.is_plain_jpeg), the image is decoded whole, by OpenCV.
+are no plain JPEG (image_headers.plain_jpeg_size), the image is decoded whole, by OpenCV. Of files in tiles
+(jpeg_tiles.py) OpenCV decodes a part's tiles alone.
 
 Damage inside a file is found where it lies above the end of the part; below it is not looked at.
 """
@@ -43,7 +44,7 @@ class Jpeg:
     ratio: int = 1
     may_shrink: bool = False
 
-    @property
+    @functools.cached_property
     def shape(self):
         width, height = (-(-side // self.ratio) for side in self.size)
         return height, width, 3
@@ -119,9 +120,10 @@ def read(path, may_shrink=False):
     Raises: InputError as image_files.read_image; of a Jpeg, damage is found when it is cut.
     """
     data = image_files.read_data(path)
-    if _tensorflow() is None or not image_headers.is_plain_jpeg(data):
+    size = image_headers.plain_jpeg_size(data)
+    if size is None or _tensorflow() is None:
         return image_files.decode(data, path)
-    return Jpeg(path, data, image_headers.image_size(data, path), may_shrink=may_shrink)
+    return Jpeg(path, data, size, may_shrink=may_shrink)
 
 
 @functools.cache

@@ -29,7 +29,7 @@ def interval(width):
 def part(data, left, top, right, bottom):
     """The JPEG file of the tiles that show [left, right) x [top, bottom).
 
-    Args: data: bytes of a file that image_headers.is_plain_jpeg. left, top, right, bottom: whole pixels inside it.
+    Args: data: bytes of a plain JPEG (image_headers.plain_jpeg_size). left, top, right, bottom: whole pixels inside it.
 
     Returns: (bytearray, x, y), x, y where the part's corner lies in the picture that these bytes are; its pixels there
       are those of the whole picture to the last bit. None where the file has no tiles, or is damaged.
