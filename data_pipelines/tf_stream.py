@@ -76,8 +76,9 @@ def _batches(tf, sample, shapes, settings, start_step, rows, closed):
     try:
         for taken, _ in enumerate(iterator):
             errors.check_interrupt()
-            if failed := [place for place in sorted(failures) if place[0] <= taken]:
-                raise failures[failed[0]]
+            # The one that came first: later ones may only count on what it counted.
+            if failed := [error for (number, _), error in list(failures.items()) if number <= taken]:
+                raise failed[0]
             yield batches.take(taken)
     finally:
         # TensorFlow's threads must not be in Python when the iterator, or the interpreter, goes.
