@@ -83,8 +83,7 @@ class Replacing:
 
     def __call__(self, step, row):
         for attempt in range(_MAX_ATTEMPTS):
-            number = sampling.generator(self._seed, step, row, self._split, attempt).random()
-            name = self._names[sampling.pick(self._weights, number)]
+            name = self._name(step, row, attempt)
             try:
                 sample = self._draw(step, row, attempt)
             except BadSample as error:
@@ -94,6 +93,13 @@ class Replacing:
                 self._count(name)
                 return sample
         raise errors.InputError(f"{_MAX_ATTEMPTS} samples in a row had bad images, the last: {last}")
+
+    def _name(self, step, row, attempt):
+        """The data set that a sample is of."""
+        if len(self._names) == 1:
+            return self._names[0]
+        number = sampling.generator(self._seed, step, row, self._split, attempt).random()
+        return self._names[sampling.pick(self._weights, number)]
 
     def _count(self, name, error=None):
         with self._lock:

@@ -114,25 +114,35 @@ def seen(image, box, factor, size):
         raise ValueError(f"box {list(box)} has no area")
     height, width = image.shape[:2]
     (left, right), (top, bottom) = _visible(x, side, width), _visible(y, side, height)
-    outside_x, outside_y = np.ones(side), np.ones(side)
-    if left < right and top < bottom:
-        outside_x[left - x : right - x] = 0
-        outside_y[top - y : bottom - y] = 0
-    # Padding is separable, so two lines tell what resizing the whole mask would.
-    black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
+    if right - left == bottom - top == side:
+        black_x = black_y = np.zeros(size)
+    else:
+        outside_x, outside_y = np.ones(side), np.ones(side)
+        if left < right and top < bottom:
+            outside_x[left - x : right - x] = 0
+            outside_y[top - y : bottom - y] = 0
+        # Padding is separable, so two lines tell what resizing the whole mask would.
+        black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
     image = contexts.fitting(image, side / size)
     return Seen(image, x, y, side, left, top, right, bottom, black_x, black_y)
 
 
 def _darkened(crop, black_y, black_x):
     """A crop (H, W, 3) uint8 blended with black, by shares of its rows, black_y (H,), and columns, black_x (W,)."""
+    if not (black_y.any() or black_x.any()):
+        return crop
     shown_y, shown_x = np.float32(1 - black_y), np.float32(1 - black_x)
     # Nearly all shares are 0 or 1: only the lines between are multiplied.
     rows, columns = (np.flatnonzero((shown > 0) & (shown < 1)) for shown in (shown_y, shown_x))
     between_rows = np.rint(crop[rows] * (shown_y[rows, None] * shown_x)[:, :, None])
     between_columns = np.rint(crop[:, columns] * (shown_y[:, None] * shown_x[columns])[:, :, None])
     crop[rows], crop[:, columns] = between_rows, between_columns
-    crop[shown_y == 0], crop[:, shown_x == 0] = 0, 0
+    # What is outside lies at the ends.
+    for lines, shown in ((crop, shown_y), (crop.swapaxes(0, 1), shown_x)):
+        inside = np.flatnonzero(shown)
+        first, last = (inside[0], inside[-1] + 1) if len(inside) else (0, 0)
+        lines[:first] = 0
+        lines[last:] = 0
     return crop
 
 
@@ -192,6 +202,8 @@ def all_padding(padding, stride):
       padding: (size, size) bool from `sample_target`.
       stride: pixels a token.
     """
+    if not padding[0, 0]:
+        return False
     size = len(padding)
     cells = max(size // stride, 1)
     at = np.arange(cells) * size // cells

@@ -4,7 +4,8 @@ libjpeg still reads the coded bytes from the top to the last row of the part, bu
 blocks of the part alone. TensorFlow's decoder (INTEGER_ACCURATE) and OpenCV's are both libjpeg-turbo, and the pixels
 are those of the whole image to the last bit: at the left and right border of a part chroma would be upsampled without
 its neighbors, so `_MARGIN` columns more are decoded and left out. Where TensorFlow is not installed, and for files that
-are no plain JPEG (image_headers.is_plain_jpeg), the image is decoded whole, by OpenCV.
+are no plain JPEG (image_headers.plain_jpeg_size), the image is decoded whole, by OpenCV. Of files in tiles
+(jpeg_tiles.py) OpenCV decodes a part's tiles alone.
 
 Damage inside a file is found where it lies above the end of the part; below it is not looked at.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import tf_stream
+from data_pipelines import jpeg_tiles, tf_stream
 from trackers.errors import InputError
 from trackers.io import decoder_warnings, image_files, image_headers
 
@@ -43,7 +44,7 @@ class Jpeg:
     ratio: int = 1
     may_shrink: bool = False
 
-    @property
+    @functools.cached_property
     def shape(self):
         width, height = (-(-side // self.ratio) for side in self.size)
         return height, width, 3
@@ -76,6 +77,9 @@ class Jpeg:
         height, width = self.shape[:2]
         if self.ratio == 1 and (bottom - top) * (right - left) > _WHOLE_SHARE * height * width:
             return image_files.decode(self.data, self.path)[top:bottom, left:right]
+        if self.ratio == 1 and (tiles := jpeg_tiles.part(self.data, left, top, right, bottom)):
+            data, x, y = tiles
+            return image_files.decode(data, self.path)[y : y + bottom - top, x : x + right - left]
         first, last = max(left - _MARGIN, 0), min(right + _MARGIN, width)
         tf, window = _tensorflow(), [top, first, bottom - top, last - first]
         settings = {"channels": 3, "ratio": self.ratio, "dct_method": "INTEGER_ACCURATE"}
@@ -116,9 +120,10 @@ def read(path, may_shrink=False):
     Raises: InputError as image_files.read_image; of a Jpeg, damage is found when it is cut.
     """
     data = image_files.read_data(path)
-    if _tensorflow() is None or not image_headers.is_plain_jpeg(data):
+    size = image_headers.plain_jpeg_size(data)
+    if size is None or _tensorflow() is None:
         return image_files.decode(data, path)
-    return Jpeg(path, data, image_headers.image_size(data, path), may_shrink=may_shrink)
+    return Jpeg(path, data, size, may_shrink=may_shrink)
 
 
 @functools.cache

@@ -6,7 +6,9 @@ sequences uniformly. Image data sets give the same image twice. Another rule ("t
 target serve the training of a score (MixFormer's online tracker).
 """
 
+import bisect
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -51,8 +53,9 @@ def generator(seed, step, row, split="train", attempt=0):
 
 def pick(ratio, number):
     """Index into `ratio` (non-negative weights) that the uniform `number` in [0, 1) falls on."""
-    edges = np.cumsum(np.asarray(ratio, np.float64))
-    return int(min(np.searchsorted(edges, number * edges[-1], side="right"), np.flatnonzero(ratio)[-1]))
+    edges = list(itertools.accumulate(float(weight) for weight in ratio))
+    last = max(index for index, weight in enumerate(ratio) if weight)
+    return min(bisect.bisect_right(edges, number * edges[-1]), last)
 
 
 def usable(sequence, templates=1):
@@ -104,7 +107,7 @@ def _causal(visible, rng, templates, max_gap):
     if not len(first):
         return None
     for gap in range(max_gap, max_gap + len(visible) + GAP_GROWTH, GAP_GROWTH):
-        base = int(rng.choice(first))
+        base = int(first[rng.integers(len(first))])
         earlier = _choose(visible, base - gap, base, templates - 1, rng)
         later = _choose(visible, base + 1, base + gap, 1, rng)
         if earlier is not None and later is not None:
@@ -152,4 +155,5 @@ def _choose(visible, start, stop, count, rng):
         return []
     start = max(start, 0)
     candidates = np.flatnonzero(visible[start : max(stop, 0)])
-    return (start + rng.choice(candidates, count)).tolist() if len(candidates) else None
+    # As rng.choice(candidates, count) draws, in a fraction of its time.
+    return (start + candidates[rng.integers(0, len(candidates), count)]).tolist() if len(candidates) else None

@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from data_pipelines import contexts, crops, pairs
+from data_pipelines import contexts, crops, jpeg_tiles, pairs
 from trackers.errors import InputError
 from trackers.io.image_files import read_image
 
@@ -60,8 +60,6 @@ def packed(path, boxes, visible, packing):
 
     Raises: InputError naming the file where it cannot be read.
     """
-    import cv2
-
     image = read_image(path)
     bgr, size = image[:, :, ::-1], image.shape[1::-1]
     found = []
@@ -70,9 +68,23 @@ def packed(path, boxes, visible, packing):
             box = crops.hidden_box(size)
         place = contexts.place_around(box, packing.context, size, packing.largest)
         pixels = contexts.pack(bgr, place)
-        jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, packing.quality])[1]
-        found.append(Packed(jpeg.tobytes(), place, *_beyond(box, place, packing.windows)))
+        found.append(Packed(_encoded(pixels, packing.quality), place, *_beyond(box, place, packing.windows)))
     return found
+
+
+def _encoded(pixels, quality):
+    """(h, w, 3) uint8 BGR as the bytes of a JPEG in tiles (jpeg_tiles.py)."""
+    import cv2
+
+    settings = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        cv2.IMWRITE_JPEG_RST_INTERVAL: jpeg_tiles.interval(pixels.shape[1]),
+        # Tables of its own: 2 % fewer bytes.
+        cv2.IMWRITE_JPEG_OPTIMIZE: 1,
+    }
+    flat = [number for setting in settings.items() for number in setting]
+    return cv2.imencode(".jpg", np.ascontiguousarray(pixels), flat)[1].tobytes()
 
 
 def _beyond(box, place, config):

@@ -72,6 +72,14 @@ def test_flip_crops_is_each_for_itself(cut):
     assert pair["search_box"].dtype == np.float32
 
 
+def test_brightness_is_that_of_exact_products_whatever_the_factor():
+    levels = np.arange(256, dtype=np.uint8)
+    image = np.random.default_rng(3).permutation(np.repeat(levels, 3)).reshape(16, 16, 3)
+    for factor in (*np.random.default_rng(2).uniform(0.5, 1.5, 200), 0.5, 0.7, 0.9, 1.1, 1.25, 1.5):
+        expected = np.minimum(np.rint(image * float(factor)), 255)
+        np.testing.assert_array_equal(augment._scale(image, factor), expected)
+
+
 def test_brightness_rounds_and_saturates(cut):
     pair = augment.brightness(cut, [1.0, 0.8], 1.2)
     np.testing.assert_array_equal(pair["template"][0], cut["template"][0])

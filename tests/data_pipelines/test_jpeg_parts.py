@@ -49,6 +49,9 @@ def windows(count, width=WIDTH, height=HEIGHT):
 @pytest.mark.parametrize("settings", [
     *[(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, value) for value in SAMPLINGS.values()],
     (cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
+    *[(cv2.IMWRITE_JPEG_RST_INTERVAL, 1, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, value) for value in SAMPLINGS.values()],
+    (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+    (cv2.IMWRITE_JPEG_RST_INTERVAL, 21, cv2.IMWRITE_JPEG_OPTIMIZE, 1),
     "grey",
 ])  # fmt: skip
 def test_any_part_is_that_of_the_whole_image(tmp_path, settings):

@@ -10,7 +10,7 @@ from trackers.errors import InputError
 from trackers.io import limits
 
 _JPEG_START, _SCAN = b"\xff\xd8", b"\xff\xda"
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Of these: baseline and extended, not progressive, Huffman coded; and the marker of EXIF, which may turn an image.
 _SEQUENTIAL, _EXIF = (0xC0, 0xC1), 0xE1
 # JPEG markers that stand alone, without a length: TEM, RST0-7, SOI, EOI.
@@ -26,10 +26,12 @@ def check(data, path):
     size = image_size(data, path)
     if size is None:
         raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
-    limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
-    if data.startswith(_JPEG_START):
-        # Each scan goes over all pixels, however few bytes it has. Inside a scan these two bytes cannot stand.
-        limits.SCANS.check(f"image {path}", _scans(data))
+    # Names are put together where they are needed: this runs for every image that is trained on.
+    if size[0] * size[1] > limits.IMAGE.value:
+        limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
+    # Each scan goes over all pixels, however few bytes it has. Inside a scan these two bytes cannot stand.
+    if data.startswith(_JPEG_START) and (scans := _scans(data)) > limits.SCANS.value:
+        limits.SCANS.check(f"image {path}", scans)
 
 
 def _scans(data):
@@ -71,26 +73,32 @@ def jpeg_segments(data):
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
 
 
-def is_plain_jpeg(data):
-    """Whether an image file's bytes are a JPEG of one scan order, 1 or 3 channels of 8 bits and no EXIF: its pixels can
-    be decoded in part, and stand as they are shown."""
+def plain_jpeg_size(data):
+    """(width, height) of an image file's bytes where they are a JPEG of one scan order, 1 or 3 channels of 8 bits and
+    no EXIF, so that its pixels can be decoded in part, and stand as they are shown; None otherwise."""
     if not data.startswith(_JPEG_START):
-        return False
-    sequential = False
+        return None
+    size, sequential = None, False
     for marker, position in jpeg_segments(data):
         if marker == _EXIF and data[position + 4 : position + 8] == b"Exif":
-            return False
-        if marker in _JPEG_FRAMES:
+            return None
+        if marker in JPEG_FRAMES:
             sequential = marker in _SEQUENTIAL and data[position + 4] == 8 and data[position + 9] in (1, 3)
-    return sequential
+            size = size or _frame_size(data, position)
+    return size if sequential else None
 
 
 def _jpeg_size(data):
     for marker, position in jpeg_segments(data):
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9].ljust(4, b"\0"))
-            return width, height
+        if marker in JPEG_FRAMES:
+            return _frame_size(data, position)
     return None
+
+
+def _frame_size(data, position):
+    """(width, height) that the frame header at an offset states."""
+    height, width = struct.unpack(">HH", data[position + 5 : position + 9].ljust(4, b"\0"))
+    return width, height
 
 
 def _other_size(data, path):

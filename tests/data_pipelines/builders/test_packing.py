@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import grm
-from data_pipelines import loader, pairs
+from data_pipelines import jpeg_tiles, loader, pairs
 from data_pipelines.builders import packing, sequences
 from data_pipelines.sources import Source, coco, frames, got10k, shards
 from tests import forked
@@ -63,6 +63,23 @@ def test_pairs_are_those_of_whole_frames(videos, written, positive):
             error = part[name].astype(float) - whole[name]
             likeness.append(10 * np.log10(255**2 / np.mean(error**2)))
     assert np.mean(likeness) > 36 and np.min(likeness) > 25
+
+
+def test_pictures_are_in_tiles_and_those_of_before_are_still_read(videos, written, tmp_path, monkeypatch):
+    frame = written[1][0].frames[0]
+    assert jpeg_tiles.part(frame.read_bytes(), 0, 0, 40, 40) is not None
+
+    def untiled(pixels, quality):
+        return cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+    monkeypatch.setattr(packing, "_encoded", untiled)
+    sequences.write(videos, tmp_path, "train", packing.Packing())
+    before = shards.open(tmp_path)
+    assert jpeg_tiles.part(before[0].frames[0].read_bytes(), 0, 0, 40, 40) is None
+    for row in range(6):
+        old, new = (pairs.pair([source], [1], WINDOWS, 5, 2, row) for source in (before, written[1]))
+        for name, values in old.items():
+            np.testing.assert_array_equal(new[name], values)
 
 
 def test_what_was_written(videos, written):
