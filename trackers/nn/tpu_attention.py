@@ -18,7 +18,8 @@ from trackers.nn import placement
 
 # Width of a vector register: the channels of heads are taken in groups of so many.
 LANES = 128
-# Of fewer queries or keys a program does too little; of more, all pairs of a head do not fit into 16 MiB some six times.
+# With fewer queries or keys a program does too little; of more, all pairs of a head do not fit some six times into the
+# 16 MiB that a kernel gets.
 TOKENS = (128, 512)
 
 
