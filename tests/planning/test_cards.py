@@ -58,6 +58,7 @@ def test_a_plan_on_more_cards_differs_by_its_links_alone():
     assert many.times.compute == one.times.compute and many.times.memory == one.times.memory
     assert one.times.links == 0 < many.times.links and one.times.step == one.times.compute + one.times.memory
     assert many.model_flops == 16 * one.model_flops and many.rate < one.rate
+    assert many.steps < one.steps  # of the whole run
     assert "by formula, nothing compiled" in reports.text(many) and "not predicted" in reports.text(many)
     row = reports.table([reports.summary(many)]).splitlines()[-1]
     assert "gpu:h100x16" in row and " - " in row

@@ -17,7 +17,7 @@ import jax
 
 from trackers.errors import UsageError
 from trackers.planning import prediction, reports, steps
-from trackers.training import chips, flops, sharding
+from trackers.training import chips, flops, schedules, sharding
 
 # Stated, not fitted. The best that is reported for large bfloat16 products on an H100 is about 0.79 of the data sheet
 # (780 TFLOP/s), those of a network are smaller; FlashAttention-2 reaches 0.35 there by the abstract of FlashAttention-3
@@ -70,6 +70,9 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
         alone = work if measured[1] == batch // count else _work(assemble, shapes, config, measured[1])[2]
         share = measured[0] / sum(seconds(alone, chip))
         compute, memory = compute * share, memory * share
+    whole = config.copy_and_resolve_references()
+    with whole.unlocked():
+        whole.train.batch_size = batch
     gradients = 4.0 * steps.parameters(program)
     links = all_reduce(gradients, chip, count)
     state = program.target
@@ -78,7 +81,7 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
         parameters=steps.parameters(program), params=steps.bytes_on_each(state.params),
         optimizer=steps.bytes_on_each(state.opt_state), average=steps.bytes_on_each(state.ema),
         rest=steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])), saved=0.0,
-        model_flops=count * (work["products"] + work["attention"]), steps=program.schedule.total,
+        model_flops=count * (work["products"] + work["attention"]), steps=schedules.schedule(whole).total,
         executed_flops=work["products"] + work["attention"] * _AGAIN,
         times=prediction.Times(compute, memory, links, compute + memory + links, None),
         collectives={("all-reduce", "data"): (1, gradients, False)} if count > 1 else {},
