@@ -153,9 +153,10 @@ def cost(layer, attend, batch, gradients, topology, folder):
     inputs += [shape(batch, layer.tokens, 3, dtype=jnp.float32), *([shape(rows, width)] * gradients)]
     run: Callable = both if gradients else projected
     compiled = jax.jit(run).lower(*inputs).compile()
-    read = programs.read(compiled.as_text())
+    text = compiled.as_text()
+    read = programs.read(text)
     times = prediction.times(read, topology, list(topology.devices[:1]))
-    cycles = read.cycles + sum(bundles.take(folder).values())
+    cycles = read.cycles + sum(bundles.take(folder, text).values())
     clock = topology.chip.clock
     return Cost(compiled.memory_analysis().temp_size_in_bytes, read.bytes, times.step, cycles / clock if clock else 0.0)
 

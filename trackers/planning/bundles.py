@@ -9,7 +9,8 @@ import re
 
 _BUNDLE = re.compile(r"^ *(?:0x)?[0-9a-f]+ +(?:[A-Z]{2})?: ([> ]*)\{")
 _ROUNDS = re.compile(r"scmp\.ge\.s32\.totalorder %\w+, (\d+) /\* loop exit test")
-_FILE = re.compile(r"\d+-(.*)-\d+-final_bundles\.txt")
+_FILE = re.compile(r"\d+-((?:(?!-\d+-schedule-analysis).)*)-\d+-final_bundles\.txt")
+_KERNEL = re.compile(r'%(\S+) = .*custom_call_target="tpu_custom_call"')
 
 
 def write_to(folder):
@@ -19,18 +20,23 @@ def write_to(folder):
     os.environ["LIBTPU_INIT_ARGS"] = f"{given} {ours}".strip()
 
 
-def take(folder):
-    """{kernel: bundles that one call executes} of the schedules in a folder, which are removed.
+def take(folder, text):
+    """{kernel: bundles that one call executes} of the schedules in a folder, which is emptied.
 
     What a program leaves out in some of its rounds counts in all of them.
+
+    Args: text: of the compiled program, that of jax's Compiled.as_text().
+
+    Raises: ValueError where the schedule of one of its kernels is not there.
     """
-    found = {}
+    found, kernels = {}, set(_KERNEL.findall(text))
     for path in sorted(pathlib.Path(folder).iterdir()):
         name = _FILE.fullmatch(path.name)
-        text = path.read_text() if name and "schedule-analysis" not in path.name else ""
-        if 'custom_call_target="tpu_custom_call"' in text:
-            found[name[1]] = executed(text)
+        if name and name[1] in kernels:
+            found[name[1]] = executed(path.read_text())
         path.unlink()
+    if kernels - found.keys():
+        raise ValueError(f"no schedule was written of {', '.join(sorted(kernels - found.keys()))}")
     return found
 
 
