@@ -2,6 +2,5 @@
 
 topologies: the chips of a slice and their links. steps: the step that is planned. program: what a compiled program
 executes. groups: which devices take part in a collective. prediction: time and memory. bundles: cycles of kernels.
-cards: NVIDIA cards that are not here, by formula. reports, sweep_plots: tables and
-pictures.
+cards: NVIDIA cards that are not here, by formula. reports, sweep_plots: tables and pictures.
 """
