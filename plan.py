@@ -3,7 +3,8 @@
 python plan.py --config configs/grm.py:b256 --topology v5e:16x16 --mesh data=256 [--global_batch 8192]
 
 --topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements/plan.txt, no TPU), cpu:N or gpu; on
-the last two the step is also run and its time compared. --find_batch searches the largest batch a chip can hold.
+the last two the step is also run and its time compared. gpu:h100x8 are cards that are not here, by formula alone.
+--find_batch searches the largest batch a chip can hold.
 --sweep plans several topologies and writes a table and a picture of weak and strong scaling.
 """
 
@@ -17,7 +18,7 @@ import train
 from data_pipelines import loader
 from trackers import errors
 from trackers.io import numbers, outputs, plain_text
-from trackers.planning import prediction, reports, steps, sweep_plots, topologies
+from trackers.planning import cards, prediction, reports, steps, sweep_plots, topologies
 from trackers.planning import program as programs
 from trackers.training import flops, sharding
 
@@ -127,7 +128,8 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     for item in names:
         name, _, own = item.partition("/")
         sizes = mesh_sizes(own or mesh_text)
-        chips = topologies.size(name)
+        card = cards.named(name)
+        chips = card[1] if card else topologies.size(name)
         for rows in dict.fromkeys([per_chip * chips, batch]):
             key = f"{config_name} {item} {own or mesh_text} {rows}"
             if not rows or rows % chips:
@@ -169,7 +171,7 @@ def _fitting_batch(config, sizes, topology):
 def define_flags():
     help_config = "Config file and variant, e.g. configs/grm.py:b256; --config.KEY=VALUE overrides a setting."
     errors.define_config(help_config)
-    flags.DEFINE_string("topology", None, "v5e:16x16 (v4:, v5p:, v6e: too), cpu:N or gpu.")
+    flags.DEFINE_string("topology", None, "v5e:16x16 (v4:, v5p:, v6e: too), cpu:N, gpu, or gpu:h100x8.")
     flags.DEFINE_string("mesh", "", "Devices along the mesh's axes, e.g. fsdp=8,data=-1; default: the config's.")
     flags.DEFINE_integer(
         "global_batch", 0, "Pairs in a step over all chips; 0 = the config's, or the next that fit.", lower_bound=0
@@ -177,6 +179,9 @@ def define_flags():
     flags.DEFINE_boolean("find_batch", False, "Search the largest batch that fits, starting from --per_chip_batch.")
     flags.DEFINE_list("sweep", [], "Topologies to plan one after another, each as NAME or NAME/fsdp=N.")
     flags.DEFINE_integer("per_chip_batch", 8, "Pairs on each chip, of --sweep's weak scaling.", lower_bound=0)
+    flags.DEFINE_float(
+        "anchor_ms", 0.0, "Measured milliseconds of --per_chip_batch pairs on one card, for --sweep's gpu:h100xN.", 0.0
+    )
     flags.DEFINE_string("out", None, "Folder for --sweep's table and picture.")
     flags.DEFINE_boolean("compare", True, "On devices that are here: run the step and compare its time.")
     flags.mark_flags_as_required(["config"])
@@ -191,18 +196,29 @@ def main(argv):
             raise errors.UsageError("--sweep writes a table and a picture: say where with --out=FOLDER")
         errors.leave_out(["topology", "find_batch"], "has no use with --sweep")
 
+        anchor = (args.anchor_ms / 1e3, args.per_chip_batch) if args.anchor_ms and args.per_chip_batch else None
+
         def plan_of(topology, sizes, batch):
+            if cards.named(topology):
+                return cards.make_plan(
+                    train.assemble, loader.shapes(config), config, name, topology, sizes, batch, anchor
+                )
             return make_plan(config, name, topologies.find(topology), sizes, batch, args.compare)
 
         sweep(plan_of, name, args.sweep, args.mesh, args.per_chip_batch, args.global_batch, args.out)
         return 0
     if not args.topology:
         raise errors.UsageError("--topology is missing: what hardware to plan for, e.g. v5e:16x16, cpu:8 or gpu")
-    errors.leave_out(["out"], "is of --sweep")
+    errors.leave_out(["out", "anchor_ms"], "is of --sweep")
     if args.find_batch:
         errors.leave_out(["global_batch"], "is what --find_batch searches")
     else:
         errors.leave_out(["per_chip_batch"], "is of --sweep and --find_batch")
+    if cards.named(args.topology):
+        errors.leave_out(["find_batch"], "needs a compiler: memory of cards that are not here is not predicted")
+        given = train.assemble, loader.shapes(config), config, name, args.topology, mesh_sizes(args.mesh)
+        print(reports.text(cards.make_plan(*given, args.global_batch)), flush=True)
+        return 0
     topology = topologies.find(args.topology)
     sizes = mesh_sizes(args.mesh) if args.mesh else {axis: config.mesh[axis] for axis in sharding.AXES}
     if args.find_batch:

@@ -1,16 +1,18 @@
 """Attention under a learned division: the fused kernel beside the plain way and beside attention without a division.
 
     python -m benchmarks.attention [--batch 128] [--tokens 320] [--heads 12] [--size 64] [--dtype bfloat16]
+    python -m benchmarks.attention --topology v5e:2x2 [--configs grm.py:b256,mixformer_v2.py:b] [--batch 32]
 
 Forward alone, and forward with the gradients of queries, keys, values and division. On a CPU only the plain ways run.
 Prints a table; ratios are what counts. Measured: benchmarks/RESULTS.md.
+The second asks TPU's compiler (requirements/plan.txt) what configs' attention costs; nothing is run: docs/scaling.md.
 """
 
 import jax
 import jax.numpy as jnp
 from absl import flags
 
-from benchmarks import timing
+from benchmarks import attention_ahead, timing
 from trackers import errors
 from trackers.evaluation import tables
 from trackers.nn import fused_attention, kernels, relation
@@ -47,10 +49,18 @@ def define_flags():
     flags.DEFINE_integer("size", 64, "Channels of a head.", lower_bound=1)
     flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "What is computed in.")
     flags.DEFINE_integer("repeats", 20, "Timed calls of each row.", lower_bound=1)
+    flags.DEFINE_string("topology", None, "Ask the compiler of a TPU that is not here, e.g. v5e:2x2.")
+    every = ["grm.py:b256", "grm.py:l320", "simtrack.py:b16", "simtrack.py:l14", "mixformer_v2.py:b", "mixvit.py:b"]
+    flags.DEFINE_list("configs", every, "With --topology: configs whose attention is compiled.")
 
 
 def main(argv):
     del argv
+    if FLAGS.topology:
+        errors.leave_out(["tokens", "heads", "size", "dtype", "repeats"], "has no use with --topology")
+        print(f"\n{attention_ahead.table(FLAGS.topology, FLAGS.configs, FLAGS.batch)}")
+        return
+    errors.leave_out(["configs"], "is of --topology")
     keys = jax.random.split(jax.random.key(0), 3)
     shape = FLAGS.batch, FLAGS.tokens, FLAGS.heads, FLAGS.size
     qkv = jax.random.normal(keys[0], (*shape[:2], 3, *shape[2:]), FLAGS.dtype)

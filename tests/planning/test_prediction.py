@@ -75,6 +75,11 @@ def test_terms_and_step():
     assert times(where, operations=ops, collectives=(beside,)).step == pytest.approx(6e-3)
 
 
+def test_kernels_have_no_cycles_and_count_at_a_share_of_the_peak():
+    ops = (operation("product", 197e9, 0.0, cycles=3e6), operation("kernel", 197e9 * prediction.KERNELS, 0.0))
+    assert times(slice_of(V5E, 1, 1, 1), operations=ops).compiler == pytest.approx(6e6 / V5E.clock + 2e-3)
+
+
 def test_positions_follow_the_mesh_not_the_topology():
     """The group (0, 1) of a mesh whose devices 0 and 1 lie four apart on a line."""
     where = slice_of(V5E, 8, 1, 1)

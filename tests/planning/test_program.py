@@ -124,6 +124,15 @@ def test_memory_traffic_is_that_of_slices_and_leaves_out_what_stays_on_the_chip(
     assert by_name["next"] == 8 * 32 * 4 + 4  # the row that is stored, not the stack
 
 
+def test_a_kernel_counts_with_the_flops_that_it_states():
+    kernel = LOOP.replace(
+        "convolution(%x, %matrix), dim_labels=bf_io->bf, backend_config={",
+        'custom-call(%x, %matrix), custom_call_target="tpu_custom_call", backend_config={"config":{"body":"",'
+        '"cost_estimate":{"flops":"5000","transcendentals":"7"}},',
+    )
+    assert program.read(kernel).flops == 7 * 5000
+
+
 def test_a_noted_trip_count_goes_first_and_a_loop_without_any_is_refused():
     noted = LOOP.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"3"}}')
     assert program.read(noted).flops == 3 * 2 * 8 * 64 * 32

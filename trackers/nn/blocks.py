@@ -142,7 +142,7 @@ class StreamNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros_init(), x.shape[-1:])
         if x.dtype == self.dtype and kernels.on_gpu(self.kernels, x):
-            from trackers.nn import fused_norm  # as above
+            from trackers.nn import fused_norm  # here: programs on a CPU start without Pallas
 
             return fused_norm.norm_beside(x, scale, bias, self.eps)
         wide = x.astype(jnp.float32)
@@ -182,11 +182,9 @@ class Attention(nn.Module):
             self.sow("intermediates", "division", division)
         weights = None
         if division is None:
-            out, weights = _split(q, k, v, memory, context, self.kernels)
+            out, weights = _split(qkv, memory, context, self.kernels)
         elif context.key_mask is None and not context.watch and kernels.fuses_division(self.kernels, qkv):
-            from trackers.nn import fused_attention  # here: programs on a CPU start without Pallas
-
-            out = fused_attention.divided_attention(qkv, relation.looks(division, self.matrix), division)
+            out = kernels.divided_attention(qkv, relation.looks(division, self.matrix), division)
         else:
             out, weights = _masked(q, k, v, relation.attention_mask(division, self.matrix), context)
         flat = out.reshape(-1, *out.shape[2:])
@@ -204,8 +202,9 @@ def _masked(q, k, v, mask, context):
     return relation.masked_attention(q, k, v, mask), watched
 
 
-def _split(q, k, v, memory, context, kernel):
+def _split(qkv, memory, context, kernel):
     first, last = context.present
+    q, k, v = jnp.moveaxis(qkv, 2, 0)
     keys, values, key_mask, seen = k, v, context.key_mask, first
     if memory is not None:
         keys, values = (jnp.concatenate(pair, axis=1) for pair in zip(memory, (k, v), strict=True))
@@ -215,6 +214,8 @@ def _split(q, k, v, memory, context, kernel):
     rows = context.relation
     if rows != relation.CAUSAL:
         rows = tuple(row[seen:last] for row in rows[first:last])
+        if memory is None and key_mask is None and not context.watch and np.all(rows):
+            return kernels.self_attention(qkv, kernel), None
     spans = context.lengths[first:last], context.lengths[seen:last]
     out, watched = relation.split_attention(q, keys, values, *spans, rows, key_mask, kernel), None
     if context.watch:

@@ -33,30 +33,71 @@ def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
 
     Args: scale: of the logits, 1/sqrt(d) when None. causal: a query looks at keys up to its own position only.
     """
+    if _tpu_takes(kernel, q, k.shape[1]):
+        from trackers.nn import tpu_attention  # here: programs on a CPU start without Pallas
+
+        return tpu_attention.attention((q, k, v), scale=scale, causal=causal)
     fused = on_gpu(kernel, q) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
     implementation = "cudnn" if fused else "xla"
     return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, implementation=implementation)
 
 
+def self_attention(qkv, kernel="auto"):
+    """Attention of all tokens to all; qkv: queries, keys and values as one array (B,N,3,H,d). Returns (B,N,H,d)."""
+    if _tpu_takes(kernel, qkv):
+        from trackers.nn import tpu_attention  # as above
+
+        return tpu_attention.attention((qkv,))
+    return attention(*jnp.moveaxis(qkv, 2, 0), kernel=kernel)
+
+
 def fuses_division(kernel, qkv):
-    """Whether attention under a learned division of qkv (B,N,3,H,d) goes through fused_attention.py."""
+    """Whether divided_attention can take qkv (B,N,3,H,d)."""
     size = qkv.shape[-1]
-    return on_gpu(kernel, qkv) and 16 <= size <= 128 and not size & (size - 1)
+    return _tpu_takes(kernel, qkv) or (on_gpu(kernel, qkv) and 16 <= size <= 128 and not size & (size - 1))
+
+
+def divided_attention(qkv, looks, division, eps=1e-6):
+    """Attention under a learned division in one kernel, as fused_attention.divided_attention has it."""
+    if _platforms()[-1] == "tpu":
+        from trackers.nn import tpu_attention  # as above
+
+        return tpu_attention.attention((qkv,), (looks, division), eps=eps)
+    from trackers.nn import fused_attention  # as above
+
+    return fused_attention.divided_attention(qkv, looks, division, eps)
 
 
 def on_gpu(kernel, x):
     """Whether x is computed on an NVIDIA card that is here, in a dtype that its kernels take.
 
-    Raises: ValueError where `kernel` is "fused" and it is not.
+    Raises: ValueError where `kernel` is "fused" and there are no kernels for x.
     """
-    platforms = _platforms()
-    known = {"gpu", "cuda"} >= {*platforms} and x.dtype in (jnp.bfloat16, jnp.float16)
-    if kernel == "fused" and not known:
+    return _device(kernel, x) == "gpu"
+
+
+def _tpu_takes(kernel, x, *keys):
+    """Whether x (B,N,...,H,d), computed on a TPU, and so many keys are what its kernel takes. Raises as on_gpu."""
+    if _device(kernel, x) != "tpu":
+        return False
+    from trackers.nn import tpu_attention  # as above
+
+    return tpu_attention.takes(*x.shape[-2:], x.shape[1], *keys)
+
+
+def _device(kernel, x):
+    """ "gpu" or "tpu" where there are kernels for x, else None; a TPU need not be here."""
+    platforms, found = _platforms(), None
+    if {"gpu", "cuda"} >= {*platforms} and x.dtype in (jnp.bfloat16, jnp.float16):
+        found = "gpu"
+    if platforms[-1] == "tpu" and x.dtype == jnp.bfloat16:
+        found = "tpu"
+    if kernel == "fused" and found is None:
         raise ValueError(
             f"model.kernels is fused, and there is no fused attention for {x.dtype} on {platforms[-1]}:"
-            " set model.kernels=auto, or model.dtype=bfloat16 on an NVIDIA card"
+            " set model.kernels=auto, or model.dtype=bfloat16 on an NVIDIA card or a TPU"
         )
-    return known and kernel != "plain"
+    return found if kernel != "plain" else None
 
 
 def _platforms():

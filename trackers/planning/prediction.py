@@ -15,6 +15,9 @@ import re
 
 from trackers.planning import topologies
 
+# Share of the peak at which the compiler's estimate counts kernels (Pallas), as the compiler estimates none: what the
+# bundles that it schedules for those of attention come to (benchmarks/attention_ahead.py, docs/scaling.md).
+KERNELS = 0.15
 # (bytes that a chip sends over its links, turns around the group) of a collective of S bytes over n chips, as parts of
 # S; an optimal ring: an all-reduce is a reduce-scatter and an all-gather.
 _RINGS = {
@@ -30,7 +33,8 @@ _RINGS = {
 @dataclasses.dataclass(frozen=True)
 class Times:
     """Seconds of one step on one chip: compute, memory, links as above; step, predicted; compiler: from the compiler's
-    own cycle estimates and the chip's clock, collectives added, or None where either is missing."""
+    own cycle estimates and the chip's clock, kernels at KERNELS of the peak and collectives added, or None where either
+    is missing."""
 
     compute: float
     memory: float
@@ -98,7 +102,9 @@ def times(program, topology, mesh_devices, flops=None):
     blocks = (op for op in program.operations if not op.overlaps)
     serial = sum(op.times * max(op.flops / chip.flops, op.bytes / chip.bandwidth) for op in blocks)
     step = max(serial, compute, memory, all_links - blocking) + blocking
-    compiler = program.cycles / chip.clock + blocking if chip.clock and program.cycles else None
+    kernels = (op for op in program.operations if op.flops and not op.cycles)
+    stated = sum(op.times * max(op.flops / chip.flops / KERNELS, op.bytes / chip.bandwidth) for op in kernels)
+    compiler = program.cycles / chip.clock + stated + blocking if chip.clock and program.cycles else None
     return Times(compute, memory, all_links, step, compiler)
 
 

@@ -21,6 +21,9 @@ _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 
+# What a kernel (Pallas) tells the compiler.
+_STATED = re.compile(r'"cost_estimate":\{"flops":"(\d+)"')
+
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # Nothing is moved, or it is counted where it starts.
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id",
@@ -60,7 +63,8 @@ class Instruction:
 class Operation:
     """An instruction that takes time. flops and bytes of one execution on one device, and how often it runs.
 
-    overlaps: it runs beside others (a copy that is started and awaited later). cycles: the compiler's own estimate.
+    overlaps: it runs beside others (a copy that is started and awaited later). cycles: the compiler's own estimate, 0
+    for kernels, of which it knows no more than the FLOPs that they state.
     """
 
     name: str
@@ -94,7 +98,7 @@ class Program:
 
     @property
     def flops(self):
-        """FLOPs of matrix products and convolutions, a multiply-add being two."""
+        """FLOPs of matrix products and convolutions, a multiply-add being two, and those that kernels state."""
         return sum(op.flops * op.times for op in self.operations)
 
     @property
@@ -257,6 +261,9 @@ class _Reader:
             contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.attrs)
             inner = math.prod(left.dims[int(i)] for i in contracted[1].split(",") if i) if contracted else 1
             return 2.0 * math.prod(instruction.leaves[0].dims) * inner
+        if instruction.opcode == "custom-call":
+            stated = _STATED.search(instruction.attrs)
+            return float(stated[1]) if stated else 0.0
         if instruction.opcode == "fusion":
             return sum(self._flops_of(name) for name in _CALLED.findall(instruction.attrs))
         return 0.0

@@ -12,9 +12,10 @@ class Plan:
 
     name: the config's. topology: its name. chip: chips.Chip. mesh: {axis: size}. batch: rows over all chips.
     parameters: number. params, optimizer, average, rest: bytes of the state's parts. saved: bytes kept for the backward
-    pass, before the compiler's savings. model_flops: FLOPs of a step on all chips. times, memory, collectives: None
-    where the program does not fit. lack: prediction.DoesNotFit or None. seconds: what compiling took. steps: number of
-    them in the whole run. measured: seconds of a step that was run, or None.
+    pass, before the compiler's savings. model_flops: FLOPs of a step on all chips. times, collectives: None where the
+    program does not fit. memory: None there, too, and where it is not predicted (cards.py). lack: prediction.DoesNotFit
+    or None. seconds: what compiling took, 0 for nothing. steps: number of them in the whole run. measured: seconds of a
+    step that was run, or None.
     """
 
     name: str
@@ -60,7 +61,9 @@ def text(plan):
         f" ({plan.batch / plan.chips:g} a chip)",
         f"peaks of a chip: {chip.flops / 1e12:.4g} TFLOP/s, {chip.memory / 2**30:.4g} GiB at {chip.bandwidth / 1e9:.4g}"
         f" GB/s, {chip.link / 1e9:.4g} GB/s a link and direction  [{chip.source}]",
-        f"compiled in {plan.seconds:.0f} s",
+        f"compiled in {plan.seconds:.0f} s"
+        if plan.seconds
+        else "by formula, nothing compiled (trackers/planning/cards.py)",
         "",
         f"parameters            {plan.parameters / 1e6:.2f} M",
         *_memory(plan),
@@ -92,6 +95,8 @@ def _memory(plan):
         *([f"  moving average      {gib(plan.average)}"] if plan.average else []),
         f"  batch and others    {gib(plan.rest)}",
     ]
+    if not plan.lack and not plan.memory:
+        return lines + ["  activations           not predicted"]
     kept = f"  activations         {gib(plan.saved)}  kept for the backward pass before the compiler's savings,"
     if plan.lack:
         lines.append(f"{kept} among too many temporaries")
@@ -108,7 +113,7 @@ def _memory(plan):
 
 def _times(plan):
     times, ms = plan.times, lambda seconds: f"{1e3 * seconds:9.4g} ms"
-    lines = ["collectives in the compiled program, on a chip and step"]
+    lines = ["collectives in the program, on a chip and step"]
     for (kind, axes), (count, size, overlaps) in sorted(plan.collectives.items()):
         way = "beside other work" if overlaps else "blocking"
         lines.append(f"  {kind:18s} {axes:18s} {count:5d} times {_size(size):>12s}  {way}")
@@ -116,7 +121,8 @@ def _times(plan):
     lines += [
         *([] if plan.collectives else ["  none"]),
         "",
-        "PREDICTION from the peaks above (trackers/planning/prediction.py has the formula), not a measurement",
+        f"PREDICTION from the peaks above (trackers/planning/{'prediction' if plan.memory else 'cards'}.py has the"
+        " formula), not a measurement",
         f"  compute             {ms(times.compute)}",
         f"  memory              {ms(times.memory)}",
         f"  links               {ms(times.links)}",
@@ -149,7 +155,8 @@ def summary(plan):
     if plan.lack:
         return kept | {"memory": plan.lack.needed, "limit": plan.lack.limit, "fits": False}
     times = {name: getattr(plan.times, name) for name in ("compute", "memory", "links", "step", "compiler")}
-    kept |= {"memory": plan.memory.total, "fits": plan.memory.fits, "times": times, "bound": plan.times.bound}
+    memory = {"memory": plan.memory.total, "fits": plan.memory.fits} if plan.memory else {"memory": None, "fits": True}
+    kept |= {**memory, "times": times, "bound": plan.times.bound}
     kept |= {"rate": plan.rate, "mfu": plan.utilization(), "hours": plan.steps * plan.times.step / 3600}
     kept["collectives"] = [[*key, *value] for key, value in sorted(plan.collectives.items())]
     return kept | {"compiler_mfu": plan.utilization(times["compiler"]) if times["compiler"] else None}
@@ -171,7 +178,8 @@ def table(rows):
 def _cells(row):
     mesh = " ".join(f"{axis}={size}" for axis, size in row["mesh"].items() if size > 1) or "1"
     name, chips, batch = row["config"].removesuffix(".py").replace(".py", ""), row["chips"], row["batch"]
-    cells = [name, row["topology"], mesh, str(chips), str(batch), f"{batch / chips:g}", f"{row['memory'] / 2**30:.1f}"]
+    cells = [name, row["topology"], mesh, str(chips), str(batch), f"{batch / chips:g}"]
+    cells.append("-" if row["memory"] is None else f"{row['memory'] / 2**30:.1f}")
     if not row["fits"]:
         cells[-1] += f" (+{(row['memory'] - row['limit']) / 2**30:.1f})"
     if "times" not in row:

@@ -24,6 +24,14 @@ def multiply_adds(function, *args):
 
     Raises: ValueError for a while loop with a matrix product in it: how often it runs is not known beforehand.
     """
+    return _count(products(function, *args))
+
+
+def products(function, *args):
+    """[(how often, equation)] of the matrix products and convolutions that function(*args) executes.
+
+    Arguments and errors as of multiply_adds; an equation is of a jaxpr: "dot_general" or "conv_general_dilated".
+    """
     return _of_jaxpr(jax.make_jaxpr(function)(*args))
 
 
@@ -70,35 +78,45 @@ def _of_jaxpr(jaxpr, wanted=None):
     outputs = _outputs(jaxpr)
     wanted = [True] * len(outputs) if wanted is None else wanted
     needed = {id(variable) for variable, is_wanted in zip(outputs, wanted, strict=True) if is_wanted}
-    count = 0
+    found = []
     for equation in reversed(jaxpr.eqns):
         used = [id(variable) in needed for variable in equation.outvars]
         if any(used) or equation.effects:
             needed.update(map(id, equation.invars))
-            count += _of_equation(equation, used)
-    return count
+            found += _of_equation(equation, used)
+    return found
 
 
 def _of_equation(equation, used):
     name, params = equation.primitive.name, equation.params
-    if name == "dot_general":
-        (contracted, _), _ = params["dimension_numbers"]
-        return _size(equation.outvars[0]) * math.prod(equation.invars[0].aval.shape[i] for i in contracted)
-    if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
-        per_output = math.prod(kernel) // kernel[params["dimension_numbers"].rhs_spec[0]]
-        # Zeros put between the inputs (transposed convolution) are not multiplied by anything.
-        return _size(equation.outvars[0]) * per_output // math.prod(params["lhs_dilation"])
+    if name in ("dot_general", "conv_general_dilated"):
+        return [(1, equation)]
     # A call's outputs are its jaxpr's, one by one; what a loop carries may be wanted by its next round.
     loops = name in ("scan", "while")
     inner = [
         _of_jaxpr(jaxpr, None if loops or len(_outputs(jaxpr)) != len(used) else used) for jaxpr in _jaxprs(params)
     ]
     if name == "cond":
-        return max(inner)
+        return max(inner, key=_count)
     if name == "while" and any(inner):
         raise ValueError("multiply-adds of a while loop are not known: its number of rounds depends on the data")
-    return sum(inner) * (params["length"] if name == "scan" else 1)
+    rounds = params["length"] if name == "scan" else 1
+    return [(times * rounds, product) for each in inner for times, product in each]
+
+
+def _count(found):
+    return sum(times * of_product(equation) for times, equation in found)
+
+
+def of_product(equation):
+    """Multiply-adds of one of `products`."""
+    params, kernel = equation.params, equation.invars[1].aval.shape
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        return _size(equation.outvars[0]) * math.prod(equation.invars[0].aval.shape[i] for i in contracted)
+    per_output = math.prod(kernel) // kernel[params["dimension_numbers"].rhs_spec[0]]
+    # Zeros put between the inputs (transposed convolution) are not multiplied by anything.
+    return _size(equation.outvars[0]) * per_output // math.prod(params["lhs_dilation"])
 
 
 def _jaxprs(params):
