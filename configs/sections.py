@@ -29,6 +29,9 @@ def run():
     c.accumulate = 1
     # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
     c.profile = ""
+    # Where compiled programs are kept, so that a resumed run starts faster: workdir (its folder compiled), a folder, or
+    # empty = nowhere.
+    c.compiled = "workdir"
 
     c.init = ml_collections.ConfigDict()
     # Weights to start from: a published checkpoint or a workdir; empty = random.

@@ -23,6 +23,7 @@ HARMLESS = (
         "teacher.variants",
         "accumulate",
         "profile",
+        "compiled",
         "mesh.*",
         "tracking.*",
         "model.remat",
