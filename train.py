@@ -131,8 +131,8 @@ def assemble(config, mesh):
     Raises: InputError, UsageError for what is wrong with the config, or does not fit the mesh.
     """
     ranges.check(config)
-    model = trackers.build(config.model)
-    teacher = trackers.build(config.teacher.model) if "teacher" in config else None
+    model = sharding.model_on(mesh, config.model)
+    teacher = sharding.model_on(mesh, config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
     schedule = schedules.schedule(config)
     optimizer = schedules.optimizer(config.train, schedule.learning_rate)

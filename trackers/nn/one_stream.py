@@ -43,7 +43,7 @@ class OneStreamTracker(nn.Module):
     position_grid: tuple[int, int] = (14, 14)
     attention_init: str = "independent"
     drop_path: float = 0.0
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     kernels: str = "auto"
     dtype: str = "float32"

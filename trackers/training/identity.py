@@ -28,6 +28,7 @@ HARMLESS = (
         "tracking.*",
         "model.remat",
         "model.kernels",
+        "model.scan_layers",
     ),
     *("data.threads", "data.prefetch_batches", "data.validation_pairs", "data.max_bad_fraction"),
     *("train.log_every_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.validate_every_epochs"),
