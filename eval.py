@@ -33,7 +33,7 @@ import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
 from trackers.evaluation import baselines, batched, benchmark, hosts, records, repetitions, reports, starts
-from trackers.io import image_files, outputs
+from trackers.io import compiled, image_files, outputs
 from trackers.tracking import single_object
 from trackers.training import processes
 
@@ -76,6 +76,7 @@ flags.mark_flags_as_required(["benchmark", "out"])
 
 def main(argv):
     del argv
+    compiled.keep_of_user()
     config, out = weights.chosen_config(), epath.Path(FLAGS.out)
     model = trackers.build(config.model)
     if model.task != "track":

@@ -32,7 +32,7 @@ import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_report, phrase_results, records
-from trackers.io import mot_files, outputs, ownership, plain_text
+from trackers.io import compiled, mot_files, outputs, ownership, plain_text
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 
@@ -74,6 +74,7 @@ def one_object():
 
 def main(argv):
     del argv
+    compiled.keep_of_user()
     if FLAGS.benchmark and (FLAGS.video or FLAGS.images or FLAGS.phrases):
         raise errors.UsageError("--benchmark has its own videos and phrases: leave out --video, --images and --phrases")
     errors.leave_out(

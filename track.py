@@ -41,7 +41,7 @@ from configs import variants
 from data_pipelines import video_input
 from trackers import errors, progress, weights
 from trackers.evaluation import records, track_results
-from trackers.io import numbers, outputs, target_files
+from trackers.io import compiled, numbers, outputs, target_files
 from trackers.tracking import recovery, single_object, video_tracker
 from trackers.tracking.pictures import attention, maps, panels
 from trackers.tracking.pictures import window as windows
@@ -81,6 +81,7 @@ flags.mark_flags_as_required(["out"])
 
 def main(argv):
     del argv
+    compiled.keep_of_user()
     if not FLAGS.jsonl:
         return _main(None)
     lines = sys.stdout

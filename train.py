@@ -20,6 +20,7 @@ from flax import linen as nn
 import trackers
 from data_pipelines import loader
 from trackers import errors, objectives
+from trackers.io import compiled
 from trackers.training import (
     accumulation,
     checkpoints,
@@ -130,8 +131,8 @@ def assemble(config, mesh):
     Raises: InputError, UsageError for what is wrong with the config, or does not fit the mesh.
     """
     ranges.check(config)
-    model = trackers.build(config.model)
-    teacher = trackers.build(config.teacher.model) if "teacher" in config else None
+    model = sharding.model_on(mesh, config.model)
+    teacher = sharding.model_on(mesh, config.teacher.model) if "teacher" in config else None
     objective = objectives.build(config.objective, model, teacher)
     schedule = schedules.schedule(config)
     optimizer = schedules.optimizer(config.train, schedule.learning_rate)
@@ -193,6 +194,7 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     rows = sharding.process_rows(mesh, batch_size)
     starts = initial.starts(config)
     program = assemble(config, mesh)
+    compiled.keep_of_run(config.get("compiled", "workdir"), workdir, say)
     source = dispatch.source(config, mesh, made := loader.on_device(config))
     teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
     leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
@@ -202,10 +204,9 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
         inputs = program.inputs(loader.shapes(config), batch_size, mesh)
         pair_flops = model_flops(config, mesh, program, inputs) / batch_size
 
-    schedule, objective = program.schedule, program.objective
+    schedule, objective, whole = program.schedule, program.objective, sharding.replicated(mesh)
     last = min(schedule.total, max_steps or schedule.total)
     validate_every = round(config.train.validate_every_epochs * schedule.epoch)
-    whole = sharding.replicated(mesh)
     init_key, _ = jax.random.split(jax.random.key(seed))
     # Made on all processes at once: a key cannot be put onto devices of others.
     step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
@@ -260,7 +261,6 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
                 progress.say(f"step {step}  {', '.join(f'{label} {value:.4f}' for label, value in figures.items())}")
                 return figures
 
-            # The loop.
             if source is None:
                 finish = loader.finish(config)
                 data = (loader.batches if finish is None else loader.unfinished_batches)(config, start, rows)

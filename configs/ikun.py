@@ -85,8 +85,8 @@ def cascade_attention():
     c.model.transformer = ml_collections.ConfigDict(
         {"vocabulary": 49408, "length": 77, "width": 512, "depth": 12, "heads": 8}
     )
-    # Stack equal layers with nn.scan: compile time does not grow with depth.
-    c.model.scan_layers = True
+    # Stack equal layers with nn.scan: True, False, or None for what is faster on the device (nn/kernels.py).
+    c.model.scan_layers = ml_collections.config_dict.placeholder(bool)
     # Recomputation of activations in the backward pass: none, full or dots.
     c.model.remat = "none"
     # Compute dtype: float32, bfloat16, or auto (float32 on a CPU, bfloat16 elsewhere).
@@ -121,7 +121,7 @@ def cascade_attention():
     # Width of a phrase's features.
     c.calibration.model.features = 512
     # Stack equal layers with nn.scan: compile time does not grow with depth.
-    c.calibration.model.scan_layers = True
+    c.calibration.model.scan_layers = ml_collections.config_dict.placeholder(bool)
     # Calibrated score = score + a * frequency + b.
     c.calibration.a = 8.0
     # The b of that sum.

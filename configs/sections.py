@@ -8,6 +8,7 @@ the sections of a tracker of one object; small_run(), tiny_run() and demo_run() 
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 # Data sets that the published programs don't train on.
 _OTHER_SETS = ("lasot_ext", "tnl2k", "uav123", "uav20l", "nfs", "otb", "avist", "vasttrack", "trek150", "vot", "videos")
@@ -29,6 +30,9 @@ def run():
     c.accumulate = 1
     # FIRST:LAST = trace these steps for XProf or TensorBoard; empty = none.
     c.profile = ""
+    # Where compiled programs are kept, so that a resumed run starts faster: workdir (its folder compiled), a folder, or
+    # empty = nowhere.
+    c.compiled = "workdir"
 
     c.init = ml_collections.ConfigDict()
     # Weights to start from: a published checkpoint or a workdir; empty = random.
@@ -121,8 +125,9 @@ def vit(name, *, template_size, search_size, position="learned", drop_path=0.1):
     model.attention_init = "independent"
     # Drop-path rate of the last layer; 0.1 is GRM's, OSTrack's and MixFormerV2's programs'.
     model.drop_path = drop_path
-    # Stack equal layers with nn.scan: compile time does not grow with depth.
-    model.scan_layers = True
+    # Stack equal layers with nn.scan, so that compile time does not grow with depth: True, False, or None for what is
+    # faster on the device (nn/kernels.py).
+    model.scan_layers = config_dict.placeholder(bool)
     # Recomputation of activations in the backward pass: none, full or dots.
     model.remat = "none"
     # How attention is executed: auto, fused or plain (nn/kernels.py).

@@ -1,20 +1,17 @@
 """Several short trainings to be compared with each other: run, resumed, read back, tabulated with their spread."""
 
 import statistics
-from pathlib import Path
-
-import jax
 
 import train
 from trackers.evaluation import tables
-from trackers.io import outputs
+from trackers.io import compiled, outputs
 from trackers.training import metrics
 
 
 def share_programs(workdir):
     """Runs of equal shapes compile once: what is compiled is kept in DIR/compiled."""
     outputs.claim_folder(workdir, "--workdir")
-    jax.config.update("jax_compilation_cache_dir", str(Path(workdir).resolve() / "compiled"))
+    compiled.keep_of_run("workdir", workdir)
 
 
 def run(workdir, config, seed, steps):

@@ -161,7 +161,7 @@ def _newest(path, prefer_ema):
             items = _items(folder, prefer_ema)
             if not digests.verify(folder, items.values()):
                 print(unchecked(folder), flush=True)
-            return stacking.flatten({name: _read_item(folder / item) for name, item in items.items()})
+            return stacking.flatten({name: read_item(folder / item) for name, item in items.items()})
         except digests.Damaged as error:
             print(f"checkpoint {folder} is broken ({error}), {set_aside(folder)}: trying the one before", flush=True)
         except Exception as error:  # whatever a damaged file makes the storage layers raise
@@ -302,7 +302,8 @@ def _items(folder, prefer_ema):
     return {name: item for name, item in items.items() if (folder / item).exists()}
 
 
-def _read_item(folder):
+def read_item(folder):
+    """One item of a checkpoint, a tree of NumPy arrays, whatever mesh it was saved from."""
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), reader.metadata(folder).tree)
         return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))

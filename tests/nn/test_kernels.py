@@ -4,9 +4,11 @@ import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
+from configs import grm
 from trackers.nn import kernels
 from trackers.training import sharding
 
@@ -25,6 +27,20 @@ def test_auto_is_float32_on_a_cpu_and_bfloat16_elsewhere():
     assert traced_for("cuda", lambda: kernels.compute_dtype("bfloat16")) == jnp.bfloat16
     with pytest.raises(ValueError, match="model.dtype must be one of"):
         kernels.compute_dtype("bf16")
+
+
+def test_layers_are_stacked_but_on_a_gpu():
+    assert kernels.stacks_layers(None) and not kernels.stacks_layers(None, "gpu")
+    assert traced_for("tpu", lambda: kernels.stacks_layers(None))
+    assert not traced_for("cuda", lambda: kernels.stacks_layers(None))
+    assert traced_for("cuda", lambda: kernels.stacks_layers(True)) and not kernels.stacks_layers(False, "tpu")
+
+
+@pytest.mark.parametrize("platform, stacked", [("cpu", True), ("tpu", True), ("gpu", False)])
+def test_a_published_size_is_laid_out_for_the_devices_of_the_mesh(platform, stacked):
+    mesh = types.SimpleNamespace(devices=np.array([[types.SimpleNamespace(platform=platform)]], object))
+    assert sharding.model_on(mesh, grm.get_config("b256").model).scan_layers == stacked
+    assert sharding.model_on(mesh, grm.get_config("tiny").model).scan_layers is False
 
 
 def test_a_card_that_is_not_here_gets_no_kernel_of_its_own():

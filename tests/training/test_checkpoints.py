@@ -2,6 +2,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ import trackers
 from tests.training import support
 from trackers import weights
 from trackers.errors import InputError
+from trackers.nn import stacking
 from trackers.training import checkpoints, sharding, state
 
 
@@ -198,3 +200,29 @@ def test_stacked_and_unstacked_layers_load_into_each_other(tmp_path):
     np.testing.assert_array_equal(kernel[1], variables["params"]["encoder"]["block_2"]["mlp"]["fc1"]["kernel"])
     weights.save(tmp_path / "stacked", together, stacked)
     assert not support.leaves_equal(weights.load(tmp_path / "stacked", single), variables)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_run_goes_on_where_its_layers_are_laid_out_otherwise(tmp_path, stacked):
+    there, here = (support.small_config(ema_decay=0.9) for _ in range(2))
+    for config, scan in ((there, stacked), (here, not stacked)):
+        with config.unlocked():
+            config.model.update({"depth": 4, "scan_layers": scan})
+    mesh = sharding.make_mesh(there.mesh, jax.devices()[:1])
+    numbers = np.random.default_rng(0)
+    kept = jax.tree.map(
+        lambda leaf: jnp.asarray(numbers.uniform(0, 9, leaf.shape), leaf.dtype), support.abstract_state(there, mesh)
+    )
+    with checkpoints.Checkpoints(tmp_path, there) as saved:
+        saved.save(kept, 3)
+    with checkpoints.Checkpoints(tmp_path, here) as saved:
+        found = saved.restore(support.abstract_state(here, mesh))
+    before, after = (stacking.flatten(dict(state.named_leaves(jax.device_get(tree)))) for tree in (kept, found))
+    assert before.keys() == after.keys() and any("mu/encoder/block_2" in name for name in after)
+    for name, leaf in before.items():
+        np.testing.assert_array_equal(leaf, after[name], err_msg=name)
+    assert {name for name, _ in state.named_leaves(kept)} != {name for name, _ in state.named_leaves(found)}
+    # A model of another size is refused as ever.
+    here.model.depth = 3
+    with checkpoints.Checkpoints(tmp_path, here) as saved, pytest.raises(InputError, match="another model or size"):
+        saved.restore(support.abstract_state(here, mesh))

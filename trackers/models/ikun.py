@@ -60,7 +60,7 @@ class Model(nn.Module):
     normalize_text: str = "always"
     standardize: bool = False
     joint_statistics: bool = False
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     dtype: str = "float32"
 

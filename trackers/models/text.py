@@ -49,7 +49,7 @@ class Model(nn.Module):
     transformer: Transformer = Transformer()
     features: int = 1024
     truncation: int = 10
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     dtype: str = "float32"
 

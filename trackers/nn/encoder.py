@@ -46,7 +46,8 @@ class Encoder(nn.Module):
     stops: numbers of layers (1-based) after which the tracker may stop a call of some of the layers and change the
       tokens; such a layer is never stacked with others.
     block_class: what the layers are: Block, or a module with its fields and arguments, e.g. with adapters.
-    scan_layers: stack runs of equal layers with nn.scan. remat: "none", "full" or "dots" (blocks.REMAT_POLICIES).
+    scan_layers: stack runs of equal layers with nn.scan; True, False or None (kernels.stacks_layers).
+    remat: "none", "full" or "dots" (blocks.REMAT_POLICIES).
     kernels: how attention is executed (kernels.KERNELS).
     dtype: what is computed in; parameters, LayerNorm, softmax and residual stream's statistics are float32.
     """
@@ -74,7 +75,7 @@ class Encoder(nn.Module):
     drop_path: float = 0.0
     stops: tuple[int, ...] = ()
     block_class: type = blocks.Block
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     kernels: str = "auto"
     dtype: jnp.dtype = jnp.float32
@@ -129,9 +130,9 @@ class Encoder(nn.Module):
 
     def _runs(self):
         """[(first, last, relation)]: each layer alone, or contiguous equal layers together when stacked."""
-        runs = []
+        runs, stacked = [], kernels.stacks_layers(self.scan_layers)
         for i, rows in enumerate(self.relations):
-            if self.scan_layers and runs and runs[-1][2] == rows and not {i, i + 1} & {*self.stops}:
+            if stacked and runs and runs[-1][2] == rows and not {i, i + 1} & {*self.stops}:
                 runs[-1][1] = i
             else:
                 runs.append([i, i, rows])
@@ -156,7 +157,8 @@ class Encoder(nn.Module):
     def _recomputed_class(self):
         if self.remat == "none":
             return self.block_class
-        return nn.remat(self.block_class, policy=blocks.REMAT_POLICIES[self.remat], prevent_cse=not self.scan_layers)
+        stacked, policy = kernels.stacks_layers(self.scan_layers), blocks.REMAT_POLICIES[self.remat]
+        return nn.remat(self.block_class, policy=policy, prevent_cse=not stacked)
 
     def _stacked_class(self, length):
         return nn.scan(
@@ -282,7 +284,7 @@ class Encoder(nn.Module):
             raise ValueError(f"layers ({begin}, {end}) of an encoder of depth {self.depth}")
         if {begin, end} - starts:
             raise ValueError(f"layers ({begin}, {end}): name where a part ends in the encoder's stops, {self.stops}")
-        if reduce is not None and self.scan_layers and end not in self.stops:
+        if reduce is not None and kernels.stacks_layers(self.scan_layers) and end not in self.stops:
             raise ValueError(f"reduce acts in layer {end}, which is not among the encoder's stops, {self.stops}")
 
     def encode_template(self, tokens, keep_tokens=False, **context):

@@ -1,4 +1,5 @@
-"""What a device is best given: the dtype to compute in, and which kernels execute attention and norms."""
+"""What a device is best given: the dtype to compute in, the layers' layout, and which kernels execute attention and
+norms. docs/training.md has the table, with the measurement behind each row."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 KERNELS = ("auto", "fused", "plain")
 # auto: float32 on a CPU, where 16 bits are slower, bfloat16 elsewhere.
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_GPUS = ("gpu", "cuda", "rocm")
 
 
 def check(kernel):
@@ -26,6 +28,17 @@ def compute_dtype(name):
     if name != "auto":
         return jnp.dtype(name)
     return jnp.dtype("float32" if _platforms()[-1] == "cpu" else "bfloat16")
+
+
+def stacks_layers(setting, platform=None):
+    """Whether equal layers are stacked and computed in a loop, which `model.scan_layers` says: True, False, or None for
+    what the device is best given: one by one on a GPU, stacked elsewhere (compiling does not grow with depth there).
+
+    Args: platform: of the device ("cpu", "gpu", "tpu"); None = that for which a function is being traced.
+    """
+    if setting is not None:
+        return setting
+    return (platform or _platforms()[-1]) not in _GPUS
 
 
 def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):

@@ -49,7 +49,7 @@ class OneStreamTracker(nn.Module):
     template_position: str = "grid"
     attention_init: str = "independent"
     drop_path: float = 0.0
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     kernels: str = "auto"
     dtype: str = "float32"

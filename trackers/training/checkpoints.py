@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from trackers import quiet, weights
 from trackers.errors import InputError
 from trackers.io import digests, outputs, ownership, plain_text
+from trackers.nn import stacking
 from trackers.training import identity
 from trackers.training.metrics import METRICS_FILE
 from trackers.training.state import named_leaves
@@ -225,10 +226,18 @@ class Checkpoints:
         folder, wanted = self._folder / str(step), _items(target)
         if ("ema" in wanted) != (folder / "ema").exists():
             raise InputError(f"{folder} was saved with another config.train.ema_decay (zero or not): keep that setting")
+        same_layout = True
         for name in [name for name in wanted if name != "optimizer"]:
-            weights.check_leaves(weights.stored_shapes(folder / name), dict(named_leaves(wanted[name])), folder)
-        args = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
-        read = self._manager.restore(step, args=ocp.args.Composite(**args))
+            stored, here = weights.stored_shapes(folder / name), dict(named_leaves(wanted[name]))
+            same_layout &= stored.keys() == here.keys()
+            there = {path: jax.ShapeDtypeStruct(shape, np.float32) for path, shape in stored.items()}
+            single = {path: leaf.shape for path, leaf in stacking.flatten(there).items()}
+            weights.check_leaves(single, stacking.flatten(here), folder)
+        if same_layout:
+            args = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
+            read = self._manager.restore(step, args=ocp.args.Composite(**args))
+        else:
+            read = {name: _laid_out(weights.read_item(folder / name), tree) for name, tree in wanted.items()}
         return dataclasses.replace(
             target,
             params=read["params"],
@@ -236,6 +245,21 @@ class Checkpoints:
             ema=read["ema"] if "ema" in wanted else None,
             **read["optimizer"],
         )
+
+
+def _laid_out(stored, target):
+    """A tree as `target` of what a checkpoint holds with its layers stacked otherwise (model.scan_layers).
+
+    stored: tree of NumPy arrays. target: tree of jax.ShapeDtypeStruct with shardings."""
+    leaves = stacking.flatten(dict(named_leaves(stored)))
+
+    def placed(name, leaf):
+        names = stacking.layer_names(name)
+        whole = np.asarray(leaves[name]) if names is None else np.stack([leaves[each] for each in names])
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: whole[index])
+
+    made = [placed(name, leaf) for name, leaf in named_leaves(target)]
+    return jax.tree.unflatten(jax.tree.structure(target), made)
 
 
 def _variables_only(folder):

@@ -13,7 +13,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import trackers
 from trackers.errors import UsageError
+from trackers.nn import kernels
 from trackers.nn.placement import BATCH_AXES
 from trackers.training.state import named_leaves, path_name
 
@@ -100,6 +102,14 @@ def _rows_contiguous(mesh):
         if mine[-1] - mine[0] + 1 != len(mine):
             return False
     return True
+
+
+def model_on(mesh, config_model):
+    """The module of a model section, its layers laid out as `mesh`'s devices are best given (kernels.stacks_layers)."""
+    model = trackers.build(config_model)
+    if getattr(model, "scan_layers", False) is not None:
+        return model
+    return model.clone(scan_layers=kernels.stacks_layers(None, mesh.devices.flat[0].platform))
 
 
 def under(mesh, function):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from trackers.nn import placement, tokens
+from trackers.nn import kernels, placement, tokens
 from trackers.nn.blocks import REMAT_POLICIES, drop_path
 from trackers.nn.encoder import Encoded
 
@@ -98,15 +98,15 @@ class Blocks(nn.Module):
     block: type
     fields: dict
     depth: int
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
 
     @nn.compact
     def __call__(self, carry, per_layer, shared):
-        block = self.block
+        block, stacked = self.block, kernels.stacks_layers(self.scan_layers)
         if self.remat != "none":
-            block = nn.remat(block, policy=REMAT_POLICIES[self.remat], prevent_cse=not self.scan_layers)
-        if self.scan_layers and self.depth > 1:
+            block = nn.remat(block, policy=REMAT_POLICIES[self.remat], prevent_cse=not stacked)
+        if stacked and self.depth > 1:
             scanned = nn.scan(
                 block,
                 variable_axes={"params": 0},
@@ -137,7 +137,7 @@ class Hierarchical(nn.Module):
     template_size: int
     search_size: int
     drop_path: float = 0.0
-    scan_layers: bool = False
+    scan_layers: bool | None = False
     remat: str = "none"
     dtype: jnp.dtype = jnp.float32
 
