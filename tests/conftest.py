@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Nearly all of the time goes to compiling programs that run once (`make test-slow` has whole models run: 0 there).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if programs.QUICK_COMPILER and os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
+    os.environ.setdefault("XLA_FLAGS", programs.QUICK_COMPILER)
 
 
 def _programs_folder():

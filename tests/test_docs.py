@@ -87,6 +87,8 @@ def _program(words):
     if words[0] == "onestream":
         name = onestream._PROGRAMS[words[1]]
         return [f"{name}.py" if (programs.ROOT / f"{name}.py").exists() else name, *words[2:]]
+    if words[1:2] == ["run_onnx.py"]:  # a listing of docs/export.md
+        return None
     if words[1:2] == ["-m"]:
         return words[2:] if words[2].split(".")[0] in _PACKAGES else None
     return words[1:] if words[1:2] and words[1].endswith(".py") else None

@@ -21,6 +21,7 @@ def test_multiply_adds_of_several_configs():
     assert names == ["grm.py:tiny", "mixformer_v2.py:tiny"]
 
 
+@pytest.mark.slow
 def test_tracking_is_timed_one_by_one_and_batched():
     sizes = [
         "--configs=configs/grm.py:tiny",

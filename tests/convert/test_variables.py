@@ -168,6 +168,7 @@ def test_pretrained_transformer_fills_the_encoder(tiny):
             assert np.abs(array - published[path]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_rest_is_drawn_as_init_does(tiny):
     config, rng = config_model(), jax.random.key(0)
     got = stacking.flatten(convert.to_variables(backbone(tiny[0]), config, rng))

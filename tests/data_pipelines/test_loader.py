@@ -62,6 +62,7 @@ def fake_synthetic(config, start_step, rows, seed, split):
 
 
 @pytest.mark.parametrize("config", [grm.get_config("tiny"), ikun.get_config("tiny"), neural_kalman.get_config("tiny")])
+@pytest.mark.slow
 def test_shapes_are_those_of_a_row_of_the_batches(config):
     batch = next(loader.batches(config, 0, range(2)))
     rows = {name: (value.shape[1:], value.dtype) for name, value in batch.items()}

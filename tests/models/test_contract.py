@@ -117,6 +117,7 @@ def test_a_tracker_follows_with_it(family):
 
 
 @every_family
+@pytest.mark.slow
 def test_a_step_of_training_moves_every_parameter(family):
     config = support.family_config(family)
     model, objective, optimizer = support.parts(config)

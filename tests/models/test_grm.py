@@ -227,6 +227,7 @@ def rigged(variables, choices):
 
 
 @pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.slow
 def test_c2_layers_whose_division_is_constant_need_no_module(scan):
     """As the published forms (layer 7 two-stream, the last layers one-stream), in small."""
     trained = TINY | {"depth": 5, "division": {"layers": (1, 2, 3, 4, 5)}}
@@ -315,6 +316,7 @@ def test_box_pools_see_only_the_template_box(pool):
 
 
 @pytest.mark.parametrize("mode", ["learned", "continuous", "learned_three"])
+@pytest.mark.slow
 def test_division_learns_from_the_boxes(mode):
     """The loss on the box reaches the division module: straight through the hard choice, or through probabilities."""
     model, variables = variables_of(TINY | {"division": {"mode": mode}})

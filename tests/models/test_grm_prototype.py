@@ -77,6 +77,7 @@ def gradients(mode):
     return *(stacking.flatten({"params": tree}) for tree in (whole, part)), metrics
 
 
+@pytest.mark.slow
 def test_training_leaves_the_attention_alone():
     """Values and gradients of everything but the modules are those of one_stream, bit for bit."""
     (mine, _, metrics), (right, _, others) = gradients("prototype"), gradients("one_stream")

@@ -153,6 +153,7 @@ def test_full_sizes_build_and_are_sharded(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL_OF)
+@pytest.mark.slow
 def test_bfloat16_computes_what_float32_does(variant):
     """bfloat16 keeps 8 bits: an error of 0.4 % in each of some ten operations one after another."""
     exact = model_of(variant, **SMALL_OF[variant])

@@ -113,6 +113,7 @@ def test_batch_permutation_permutes_the_result():
     np.testing.assert_allclose(encoder.apply(variables, *images, method=run).tokens[::-1], flipped, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_jit_equals_eager_and_bfloat16_is_close():
     encoder, variables, images, run = make([relation.ONE_STREAM, "learned"])
     eager = encoder.apply(variables, *images, method=run).tokens

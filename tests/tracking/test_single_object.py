@@ -206,6 +206,7 @@ def test_model_without_score_map():
     assert np.isnan(float(_one_step(_Fixed(box=box)).score))
 
 
+@pytest.mark.slow
 def test_jit_equals_eager():
     score = np.random.default_rng(0).random((4, 4))
     jitted = _one_step(_maps(score), box=(40.3, 30.7, 21.2, 19.9))

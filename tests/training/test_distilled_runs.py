@@ -56,6 +56,7 @@ def _leaves(path, config):
     return stacking.flatten(weights.load(path, config.model))
 
 
+@pytest.mark.slow
 def test_a_distilled_run_resumes_and_leaves_frozen_layers_as_they_were(config, tmp_path):
     whole = _run(config, tmp_path / "whole")
     _run(config, tmp_path / "parts", max_steps=3)

@@ -249,6 +249,7 @@ def test_batches_made_on_the_device_equal_the_stream():
         np.testing.assert_allclose(examples[name].astype(jnp.float32), value.astype(np.float32), atol=2)
 
 
+@pytest.mark.slow
 def test_an_accelerator_makes_many_at_once_and_the_same(banks, examples, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(banks_module, "AT_ONCE", 2)
@@ -344,6 +345,7 @@ def test_every_option_keeps_shapes_and_determinism(rich_banks, examples):
     [{"jpeg_probability": 1.0}, {"low_resolution_probability": 1.0}, {"sensor_noise": 0.0}, {"haze": 0.0},
      {"adjacent_probability": 1.0}],
 )  # fmt: skip
+@pytest.mark.slow
 def test_each_option_of_pairs_changes_the_picture_alone(banks, examples, option):
     changed = _pairs(banks, dataclasses.replace(SMALL, **option), 1)
     assert not np.array_equal(changed["search"], examples["search"][:8])
@@ -352,6 +354,7 @@ def test_each_option_of_pairs_changes_the_picture_alone(banks, examples, option)
             np.testing.assert_allclose(changed[name], examples[name][:8], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_option_of_banks_changes_them(banks):
     size = SMALL.backgrounds * SMALL.background_size**2
     for option, on_ground, on_sprites in [
@@ -367,6 +370,7 @@ def test_each_option_of_banks_changes_them(banks):
 
 
 @pytest.mark.parametrize("pixels", [24, 48])
+@pytest.mark.slow
 def test_tiles_show_what_whole_layers_show(rich_banks, pixels):
     of_template, of_search, _ = jax.jit(
         jax.vmap(
@@ -396,6 +400,7 @@ def test_jpeg_quantizes_the_brightness_of_blocks():
     np.testing.assert_allclose(again, 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_low_resolution_is_smoother(banks, examples):
     coarse = _pairs(banks, dataclasses.replace(SMALL, low_resolution_probability=1.0, sensor_noise=0.0), 1)["search"]
     fine = _pairs(banks, dataclasses.replace(SMALL, sensor_noise=0.0), 1)["search"]

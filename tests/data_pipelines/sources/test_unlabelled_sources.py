@@ -186,6 +186,7 @@ def test_pure_in_seed_split_step_and_row_on_any_number_of_processes_and_threads(
     assert np.isfinite(first["search_box"]).all() and (first["template_box"][..., 2:] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_videos_and_photographs(root, tmp_path, capsys):
     pictures.write_frames(tmp_path / "photos", 6)
     # As in test_train.py: its program is compiled already.
