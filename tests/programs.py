@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of XLA: a quarter less time for compiling (jaxlib 0.10.2). Later versions have no such choice and end where it is made.
+# Of XLA: a quarter less time for compiling (jaxlib 0.10.2). Later versions have no such choice, and end at it.
 QUICK_COMPILER = "--xla_cpu_use_fusion_emitters=false" if metadata.version("jaxlib").startswith("0.10.") else None
 
 
