@@ -10,8 +10,6 @@ when every search crop is shown with its neighbor's template and box. A run in D
 stood, and what is finished is not trained again.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from configs import grm
@@ -36,17 +34,10 @@ flags.DEFINE_list("rows", list(_ROWS), f"What is trained, of {', '.join(_ROWS)}.
 
 def main(argv):
     del argv
-    if unknown := [name for name in FLAGS.rows if name not in _ROWS]:
-        raise errors.UsageError(f"--rows {unknown[0]}: choose among {', '.join(_ROWS)}")
-    short_runs.share_programs(FLAGS.workdir)
-    seeds = []
-    for seed in range(FLAGS.seeds):
-        seeds.append({name: _one(Path(FLAGS.workdir) / f"seed{seed}" / name, name, seed) for name in FLAGS.rows})
-    print(short_runs.table([(_ROWS[name][0], name) for name in FLAGS.rows], seeds))
+    short_runs.compare(FLAGS.workdir, _ROWS, FLAGS.rows, FLAGS.seeds, FLAGS.steps, _config)
 
 
-def _one(folder, name, seed):
-    """{metric: value} of one run."""
+def _config(name):
     config = FLAGS.config.copy_and_resolve_references()
     _, position, sides = _ROWS[name]
     with config.unlocked(), config.ignore_type():
@@ -56,7 +47,7 @@ def _one(folder, name, seed):
         config.train.update({"total_epochs": 10, "drop_epoch": 8, "keep_checkpoints": 1})
         # An average over so many steps as are a twentieth of the run.
         config.train.ema_decay = 1 - 20 / max(FLAGS.steps, 40)
-    return short_runs.run(folder, config, seed, FLAGS.steps)
+    return config
 
 
 if __name__ == "__main__":

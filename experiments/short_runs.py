@@ -1,8 +1,10 @@
 """Several short trainings to be compared with each other: run, resumed, read back, tabulated with their spread."""
 
 import statistics
+from pathlib import Path
 
 import train
+from trackers import errors
 from trackers.evaluation import tables
 from trackers.io import compiled, outputs
 from trackers.training import metrics
@@ -26,6 +28,23 @@ def run(workdir, config, seed, steps):
         raise SystemExit(code)
     last = [line for line in metrics.read(workdir) if "validation/iou" in line][-1]
     return {name.removeprefix("validation/"): value for name, value in last.items() if name.startswith("validation/")}
+
+
+def compare(workdir, rows, chosen, seeds, steps, config_of):
+    """Trains each chosen row with each seed in DIR/seedS/NAME and prints the table.
+
+    Args: rows: {name: (label, ...)}. chosen: names. config_of: function of a name, its config.
+
+    Raises: UsageError for a name that is none.
+    """
+    if unknown := [name for name in chosen if name not in rows]:
+        raise errors.UsageError(f"--rows {unknown[0]}: choose among {', '.join(rows)}")
+    share_programs(workdir)
+    results = [
+        {name: run(Path(workdir) / f"seed{seed}" / name, config_of(name), seed, steps) for name in chosen}
+        for seed in range(seeds)
+    ]
+    print(table([(rows[name][0], name) for name in chosen], results))
 
 
 def spread(values):

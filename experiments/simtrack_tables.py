@@ -9,8 +9,6 @@ runs of a seed have the same validation pairs; "wrong template" is the IoU when 
 neighbor's template. A run in DIR that was stopped goes on where it stood, and what is finished is not trained again.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from configs import simtrack
@@ -46,14 +44,7 @@ flags.DEFINE_list("rows", list(_ROWS), f"What is trained, of {', '.join(_ROWS)}.
 
 def main(argv):
     del argv
-    if unknown := [name for name in FLAGS.rows if name not in _ROWS]:
-        raise errors.UsageError(f"--rows {unknown[0]}: choose among {', '.join(_ROWS)}")
-    short_runs.share_programs(FLAGS.workdir)
-    seeds = []
-    for seed in range(FLAGS.seeds):
-        folder = Path(FLAGS.workdir) / f"seed{seed}"
-        seeds.append({name: short_runs.run(folder / name, _config(name), seed, FLAGS.steps) for name in FLAGS.rows})
-    print(short_runs.table([(_ROWS[name][0], name) for name in FLAGS.rows], seeds))
+    short_runs.compare(FLAGS.workdir, _ROWS, FLAGS.rows, FLAGS.seeds, FLAGS.steps, _config)
 
 
 def _config(name):

@@ -44,6 +44,15 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Programs of a module that has ended would fill the memory, and each search for garbage would go through them."""
+    yield
+    import jax
+
+    jax.clear_caches()
+
+
 def _shared(variable, *parts):
     given = os.environ.get(variable)
     folder = Path(given) if given else Path(__file__).resolve().parents[2].joinpath("shared", *parts)

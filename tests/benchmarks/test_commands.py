@@ -54,6 +54,7 @@ def test_loaders_are_timed_by_what_they_read():
     assert ("PyTorch, files" in rows) == has_torch != ("PyTorch is not installed" in done.stdout)
 
 
+@pytest.mark.slow
 def test_shapes_of_networks_are_timed():
     done = forked.run("benchmarks.network_shapes", "--shapes=fast192,patch16_192px", "--frames=1")
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,7 @@ def test_half_the_work_and_a_template_that_is_kept(variant):
 
 
 @pytest.mark.parametrize("variant", FAST)
+@pytest.mark.slow
 def test_steps_of_training_reach_every_parameter(variant):
     """The recipe's network of two layers, its objective and optimizer; the pairs are t128's, and tested elsewhere."""
     config = grm.get_config(variant)

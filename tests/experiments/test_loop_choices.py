@@ -38,6 +38,7 @@ def test_gains_of_halves_and_what_is_chosen_on_one_of_them():
     assert "Chosen on half 2 and procedural: both (+4.0 and +1.0 there, +4.0 on half 1)." in text
 
 
+@pytest.mark.slow
 def test_as_users_call_it(tmp_path):
     video.write_sequences(tmp_path / "videos", 4, 2, seed=7, size=(120, 160))
     arguments = [f"--benchmark=frames:{tmp_path / 'videos'}", f"--out={tmp_path / 'out'}", "--videos=2", "--frames=2"]

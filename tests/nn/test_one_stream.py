@@ -81,9 +81,10 @@ def test_a_run_that_is_told_the_box_starts_at_the_numbers_of_weights_that_lack_i
         jax.jit(model.apply)(numbers, *inputs)
         for model, numbers in ((plain, variables), (trackers.build(wanted), start))
     )
-    np.testing.assert_array_equal(before.box, after.box)
+    # Equal but for the rounding of two programs.
+    np.testing.assert_allclose(before.box, after.box, atol=1e-6)
     for name in before.maps:
-        np.testing.assert_array_equal(before.maps[name], after.maps[name])
+        np.testing.assert_allclose(before.maps[name], after.maps[name], atol=2e-6)
 
 
 def test_what_tells_the_box_learns_at_the_full_rate():

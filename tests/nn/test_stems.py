@@ -38,6 +38,7 @@ def test_a_stem_is_what_it_says():
     np.testing.assert_allclose(stem.apply(variables, image)[0], _convolved(x, **weights["conv2"]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_tracker_has_it_for_both_crops_and_keeps_it():
     config = _model()
     model = trackers.build(config)

@@ -109,6 +109,7 @@ def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, c
     assert used["tracking"]["window"] == 0.5 and used["model"]["division"]["two_stream_layers"] == [1]
 
 
+@pytest.mark.slow
 def test_two_stream_layers_are_masked_where_split_ones_move_the_boxes(videos, sharp, tmp_path):
     out = tmp_path / "out"
     common = (*TINY, f"--checkpoint={sharp}", f"--benchmark=frames:{videos}")

@@ -114,6 +114,7 @@ def _cut(seed=5006, away=8):
     return frames, boxes + np.where(np.arange(26) >= 8 + away, 1, 0)[:, None] * [90, 50, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_target_that_comes_back_elsewhere_is_found_alone_and_in_lockstep():
     config = grm.get_config("t128")
     model, variables = trackers.build(config.model), weights.load(None, config.model)

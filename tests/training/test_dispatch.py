@@ -112,6 +112,7 @@ def test_resuming_from_any_step_takes_the_same_steps(config, uninterrupted, tmp_
     assert lines[0]["step"] == 7 and lines[0]["examples_seen"] == 56 and np.isfinite(lines[0]["loss"])
 
 
+@pytest.mark.slow  # with XLA's own choice of compiler: programs.QUICK_COMPILER rounds the two otherwise
 def test_one_step_a_dispatch_gives_the_same_state(config, uninterrupted, tmp_path, monkeypatch):
     config = config.copy_and_resolve_references()
     config.train.steps_per_dispatch = 1
@@ -156,6 +157,7 @@ def test_what_cannot_be_dispatched_together_is_named(tmp_path, monkeypatch):
         train.train(config, str(tmp_path))
 
 
+@pytest.mark.slow
 def test_rows_are_made_where_they_live(config):
     """Eight devices, batch and parameters split, against one."""
     command = [sys.executable, "-m", "tests.training.several_devices_dispatch"]

@@ -35,6 +35,7 @@ def config():
     return config
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_is_the_run_in_one(config, tmp_path, capsys):
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     assert train.train(config, str(whole)) == 0

@@ -41,6 +41,7 @@ def _three_steps(config):
     return losses, jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
 
 
+@pytest.mark.slow
 def test_pmdp_without_fading_is_tea_skip_bit_for_bit(tmp_path, compile_quickly):
     """m = 0: eight of twelve layers are gone from the start. The network trains as the four layers that Tea-skip4 takes
     from MixViT do, and leaves their weights. Drop path, whose rates go by the depth, and clipping, whose norm is a sum
