@@ -50,7 +50,7 @@ test-plan: $(VENV)/planning
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" tests/planning tests/test_platforms.py
 
 test-slow: $(VENV)/installed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) -m pytest -n 2 --dist loadfile -m slow
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .

@@ -30,6 +30,7 @@ def test_columns_of_a_video():
     assert not returns.outcome(case, found + [300, 0, 0, 0], lost)["returns"]
 
 
+@pytest.mark.slow
 def test_procedural_target_is_away_and_comes_back():
     plain, boxes = video.sequence(7, 8)
     away, moved = video.sequence(7, 8, absent=(2, 5, False))
@@ -49,6 +50,7 @@ def test_steps_of_scores():
     assert score_meaning.off(table) == pytest.approx((0.05 + 2 * 0.05 + 2 * 0.175) / 5)
 
 
+@pytest.mark.slow
 def test_reliability_as_users_call_it(tmp_path):
     run = functools.partial(programs.run, "experiments.reliability")
     done = run("--videos=1", "--length=4", f"--out={tmp_path / 'r.png'}")

@@ -10,6 +10,7 @@ from tests import forked
 _run = functools.partial(forked.run, "experiments.wrong_scale")
 
 
+@pytest.mark.slow
 def test_a_larger_last_box_makes_the_size_seen_larger(tmp_path):
     video.write_sequences(tmp_path, 2, 5, seed=7)
     done = _run(f"--sequences={tmp_path}", "--scales=0.2,1,4", "--frames=3")

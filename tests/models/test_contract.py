@@ -84,6 +84,7 @@ def test_template_and_search_crop_both_count(family):
 
 
 @every_family
+@pytest.mark.slow
 def test_stacked_layers_and_half_precision_compute_the_same(family):
     model, variables = families.tiny(family)
     stacked = model.clone(scan_layers=True, remat="dots")

@@ -109,6 +109,7 @@ def test_tracks_are_filtered_alike_in_any_company(model, variables):
     assert len(tracks_filter.smooth(model, variables, mot_files.empty())) == 0
 
 
+@pytest.mark.slow
 def test_training_beats_the_plain_filter(model, variables):
     objective = objectives.build(CONFIG.objective, model)
     optimizer = optax.adam(3e-3)

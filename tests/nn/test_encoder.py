@@ -32,6 +32,7 @@ def outputs(relations, variables=None, **fields):
     return encoder.apply(variables or own, *images, method=run).tokens
 
 
+@pytest.mark.slow
 def test_all_search_only_is_the_two_stream_encoder_and_all_interacting_the_one_stream_encoder():
     """GRM degenerates into its two special cases: the division is forced through the bias of its last layer."""
     encoder, variables, images, run = make(["learned"] * 3)

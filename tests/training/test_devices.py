@@ -52,6 +52,7 @@ def small(tmp_path_factory):
     return _report(tmp_path_factory.mktemp("devices"), ("2x2x2",), "small")
 
 
+@pytest.mark.slow
 def test_all_axes_at_once_equal_one_device(small):
     _same_as_on_one_device(small, "2x2x2")
     division, dropped = (np.array([step[i] for step in small["draws"]["2x2x2"]]) for i in (0, 1))

@@ -232,6 +232,7 @@ def test_motion_blur_is_the_mean_along_a_line():
     np.testing.assert_allclose(render._smear(jnp.asarray(image), jnp.zeros(2)), image, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pairs_with_all_of_it_are_the_same_on_the_device(banks):
     streamed = [video.make_batch(3, step, np.arange(8), banks, TOLD) for step in (0, 1)]
     assert {k: (v.shape, v.dtype.name) for k, v in streamed[0].items()} == {

@@ -104,6 +104,7 @@ def test_layers_that_are_kept_apart(looks):
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_prototypes_groups_look_at_their_own():
     """Search-only tokens do not look at the template; neither do they and those joined with it look at each other."""
     fields = {"mode": "prototype", "hidden": (8, 8), "portions": (0.25, 0.5), "shared_boundary": 2}

@@ -26,6 +26,7 @@ def drawn(model):
     return jax.tree.map(lambda s: jnp.asarray(rng.standard_normal(s.shape), jnp.float32), shapes)
 
 
+@pytest.mark.slow
 def test_base_beside_ours():
     """SimTrack's Fig. 4: a row of the two-stream baseline, one of the tracker (layers stacked), over the same crop."""
     ours, base = (trackers.build(SIMTRACK | fields) for fields in ({"scan_layers": True}, {"interaction": ()}))
