@@ -3,6 +3,8 @@
 float32, or int8 weights with the dynamic range of the activations measured as they come (no calibration set).
 """
 
+import contextlib
+import os
 import tempfile
 import warnings
 
@@ -56,9 +58,23 @@ class Runner:
             warnings.simplefilter("ignore", UserWarning)
             # The interpreters are kept: a signature's runner does not keep its own.
             self._interpreters = [tf.lite.Interpreter(str(folder / file_of(graph.name, int8))) for graph in graphs]
-        runners = (one.get_signature_runner(SIGNATURE) for one in self._interpreters)
+            runners = [one.get_signature_runner(SIGNATURE) for one in self._interpreters]
         self._runners = {graph.name: runner for graph, runner in zip(graphs, runners, strict=True)}
 
     def __call__(self, name, inputs):
         """{name: array} of a graph's outputs."""
-        return self._runners[name](**{key: np.asarray(array) for key, array in inputs.items()})
+        with _unsaid():
+            return self._runners[name](**{key: np.asarray(array) for key, array in inputs.items()})
+
+
+@contextlib.contextmanager
+def _unsaid():
+    """At its first call TensorFlow Lite tells C's stderr which delegate it made, whatever the level of logging."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
