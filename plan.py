@@ -195,8 +195,12 @@ def main(argv):
         if not args.out:
             raise errors.UsageError("--sweep writes a table and a picture: say where with --out=FOLDER")
         errors.leave_out(["topology", "find_batch"], "has no use with --sweep")
+        if not any(cards.named(each.partition("/")[0]) for each in args.sweep):
+            errors.leave_out(["anchor_ms"], "is of gpu:h100xN, which --sweep does not name")
+        if not args.per_chip_batch:
+            errors.leave_out(["anchor_ms"], "is the time of --per_chip_batch pairs, of which there are none")
 
-        anchor = (args.anchor_ms / 1e3, args.per_chip_batch) if args.anchor_ms and args.per_chip_batch else None
+        anchor = (args.anchor_ms / 1e3, args.per_chip_batch) if args.anchor_ms else None
 
         def plan_of(topology, sizes, batch):
             if cards.named(topology):

@@ -25,7 +25,7 @@ def _prose(page):
 
 
 def _anchors(page):
-    """What a link into a page may name, as hosting pages and mkdocs make it of the headings."""
+    """What a link into a page may name, as hosting pages and the site make it of the headings."""
     found, anchors = {}, set()
     for heading in re.findall(r"^#+ +(.+?) *$", _FENCE.sub("", page.read_text()), re.MULTILINE):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()

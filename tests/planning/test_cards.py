@@ -80,12 +80,18 @@ def test_what_cannot_be_planned_is_named():
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (["--global_batch=8"], 0, "by formula, nothing compiled"),
-        (["--find_batch"], 2, "--find_batch needs a compiler"),
-        (["--anchor_ms=3"], 2, "--anchor_ms is of --sweep"),
+        (["--topology=gpu:h100x8", "--global_batch=8"], 0, "by formula, nothing compiled"),
+        (["--topology=gpu:h100x8", "--find_batch"], 2, "--find_batch needs a compiler"),
+        (["--topology=gpu:h100x8", "--anchor_ms=3"], 2, "--anchor_ms is of --sweep"),
+        (["--sweep=v5e:2x4", "--out=DIR", "--anchor_ms=3"], 2, "--anchor_ms is of gpu:h100xN"),
+        (
+            ["--sweep=gpu:h100x8", "--out=DIR", "--anchor_ms=3", "--per_chip_batch=0"],
+            2,
+            "--anchor_ms is the time of --per_chip_batch pairs",
+        ),
     ],
 )
 def test_as_a_command(flags, code, said):
-    done = forked.run("plan.py", "--config=configs/grm.py:tiny", "--topology=gpu:h100x8", *flags)
+    done = forked.run("plan.py", "--config=configs/grm.py:tiny", *flags)
     assert done.returncode == code and "Traceback" not in done.stderr
     assert said in (done.stderr.strip().splitlines()[-1] if code else done.stdout)
