@@ -1,8 +1,6 @@
 """What is kept of a large data set from run to run."""
 
 import json
-import os
-import time
 
 import numpy as np
 import pytest
@@ -57,6 +55,7 @@ def test_the_second_run_reads_nothing_anew(root, monkeypatch):
     expected = _contents(sources.open_source("got10k", root))
     assert _contents(_open(root)) == expected
     _forbid(monkeypatch)
+    monkeypatch.setattr(sources.Source, "read", None)
     again = sources.open_source("got10k", root, indexed=True)
     assert _contents(again) == expected
     assert again[3].boxes.dtype == np.float64 and again[3].visible.dtype == bool
@@ -115,15 +114,3 @@ def test_where_no_index_can_be_kept_the_data_are_read_all_the_same(root, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     assert len(_contents(_open(root))) == COUNT
     assert "no index is kept in" in capsys.readouterr().err
-
-
-def test_many_sequences_are_there_at_once(tmp_path, monkeypatch):
-    """10,000 in under 2 s of this process; a tenth of them here, in a tenth of that."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    root = _write(tmp_path / "got10k", 1000, 1)
-    _open(root)
-    before = time.process_time()
-    source = _open(root)
-    boxes = [source[number].boxes for number in range(len(source))]
-    assert time.process_time() - before < 0.2 and len(boxes) == 1000
-    assert os.listdir(tmp_path / "cache" / "trackers" / "index")

@@ -79,7 +79,7 @@ def test_a_jpeg_of_many_scans_or_segments_is_refused_at_once():
     for filling in (b"\xff" * 10_000_000, b"\xff\xe0\0\x02" * 3_000_000):
         with pytest.raises(InputError, match="cannot be decoded"):
             image_headers.check(data[:2] + filling + data[2:], "a.jpg")
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 20  # what goes over the bytes again for each would take hours
 
 
 def test_limits_are_set_by_the_environment(monkeypatch):
