@@ -83,6 +83,7 @@ def test_the_papers_settings_hold_for_each_benchmark_by_its_name(tmp_path):
             assert tracking["update_interval"] == intervals.get(name, 200)
 
 
+@pytest.mark.slow
 def test_a_step_of_training_on_a_mixture(tmp_path):
     folders = {
         name: benchmark_layouts.BENCHMARKS[name](tmp_path / name, length=20)

@@ -18,6 +18,7 @@ from trackers.tracking import single_object
 LENGTH = 20
 
 
+@pytest.mark.slow
 def test_it_follows_a_target_far_better_than_a_box_that_stays():
     config = grm.get_config("t128")
     variables = weights.load(None, config.model)

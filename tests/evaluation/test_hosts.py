@@ -57,6 +57,7 @@ def _start(count, *arguments):
             process.kill()
 
 
+@pytest.mark.slow
 def test_two_processes_track_a_share_each_and_one_scores_all(videos, tmp_path):
     config = grm.get_config("tiny")
     model = trackers.build(config.model)

@@ -40,7 +40,7 @@ def test_gains_of_halves_and_what_is_chosen_on_one_of_them():
 
 @pytest.mark.slow
 def test_as_users_call_it(tmp_path):
-    video.write_sequences(tmp_path / "videos", 4, 2, seed=7, size=(120, 160))
+    video.write_sequences(tmp_path / "videos", 4, 2, seed=7)
     arguments = [f"--benchmark=frames:{tmp_path / 'videos'}", f"--out={tmp_path / 'out'}", "--videos=2", "--frames=2"]
     done = forked.run("experiments.loop_choices", *arguments, "--choices=aspect_update=0,window=0.5")
     assert done.returncode == 0, done.stderr
@@ -58,7 +58,7 @@ def test_as_users_call_it(tmp_path):
 
 
 def test_wrong_usage(tmp_path):
-    video.write_sequences(tmp_path / "videos", 2, 2, seed=7, size=(120, 160))
+    video.write_sequences(tmp_path / "videos", 2, 2, seed=7)
     named = [f"--benchmark=frames:{tmp_path / 'videos'}", f"--out={tmp_path / 'out'}"]
     cases = {
         (1, "two halves need four sequences, there are 2"): named,

@@ -14,7 +14,7 @@ from trackers.evaluation import records
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loses") / "videos"
-    video.write_sequences(folder, 2, 4, seed=7, size=(120, 160))
+    video.write_sequences(folder, 2, 4, seed=7)
     return folder
 
 
@@ -24,7 +24,7 @@ def _evaluated(out, videos, shift, tracker="grm"):
     store = records.Records(out, "frames", tracker, "a run")
     for sequence in sequences:
         boxes = sequence.boxes * [1, 1, 1, 0.5] + [shift, 0, 0, 0]
-        store.write(sequence.name, boxes, np.zeros(len(boxes)), image_size=[160, 120])
+        store.write(sequence.name, boxes, np.zeros(len(boxes)), image_size=[320, 240])
     return out
 
 

@@ -22,7 +22,7 @@ TRACKERS = {
     "ostrack": ("ostrack", {}, {}),
 }
 # What others stand for: the cache is MixFormerV2's, too.
-SLOW = ("grm two_stream", "mixvit")
+SLOW = ("grm two_stream", "mixvit", "simtrack", "ostrack")
 BOXES = np.float32([[30, 25, 24, 20], [60, 40, 30, 26]])
 
 

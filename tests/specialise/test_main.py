@@ -64,6 +64,7 @@ def error_of(done, code):
     return lines[-1]
 
 
+@pytest.mark.slow
 def test_writes_a_tracker_without_the_modules_and_the_programs_take_it(videos, checkpoint, tmp_path):
     out = tmp_path / "out"
     done = command(*TINY, f"--checkpoint={checkpoint}", f"--benchmark=frames:{videos}", f"--out={out}")

@@ -71,6 +71,7 @@ def test_workdir_of_another_config_and_checkpoint_of_another_model(tmp_path):
     _refused(_run(*tiny, f"--config.init.checkpoint={tmp_path}/missing.pth"), 1, "missing.pth")
 
 
+@pytest.mark.slow
 def test_sigterm_from_outside_exits_143_with_a_checkpoint(tmp_path):
     command = [sys.executable, "train.py", "--config=configs/grm.py:tiny", f"--workdir={tmp_path}"]
     command += ["--config.train.total_epochs=1000", "--config.train.validate_every_epochs=0"]

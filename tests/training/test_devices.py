@@ -60,6 +60,7 @@ def test_all_axes_at_once_equal_one_device(small):
     assert len(np.unique(dropped.reshape(20, -1), axis=0)) > 3  # drawn anew each step
 
 
+@pytest.mark.slow
 def test_checkpoint_moves_to_another_mesh(small):
     assert small["restored_differs_in"] == []
     assert small["restored_placed"]

@@ -103,6 +103,7 @@ def test_spans_end_where_the_run_has_something_to_do():
     assert list(dispatch.spans(3, 3, 4, (5,))) == []
 
 
+@pytest.mark.slow
 def test_resuming_from_any_step_takes_the_same_steps(config, uninterrupted, tmp_path, capsys):
     assert train.train(config, str(tmp_path), max_steps=3) == 0
     assert train.train(config, str(tmp_path), max_steps=7) == 0
