@@ -67,6 +67,8 @@ class _Stderr:
         if not self._file:
             raise OSError("C's stdio cannot open a file in memory")
         c.setvbuf(self._file, None, _UNBUFFERED, 0)
+        self._seek = ctypes.PyDLL(None).lseek
+        self._seek.argtypes, self._seek.restype = (ctypes.c_int, ctypes.c_int64, ctypes.c_int), ctypes.c_int64
         self._changed, self._inside, self._alone = threading.Condition(), 0, 0
 
     @contextlib.contextmanager
@@ -92,7 +94,8 @@ class _Stderr:
                 self._changed.notify_all()
 
     def _size(self):
-        return os.fstat(self._fd).st_size
+        # With Python's lock held: to let it go takes other threads longer than this.
+        return self._seek(self._fd, 0, os.SEEK_END)
 
     def _pass_on(self):
         """Hands what is no line of libjpeg's to the real stderr, and forgets all."""

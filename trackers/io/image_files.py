@@ -39,12 +39,8 @@ def read_image(path):
 
 def decode(data, path):
     """As `read_image`, of the bytes that `read_data` has read from a path object."""
-    import cv2
-
     image = _decode(data, path)
-    if image.dtype == np.uint16:
-        image = _table_for(path)[image]
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _table_for(path)[image] if image.dtype == np.uint16 else image
 
 
 def read_data(path):
@@ -65,17 +61,17 @@ def read_data(path):
 
 
 def _decode(data, path):
-    """(H, W, 3) BGR, uint8 or uint16. Raises: InputError as read_image."""
+    """(H, W, 3) RGB, uint8 or uint16. Raises: InputError as read_image."""
     import cv2
 
     encoded, damage = np.frombuffer(data, np.uint8), ""
     try:
         if data.startswith(_JPEG_START):
-            image, damage = decoder_warnings.watched(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+            image, damage = decoder_warnings.watched(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
         else:
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
         if image is not None and image.dtype not in (np.uint8, np.uint16):
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         image = None
     if image is None:

@@ -1,5 +1,6 @@
 """The size of an image from its first bytes, so that it is known before memory for its pixels is taken."""
 
+import functools
 import io
 import struct
 import warnings
@@ -18,6 +19,8 @@ _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 START_OF_SCAN = 0xDA
 # No program writes as many; a file of nothing else would be stepped through for minutes.
 _MOST_SEGMENTS = 2**16
+# Bytes of the longest header whose segments are kept.
+_MOST_KEPT = 2**12
 _TILE_TAGS = (322, 323)
 
 
@@ -53,10 +56,22 @@ def image_size(data, path):
 
 
 def jpeg_segments(data):
-    """Yields (marker, offset) of a JPEG's segments up to its first scan, that one included, or to damage.
+    """[(marker, offset)] of a JPEG's segments up to its first scan, that one included, or to damage.
 
     They are stepped over by their lengths: a thumbnail among them has markers of its own.
     """
+    # A header is asked for several times, and those of a data set are much alike.
+    start = data[:_MOST_KEPT].find(_SCAN) + 4
+    segments = _kept_segments(bytes(data[:start])) if start >= 4 else ()
+    return segments if segments and segments[-1][0] == START_OF_SCAN else list(_segments(data))
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept_segments(header):
+    return tuple(_segments(header))
+
+
+def _segments(data):
     position = 2
     for _ in range(_MOST_SEGMENTS):
         if position + 4 > len(data) or data[position] != 0xFF:
