@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 import trackers
 from configs import grm, mixformer_v2
