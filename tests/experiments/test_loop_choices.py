@@ -8,6 +8,7 @@ import pytest
 from data_pipelines.procedural import video
 from experiments import loop_choices
 from tests import forked
+from tests.data_pipelines import layouts
 from trackers.errors import UsageError
 
 
@@ -58,7 +59,7 @@ def test_as_users_call_it(tmp_path):
 
 
 def test_wrong_usage(tmp_path):
-    video.write_sequences(tmp_path / "videos", 2, 2, seed=7)
+    layouts.frames(tmp_path / "videos")
     named = [f"--benchmark=frames:{tmp_path / 'videos'}", f"--out={tmp_path / 'out'}"]
     cases = {
         (1, "two halves need four sequences, there are 2"): named,

@@ -1,20 +1,19 @@
 """experiments.own_footage as users call it; the training itself takes minutes and has its pieces' tests elsewhere."""
 
-from data_pipelines.procedural import video
 from tests import forked
+from tests.data_pipelines import layouts
 
 
 def test_wrong_usage(tmp_path):
     folder, run, foreign = (tmp_path / name for name in ("videos", "run", "foreign"))
-    video.write_sequences(folder, 2, 3, seed=7)
-    first, second = sorted(path.name for path in folder.iterdir())
+    layouts.frames(folder)
     (foreign / "footage").mkdir(parents=True)
     (foreign / "footage" / "0-other").symlink_to(tmp_path)
-    judged = [f"--benchmark=frames:{folder}", f"--sequences={first}"]
+    judged = [f"--benchmark=frames:{folder}", "--sequences=first"]
     cases = {
-        (2, f"{folder} holds {first}, which is held out"): [f"--footage={folder / second},{folder}", *judged],
+        (2, f"{folder} holds first, which is held out"): [f"--footage={folder}/second,{folder}", *judged],
         (1, "--footage: /no/such is not a folder"): ["--footage=/no/such", *judged],
-        (2, f"--workdir={foreign} is of other footage"): [f"--footage={folder / second}", *judged],
+        (2, f"--workdir={foreign} is of other footage"): [f"--footage={folder}/second", *judged],
         (2, "--benchmark"): ["--footage=."],
     }
     lines = [

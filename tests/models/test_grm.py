@@ -46,7 +46,7 @@ def check(prediction, out, prefix=""):
     assert np.all(np.asarray(prediction.division[:, 0]) == relation.ALL)
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name, division",
     [

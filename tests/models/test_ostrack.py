@@ -51,7 +51,7 @@ def check(prediction, out, prefix, layers, every=1):
     close(searched[:, ::every], out[f"{prefix}search_tokens"], 3e-4)
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["center_point", "center_box", "all"])
 def test_tiny_equals_the_program(kind, scan):
     config = tokens_of(kind, scan_layers=scan)

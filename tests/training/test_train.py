@@ -173,6 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
     assert max(_lines(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(config, uninterrupted, tmp_path, monkeypatch):
     """Real failing writes: no file may grow beyond 16 KiB from the fourth step on."""
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
