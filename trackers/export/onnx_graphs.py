@@ -1,5 +1,7 @@
 """ONNX by jax2onnx: a file for each graph of the network, with its weights, for a batch of one."""
 
+import logging
+
 import numpy as np
 
 # Old enough for onnxruntime 1.14 and later.
@@ -20,6 +22,8 @@ def files(graphs, variables):
 def _converted(graph, variables):
     import jax2onnx
 
+    # It warns of every shape whose values it does not know: hundreds of lines, and the files are compared with the model.
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     names = list(graph.outputs(variables))
 
     def function(*arrays):
