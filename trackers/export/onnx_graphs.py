@@ -22,7 +22,7 @@ def files(graphs, variables):
 def _converted(graph, variables):
     import jax2onnx
 
-    # It warns of every shape whose values it does not know: hundreds of lines, and the files are compared with the model.
+    # It warns of every shape whose values it does not know, hundreds of lines; the files are compared with the model.
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     names = list(graph.outputs(variables))
 
