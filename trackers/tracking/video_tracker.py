@@ -20,8 +20,7 @@ COLORS = ("rgb", "bgr")
 
 
 class Found(NamedTuple):
-    """What the tracker says of one frame, NumPy; N is there where `start` was given N boxes, or
-    targets were added.
+    """What the tracker says of one frame, NumPy; N is there where `start` was given N boxes or targets were added.
 
     box: (4,) or (N, 4) float32 x, y, w, h in pixels, x and y of the top left corner.
     score: () or (N,) float32, 0..1; NaN where the model gives none.
