@@ -6,12 +6,12 @@
     python track.py --stream rtsp://HOST/PATH --box 10,20,40,40 --box 90,20,30,50 --jsonl --out DIR | your_program
 
 --video FILE, --images FOLDER, --camera NUMBER or --stream URL; --start_frame and --every choose frames. --box is
-x,y,w,h in pixels of the frame that tracking starts in, repeated for several targets; @FILE, lines id,x,y,w,h; or mouse,
-to draw on the screen. --out gets boxes.csv (frame, x, y, w, h in pixels, score; the first row is the given box; with
-several targets also id and lost) and tracked.mp4; with --mot also tracks.txt as MOTChallenge has it, with --record also
-source.mp4, the frames as they came. --window shows it live; --jsonl prints a line of JSON a frame on standard output,
-and all else on standard error. A target that is lost is looked for in the whole frame (docs/lost_and_found.md);
---lost_below=0 leaves that out.
+x,y,w,h in pixels of the frame that tracking starts in, repeated for several targets; @FILE, lines id,x,y,w,h, or
+frame,id,x,y,w,h of targets that start in frames of their own (docs/track.md); or mouse, to draw on the screen. --out
+gets boxes.csv (frame, x, y, w, h in pixels, score; the first row is the given box; with several targets also id and
+lost) and tracked.mp4; with --mot also tracks.txt as MOTChallenge has it, with --record also source.mp4, the frames as
+they came. --window shows it live; --jsonl prints a line of JSON a frame on standard output, and all else on standard
+error. A target that is lost is looked for in the whole frame (docs/lost_and_found.md); --lost_below=0 leaves that out.
 
 Exit codes: 0, 1 for what cannot be read or written, 2 for a wrong flag, 130 for Ctrl-C. What was found up to then is
 kept in --out in any case, and a closed window ends as the end of the video does.
@@ -41,7 +41,7 @@ from configs import variants
 from data_pipelines import video_input
 from trackers import errors, progress, weights
 from trackers.evaluation import records, track_results
-from trackers.io import compiled, numbers, outputs, target_files
+from trackers.io import compiled, live_video, numbers, outputs, target_files
 from trackers.tracking import recovery, single_object, video_tracker
 from trackers.tracking.pictures import attention, maps, panels
 from trackers.tracking.pictures import window as windows
@@ -56,7 +56,7 @@ flags.DEFINE_multi_string(
     "box",
     None,
     "Target in the first frame: x,y,w,h in pixels, x and y of the top left corner; repeated for several. @FILE: lines"
-    " id,x,y,w,h. mouse: drawn on the screen.",
+    " id,x,y,w,h, or frame,id,x,y,w,h. mouse: drawn on the screen.",
 )
 flags.DEFINE_string("out", None, "Local folder for boxes.csv and tracked.mp4.")
 flags.DEFINE_bool("window", False, "Show what is tracked in a window, with frames per second; Escape or q ends it.")
@@ -105,7 +105,7 @@ def _main(lines):
     wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
     base = _base(model)
     layers = _picture_layers([model] if base is None else [model, base[0].model])
-    frames = video_input.Selected(source, FLAGS.start_frame, FLAGS.every)
+    targets, frames = _selected(targets, source)
     pairs = iter(frames)
     first = next(pairs)  # seen before anything that lies in --out is replaced
 
@@ -114,7 +114,9 @@ def _main(lines):
         if FLAGS.window or not targets:
             window = windows.Window("track.py")
             stack.callback(window.destroy)
-        targets = targets or dict(enumerate(window.ask_boxes(first[1]), start=1))
+        if not targets:
+            drawn = enumerate(window.ask_boxes(first[1]), start=1)
+            targets = {number: target_files.Start(box, first[0]) for number, box in drawn}
         if not targets:
             raise errors.UsageError("--box=mouse: the window was closed before a box was drawn")
         _check_targets(targets, first[1])
@@ -144,6 +146,10 @@ def _main(lines):
     if source.cut_short and len(source) > results.last + 1:
         said = f"the video's header says {len(source)} frames"
         print(f"{said}, {results.last + 1} could be decoded", file=sys.stderr)
+    if results.frames:
+        late = [f"target {name} (frame {start.frame})" for name, start in targets.items() if start.frame > results.last]
+        if late:
+            print(f"frame {results.last} was the last, never started: {', '.join(late)}", file=sys.stderr)
     names = " and ".join(filter(None, [", ".join(written[:-1]), written[-1]]))
     print(f"{results.frames} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
     if code:
@@ -152,7 +158,7 @@ def _main(lines):
 
 
 def _targets():
-    """{id: [x, y, w, h]} that --box says; empty for the mouse."""
+    """{id: target_files.Start} that --box says; empty for the mouse."""
     given = FLAGS.box
     if not given or "" in given:
         raise errors.UsageError(
@@ -165,7 +171,7 @@ def _targets():
     targets = {}
     for text in given:
         try:
-            targets[len(targets) + 1] = target_files.parse_box(text)
+            targets[len(targets) + 1] = target_files.Start(target_files.parse_box(text))
         except ValueError:
             raise errors.UsageError(
                 f"--box {text!r}: write four numbers x,y,w,h in pixels, such as --box=110,90,48,40; @FILE and mouse"
@@ -174,10 +180,23 @@ def _targets():
     return targets
 
 
+def _selected(targets, source):
+    """(the targets in the order in which they start, the frames from the first start on)."""
+    first = FLAGS.start_frame if FLAGS["start_frame"].present else None
+    # What a stream says of its length is not relied on.
+    length = 0 if isinstance(source, live_video.LiveVideo) else len(source)
+    targets = target_files.in_order(targets, first, FLAGS.every, length)
+    earliest = next(iter(targets.values()), None)
+    if earliest is None or not earliest.line:
+        return targets, video_input.Selected(source, FLAGS.start_frame, FLAGS.every)
+    asked = f"{earliest.line}: frame {earliest.frame}"
+    return targets, video_input.Selected(source, earliest.frame, FLAGS.every, asked)
+
+
 def _check_targets(targets, frame):
-    for number, box in targets.items():
+    for number, start in targets.items():
         name = "the box of the first frame" if len(targets) == 1 else f"the box of target {number}"
-        single_object.check_box(box, *frame.shape[:2], name)
+        single_object.check_box(start.box, *frame.shape[:2], f"{start.line}: {name}" if start.line else name)
     alone = [name for name in ("attention", "division", "layer") if FLAGS[name].value]
     if len(targets) > 1 and alone:
         raise errors.UsageError(f"--{alone[0]} is drawn of one target: {len(targets)} are tracked")
@@ -277,14 +296,16 @@ def _pictures(tracker, variables, base, wanted, layers):
 
 def _track(follower, pairs, targets, results, pictures, window):
     """Goes through the (number, frame) pairs until they end, or the window is closed."""
-    boxes, size = np.array(list(targets.values()), np.float64), None
+    size = None
     for number, frame in pairs:
+        starts = np.array([start.box for start in targets.values() if start.frame == number], np.float64)
+        new = starts, np.full(len(starts), np.nan), np.zeros(len(starts), bool)
         if size is None:
-            size, count = frame.shape, len(boxes)
-            follower.start(frame, boxes[0] if count == 1 else boxes)
-            results.add(number, frame, boxes, np.full(count, np.nan), np.zeros(count, bool))
+            size = frame.shape
+            follower.start(frame, starts[0] if len(starts) == 1 else starts)
+            results.add(number, frame, *new)
             for picture in pictures:
-                picture.start(frame, boxes[0])
+                picture.start(frame, starts[0])
         else:
             if frame.shape != size:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in (frame.shape, size))
@@ -294,6 +315,9 @@ def _track(follower, pairs, targets, results, pictures, window):
                 picture.look(number, before, frame, follower.output)
             shades = _division(follower.tracker.model, follower.output)
             each = np.reshape(found.box, (-1, 4)), np.reshape(found.score, -1), np.reshape(found.lost, -1)
+            if len(starts):
+                follower.add(frame, starts)
+                each = [np.concatenate(pair) for pair in zip(each, new, strict=True)]
             results.add(number, frame, *each, **shades)
         if window is not None and window.closed:
             return

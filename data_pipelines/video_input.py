@@ -60,12 +60,14 @@ def watched(frames):
 class Selected:
     """Frames of a video with their numbers, from 0: every so many from one on. Iterating gives (number, frame).
 
-    frames: of open_frames. first: number of the first one that is taken. every: distance to the next.
+    frames: of open_frames. first: number of the first one that is taken. every: distance to the next. asked: what asked
+    for the first one, for the message; None: --start_frame.
     """
 
     frames: Iterable
     first: int = 0
     every: int = 1
+    asked: str | None = None
 
     def __len__(self):
         return max(0, -(-(len(self.frames) - self.first) // self.every))
@@ -81,4 +83,5 @@ class Selected:
         for number, frame in chosen:
             yield number, frame
         if number is None:
-            raise errors.InputError(f"--start_frame {self.first}: the video ends before that frame")
+            asked = self.asked or f"--start_frame {self.first}"
+            raise errors.InputError(f"{asked}: the video ends before that frame: give an earlier one")

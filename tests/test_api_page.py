@@ -36,7 +36,7 @@ def test_every_block_runs_in_order(tmp_path, monkeypatch, capsys):
     small = grm.get_config("tiny")
     monkeypatch.setattr(grm, "get_config", lambda variant: small)  # as imported by the page; SMALL is what it loads
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names = {"next_frame": frames[1]}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{PAGE.name}, block {number + 1}", "exec"), names)

@@ -127,6 +127,13 @@ LINES = """
 2 --jsonl is of tracking one object: TRACK IKUN --jsonl --tracks=P/tracks.txt --phrases=man
 1 P/absent: TRACK --box=@P/absent
 1 P/page.pth: TRACK --box=@P/page.pth
+2 --start_frame 2: TRACK --box=@P/late.csv --start_frame=2
+2 --every 3: TRACK --box=@P/late.csv --every=3
+1 P/past.csv, line 2: TRACK --box=@P/past.csv
+1 frame '2.5' is not a whole number: TRACK --box=@P/half.csv
+1 P/same.csv, line 2: TRACK --box=@P/same.csv
+1 P/again.csv, line 3: TRACK --box=@P/again.csv
+1 P/aside.csv, line 2: TRACK --box=@P/aside.csv
 1 --start_frame 900: TRACK --box=1,1,20,20 --start_frame=900
 1 tracking.found_above: TRACK --box=1,1,20,20 --lost_below=0.9 --found_above=0.5
 1 camera 99: track.py --camera=99 --box=1,1,20,20 --out=P/out
@@ -231,6 +238,16 @@ LINES = """
 2 --repeats=0: benchmarks.train_step configs/grm.py:tiny --repeats=0
 """
 
+# Files of targets that start in frames of their own.
+STARTS = {
+    "late": "0,7,1,1,20,20\n1,3,2,2,20,20\n",
+    "past": "0,7,1,1,20,20\n900,3,2,2,20,20\n",
+    "half": "frame,id,x,y,w,h\n2.5,7,1,1,20,20\n",
+    "same": "0,7,1,1,20,20\n0,7,2,2,20,20\n",
+    "again": "0,7,1,1,20,20\n\n2,7,2,2,20,20\n",
+    "aside": "0,7,1,1,20,20\n1,3,9000,2,20,20\n",
+}
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -249,6 +266,8 @@ def place(tmp_path_factory):
     (folder / "sweep" / "sweep.json").write_text("[1]")
     (folder / "tracks.txt").write_text("1,1,1,1,20,20,1,-1,-1,-1\n")
     (folder / "file").write_text("")
+    for name, text in STARTS.items():
+        (folder / f"{name}.csv").write_text(text)
     (folder / "text.mp4").write_text("not a video\n" * 50)
     (folder / "page.pth").write_text("<!DOCTYPE html><title>Virus scan warning</title>" * 9)
     np.savez(folder / "other.npz", a=np.ones(3))

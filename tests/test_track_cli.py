@@ -91,6 +91,31 @@ def test_video_without_drawing(checkpoint, tmp_path):
     assert "wrote boxes.csv in" in result.stdout
 
 
+def test_targets_that_start_in_frames_of_their_own(checkpoint, images, tmp_path):
+    (tmp_path / "targets.csv").write_text("frame,id,x,y,w,h\n3,4,50,20,20,24\n1,9,20,15,24,20\n")
+    run = [f"--checkpoint={checkpoint}", f"--images={images}", "--every=2"]
+    two, one = tmp_path / "two", tmp_path / "one"
+    done = _run(*run, f"--box=@{tmp_path / 'targets.csv'}", "--mot", "--jsonl", f"--out={two}")
+    assert done.returncode == 0, done.stderr
+    assert "2/2" in done.stderr and "never started" not in done.stderr
+    rows = _rows(two)
+    assert [(row["frame"], row["id"]) for row in rows] == [("1", "9"), ("3", "9"), ("3", "4")]
+    assert [float(rows[2][key]) for key in "xywh"] == [50, 20, 20, 24] and rows[2]["score"] == ""
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["frame"], [target["id"] for target in line["targets"]]) for line in lines] == [(1, [9]), (3, [9, 4])]
+    tracks = [line.split(",")[:2] for line in (two / "tracks.txt").read_text().splitlines()]
+    assert tracks == [["2", "9"], ["4", "9"], ["4", "4"]]
+    alone = _run(*run, "--box=20,15,24,20", "--start_frame=1", f"--out={one}")
+    assert alone.returncode == 0, alone.stderr
+    for row, expected in zip([row for row in rows if row["id"] == "9"], _rows(one), strict=True):
+        np.testing.assert_allclose(*([float(each[key]) for key in "xywh"] for each in (row, expected)), atol=2e-3)
+    # Around the second target, of frames enlarged eight times, nothing is drawn before it starts.
+    videos = [list(video_files.Video(out / "tracked.mp4")) for out in (two, one)]
+    around = np.s_[150:360, 390:570]
+    changed = [np.abs(a[around].astype(int) - b[around]).max() for a, b in zip(*videos, strict=True)]
+    assert changed[0] < 60 < changed[1]
+
+
 def test_cut_jpeg_is_named_and_nothing_is_lost(checkpoint, images, tmp_path):
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()

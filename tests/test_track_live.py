@@ -60,6 +60,22 @@ def test_two_targets_of_a_file_over_http(frames, tmp_path):
         assert len(list(written)) == 4 and written.rate == pytest.approx(15)
 
 
+def test_targets_past_the_end_of_a_stream_are_named(frames, tmp_path):
+    starts = [f"{frame},{name},{BOXES[0]}\n" for frame, name in ((20, 5), (6, 7), (12, 3))]
+    (tmp_path / "targets.csv").write_text("".join(starts))
+    (tmp_path / "late.csv").write_text(starts[0])
+    with video_server.jpegs(frames, then="end") as url:
+        run = [f"--stream={url}", "--no-draw", f"--out={tmp_path / 'out'}"]
+        done = _run(*run, f"--box=@{tmp_path / 'targets.csv'}")
+        none = _run(*run, f"--box=@{tmp_path / 'late.csv'}")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "never started" in line]
+    assert said == ["frame 8 was the last, never started: target 3 (frame 12), target 5 (frame 20)"]
+    assert [(row["frame"], row["id"]) for row in _rows(tmp_path / "out")] == [("6", "7"), ("7", "7"), ("8", "7")]
+    assert none.returncode == 1 and none.stderr.count("\n") == 1
+    assert f"{tmp_path / 'late.csv'}, line 1: frame 20: the video ends before that frame" in none.stderr
+
+
 def test_a_stream_that_stalls_leaves_what_was_found(frames, tmp_path):
     with video_server.jpegs(frames, then="stall") as url:
         flags = ["--timeout=4", "--no-draw", f"--out={tmp_path}"]

@@ -71,6 +71,18 @@ def test_it_is_loaded_without_a_model(folders, monkeypatch):
             np.testing.assert_allclose(other.box, one.box, atol=1e-3)
             np.testing.assert_allclose(other.score, one.score, atol=1e-5)
             assert not other.lost.any()
+    # Targets that start later: one becomes three, of another bucket, and four, of the same.
+    for tracker in (expected, found):
+        tracker.start(frames[0], BOXES[0])
+    for number, frame in enumerate(frames[1:]):
+        one, other = expected.update(frame), found.update(frame)
+        np.testing.assert_allclose(other.box, one.box, atol=1e-3)
+        for tracker in (expected, found):
+            tracker.add(frame, (BOXES[1:], BOXES[0])[number])
+    one, other = expected.update(frames[0]), found.update(frames[0])
+    assert other.box.shape == (4, 4)
+    np.testing.assert_allclose(other.box, one.box, atol=1e-3)
+    np.testing.assert_allclose(other.score, one.score, atol=1e-5)
 
 
 def test_it_is_a_folder_of_weights_too(folders):

@@ -57,6 +57,57 @@ def test_many_targets_are_each_tracked_as_if_alone(family, settings):
             np.testing.assert_allclose(found.score[number], alone.score, atol=1e-4)
 
 
+# The frame that each of BOXES starts in.
+STARTS = (0, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("grm", {"lost_below": 0.6, "lost_after": 1, "aspect_update": 0.5}),
+        ("mixformer_v2", {"update_interval": 2, "update_threshold": 0.0, "size_update": 0.5}),
+    ],
+)
+def test_targets_that_are_added_are_each_tracked_as_if_alone(family, settings):
+    tracker, frames = _tracker(family, **settings), _frames(7)
+    tracker.start(frames[0], BOXES[0])
+    together = []
+    for number, frame in enumerate(frames[1:], start=1):
+        together.append(tracker.update(frame))
+        if number == 1:
+            tracker.add(frame, BOXES[1])
+        if number == 3:
+            tracker.add(frame, [BOXES[2], BOXES[0]])
+    assert [np.shape(found.box) for found in together] == [(4,), (2, 4), (2, 4), (4, 4), (4, 4), (4, 4)]
+    assert {slots: len(group._device._programs) for slots, group in tracker._groups.items()} == {
+        slots: 1 + bool(settings.get("update_interval")) for slots in (2, 4)
+    }
+    for row, (box, first) in enumerate([*zip(BOXES, STARTS, strict=True), (BOXES[0], 3)]):
+        alone = _follow(tracker, frames[first:], box)
+        for found, expected in zip(together[first:], alone, strict=True):
+            rows = np.reshape(found.box, (-1, 4)), np.reshape(found.score, -1), np.reshape(found.lost, -1)
+            np.testing.assert_allclose(rows[0][row], expected.box, atol=1e-3)
+            np.testing.assert_allclose(rows[1][row], expected.score, atol=1e-4)
+            assert rows[2][row] == expected.lost
+
+
+def test_adding_within_a_bucket_compiles_nothing_and_changes_no_other():
+    tracker, frames = _tracker(), _frames(5)
+    three = _follow(tracker, frames, BOXES)
+    group = tracker._group
+    before = group._device.programs((384, 384))
+    tracker.start(frames[0], BOXES)
+    for number, (frame, expected) in enumerate(zip(frames[1:], three, strict=True)):
+        found = tracker.update(frame)
+        np.testing.assert_array_equal(found.box[:3], expected.box)
+        assert len(found.box) == 3 + (number > 0)
+        if number == 0:
+            tracker.add(frame, BOXES[0])
+    assert tracker._group is group
+    for program, again in zip(before, group._device.programs((384, 384)), strict=True):
+        assert program is again
+
+
 def test_no_frame_size_and_no_number_of_targets_compiles_anew():
     tracker = _tracker()
     sizes = [(90, 120), (200, 300), (384, 384), (240, 320), (400, 500), (600, 300)]
@@ -115,9 +166,18 @@ def test_what_cannot_be_updated():
     tracker = _tracker()
     with pytest.raises(UsageError, match="start\\(frame, box\\) comes before"):
         tracker.update(_frames()[0])
+    with pytest.raises(UsageError, match="start\\(frame, box\\) comes before add"):
+        tracker.add(_frames()[0], BOXES[0])
     tracker.start(_frames()[0], BOXES[0])
     with pytest.raises(InputError, match="a frame of 80x60 pixels follows frames of 120x90"):
         tracker.update(_frames(1, 60, 80)[0])
+    with pytest.raises(InputError, match="a frame of 80x60 pixels follows frames of 120x90"):
+        tracker.add(_frames(1, 60, 80)[0], BOXES[0])
+    with pytest.raises(InputError, match="the box of the added target is 500,2,9,9, wholly outside"):
+        tracker.add(_frames()[0], [500, 2, 9, 9])
+    with pytest.raises(InputError, match="box 2 of 2 is 500,2,9,9, wholly outside"):
+        tracker.add(_frames()[0], [[1, 2, 9, 9], [500, 2, 9, 9]])
+    assert tracker.update(_frames()[1]).box.shape == (4,)  # what was refused was not added
     with pytest.raises(UsageError, match="'rgb' or 'bgr'"):
         _tracker(colors="yuv")
 

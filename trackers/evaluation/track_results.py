@@ -53,7 +53,7 @@ class TrackResults(contextlib.ExitStack):
     """Writes what is wanted, frame by frame. A context manager; files are complete after leaving it in any way.
 
     Args:
-      out: folder. wanted: Wanted. ids: (N,) of the targets.
+      out: folder. wanted: Wanted. ids: of all targets, in the order in which they start.
       rate: frames per second. paced: whether frames come as time goes by, and videos must keep pace with the clock.
 
     names: of the files, boxes.csv first. frames: how many were added; last: the number of the newest.
@@ -82,7 +82,8 @@ class TrackResults(contextlib.ExitStack):
 
         Args:
           number: the frame's, from 0. frame: (H, W, 3) uint8 RGB.
-          boxes: (N, 4) x, y, w, h in pixels. scores: (N,), NaN where there is none. lost: (N,) bool.
+          boxes: (N, 4) x, y, w, h in pixels, of the N targets that have started. scores: (N,), NaN where there is none.
+          lost: (N,) bool.
           shades: `division` and `window` of drawing.annotate, of one target.
         """
         self._clock.append(time.perf_counter())
@@ -99,11 +100,12 @@ class TrackResults(contextlib.ExitStack):
         if window is not None:
             note = f"{self._rate():.0f} fps" if len(self._clock) > 1 else None
             window.show(self._drawn(number, frame, boxes, scores, lost, note=note, **shades))
-        for trail, box in zip(self._trails, boxes, strict=True):
+        for trail, box in zip(self._trails, boxes, strict=False):
             trail.append(box[:2] + 0.5 * box[2:])
 
     def _write(self, number, boxes, scores, lost):
-        for target, box, score, away in zip(self._ids, boxes, scores, lost, strict=True):
+        started = self._ids[: len(boxes)]
+        for target, box, score, away in zip(started, boxes, scores, lost, strict=True):
             cells, said = [f"{value:.3f}" for value in box], f"{score:.5f}" if np.isfinite(score) else ""
             one = [str(number), *cells, said]
             self._boxes.write(one if len(self._ids) == 1 else [one[0], str(target), *one[1:], str(int(away))])
@@ -111,7 +113,7 @@ class TrackResults(contextlib.ExitStack):
                 sure = f"{score:g}" if np.isfinite(score) else "1"
                 self._mot.write([str(number + 1), str(target), *(f"{v:.2f}" for v in box), sure, "-1", "-1", "-1"])
         if self._wanted.json is not None:
-            line = result_streams.json_line(number, self._ids, boxes, scores, lost)
+            line = result_streams.json_line(number, started, boxes, scores, lost)
             print(line, file=self._wanted.json, flush=True)
 
     def _drawn(self, number, frame, boxes, scores, lost, note=None, **shades):
@@ -121,7 +123,7 @@ class TrackResults(contextlib.ExitStack):
             return drawing.annotate(frame, boxes[0], number=number, **about)
         labels = [
             f"{target}{' lost' * bool(away)}" + (f" {score:.2f}" if np.isfinite(score) else "")
-            for target, score, away in zip(self._ids, scores, lost, strict=True)
+            for target, score, away in zip(self._ids[: len(boxes)], scores, lost, strict=True)
         ]
         return drawing.annotate_targets(frame, boxes, labels, lost, self._trails, number, note)
 

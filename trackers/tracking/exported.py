@@ -145,19 +145,46 @@ class Group:
     """Several targets of one video: what video_tracker's own group does.
 
     Args: tracker: Tracker. variables: the weights. slots: targets that a program takes.
+
+    count: of the targets.
     """
 
     def __init__(self, tracker, variables, slots):
         self._slots, self._start = slots, functools.partial(tracker.start, variables)
         self._advance = functools.partial(tracker.advance, variables)
 
+    @staticmethod
+    def states_of_one(state):
+        """A state of Tracker.init as `states` gives it."""
+        return jax.device_get(state)
+
     def start(self, frame, boxes):
         """boxes: list of (4,), at most as many as there are slots; the last one fills the others."""
-        self._count = len(boxes)
-        self._states = self._start(frame, np.stack([*boxes, *[boxes[-1]] * (self._slots - len(boxes))]))
+        self.count = len(boxes)
+        self._states = self._started(frame, boxes)
+
+    def states(self):
+        """The targets' states, arrays (count, ...), NumPy."""
+        return {name: np.asarray(leaf)[: self.count] for name, leaf in self._states.items()}
+
+    def take_over(self, states):
+        """Goes on with the targets of `states`, at most as many as there are slots."""
+        self.count, self._states = len(next(iter(states.values()))), states
+
+    def add(self, frame, boxes):
+        """Starts further targets, boxes as of start, in the frame that the others were sought in last."""
+        held, fresh = self.states(), self._started(frame, [boxes[0]] * self.count + boxes)
+        self._states = {
+            name: np.concatenate([leaf, np.asarray(fresh[name])[self.count :]]) for name, leaf in held.items()
+        }
+        self.count += len(boxes)
 
     def update(self, frame):
         """(box (N,4), score (N,), lost (N,)) in the next frame, NumPy."""
         self._states, found = self._advance(self._states, frame)
         found = jax.device_get(found)
-        return tuple(found[name][: self._count] for name in ("box", "score", "lost"))
+        return tuple(found[name][: self.count] for name in ("box", "score", "lost"))
+
+    def _started(self, frame, boxes):
+        """States of all slots."""
+        return self._start(frame, np.stack([*boxes, *[boxes[-1]] * (self._slots - len(boxes))]))

@@ -75,6 +75,23 @@ class Lockstep:
         """States (slots, ...) of no sequences."""
         return jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._states), self._split)
 
+    def taken_over(self, states):
+        """States (slots, ...) whose first n slots go on with `states` (n, ...), NumPy, of another Lockstep."""
+
+        def padded(leaf, held):
+            whole = np.zeros(leaf.shape, leaf.dtype)
+            whole[: len(held)] = held
+            return whole
+
+        return jax.device_put(jax.tree.map(padded, self._states, states), self._split)
+
+    def start(self, states, batch):
+        """The states after the `starts` of a batch alone; those given are used up, the other slots stay as they are."""
+        refill, _, _ = self.programs(batch.frames.shape[-3:-1])
+        for slot, box in batch.starts.items():
+            states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
+        return states
+
     def step(self, states, batch):
         """The next frames of every slot; the states given are used up.
 
@@ -85,9 +102,8 @@ class Lockstep:
         Returns: (states, found): found is (slots, K, 6) float32, x, y, w, h in pixels, the score, and 1 where the
           target is lost, on the devices; what it says of frames that are not live means nothing.
         """
-        refill, advance, renew = self.programs(batch.frames.shape[-3:-1])
-        for slot, box in batch.starts.items():
-            states = refill(states, batch.frames, batch.sizes, np.int32(slot), box)
+        _, advance, renew = self.programs(batch.frames.shape[-3:-1])
+        states = self.start(states, batch)
         states, found = advance(states, batch.frames, batch.sizes, batch.live)
         for some in self._calls(batch.due):
             states = renew(states, some)

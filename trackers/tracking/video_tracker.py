@@ -20,7 +20,7 @@ COLORS = ("rgb", "bgr")
 
 
 class Found(NamedTuple):
-    """What the tracker says of one frame, NumPy; N is there where `start` was given N boxes.
+    """What the tracker says of one frame, NumPy; N is there where `start` was given N boxes or targets were added.
 
     box: (4,) or (N, 4) float32 x, y, w, h in pixels, x and y of the top left corner.
     score: () or (N,) float32, 0..1; NaN where the model gives none.
@@ -106,30 +106,53 @@ class VideoTracker:
         if boxes.ndim < 2:
             self.state = self.tracker.init(self.variables, frame, single_object.check_box(box, *frame.shape[:2]))
         else:
-            names = [f"box {number + 1} of {len(boxes)}" for number in range(len(boxes))]
-            checked = [
-                single_object.check_box(*pair, *frame.shape[:2], name) for *pair, name in zip(boxes, names, strict=True)
-            ]
+            checked = _checked(boxes, frame)
             self._group = self._groups_of(len(checked))
             self._group.start(frame, checked)
         self._shape = frame.shape
+
+    def add(self, frame, box):
+        """Starts on further targets, in the frame that `start` or `update` was given last, beside those tracked.
+
+        Args: frame, box: as of start. From the next `update` on their rows of Found follow those of the others.
+
+        Raises: UsageError before `start`; InputError as start does, and for a frame of another size than the first.
+        """
+        frame, boxes = self._following(frame, "add(frame, box)"), _array(box)
+        if boxes.ndim < 2:
+            checked = [single_object.check_box(box, *frame.shape[:2], "the box of the added target")]
+        else:
+            checked = _checked(boxes, frame)
+        before = self._group
+        group = self._groups_of((1 if before is None else before.count) + len(checked))
+        if before is None:
+            group.take_over(group.states_of_one(self.state))
+        elif group is not before:
+            group.take_over(before.states())
+        group.add(frame, checked)
+        self.state, self.output, self._group = None, None, group
 
     def update(self, frame):
         """Finds the targets in the next frame: Found.
 
         Raises: UsageError before `start`; InputError for a frame of another form or size than the first.
         """
-        if self._shape is None:
-            raise UsageError("start(frame, box) comes before update(frame)")
-        frame = self._rgb(frame)
-        if frame.shape != self._shape:
-            now, before = (f"{shape[1]}x{shape[0]}" for shape in (frame.shape, self._shape))
-            raise InputError(f"a frame of {now} pixels follows frames of {before}: start again on it")
+        frame = self._following(frame, "update(frame)")
         if self._group is not None:
             return Found(*self._group.update(frame))
         self.state, self.output = self.tracker.step(self.variables, self.state, frame)
         box, score, lost = jax.device_get((self.output.box, self.output.score, self.output.lost))
         return Found(box, score, np.bool_(False) if lost is None else lost)
+
+    def _following(self, frame, call):
+        """A frame of the video that was started on, RGB. call: what it was given to, for the message."""
+        if self._shape is None:
+            raise UsageError(f"start(frame, box) comes before {call}")
+        frame = self._rgb(frame)
+        if frame.shape != self._shape:
+            now, before = (f"{shape[1]}x{shape[0]}" for shape in (frame.shape, self._shape))
+            raise InputError(f"a frame of {now} pixels follows frames of {before}: start again on it")
+        return frame
 
     def _groups_of(self, count):
         slots = 1 << (count - 1).bit_length()
@@ -147,28 +170,65 @@ class VideoTracker:
 
 
 class _Group:
-    """Several targets of one video, as slots of a Lockstep."""
+    """Several targets of one video, as slots of a Lockstep.
+
+    count: of the targets.
+    """
 
     def __init__(self, tracker, variables, slots):
         self._tracker = tracker
         self._device = lockstep.Lockstep(tracker, variables, slots, jax.local_devices()[:1], one_frame=True)
 
+    @staticmethod
+    def states_of_one(state):
+        """A single_object.State as `states` gives it."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], state)
+
+    @property
+    def count(self):
+        return len(self._ages)
+
     def start(self, frame, boxes):
-        self._count, self._frames, self._states = len(boxes), 0, self._device.empty()
-        self._step(frame, dict(enumerate(boxes)))
+        """boxes: list of (4,)."""
+        self._states, self._ages = self._device.empty(), np.zeros(0, int)
+        self.add(frame, boxes)
+
+    def states(self):
+        """The targets' states (count, ...), NumPy."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.count], self._states)
+
+    def take_over(self, states):
+        """Goes on with the targets of `states`, at most as many as there are slots."""
+        # Where templates are never replaced nobody asks how long a target has been tracked.
+        self._states, self._ages = self._device.taken_over(states), np.array(states.online.frames, int)
+
+    def add(self, frame, boxes):
+        """Starts further targets, boxes as of start, in the frame that the others were sought in last."""
+        starts = dict(enumerate(boxes, start=self.count))
+        nobody = np.zeros(self._device.slots, bool)
+        self._states = self._device.start(self._states, self._batch(frame, nobody, starts, nobody))
+        self._ages = np.concatenate([self._ages, np.zeros(len(boxes), int)])
+        jax.block_until_ready(self._states)  # the frame may change now
 
     def update(self, frame):
-        self._frames += 1
-        found = self._step(frame, {})[: self._count]
+        """(box (N,4), score (N,), lost (N,)) in the next frame, NumPy."""
+        self._ages = self._ages + 1
+        live = np.arange(self._device.slots) < self.count
+        due = np.zeros(self._device.slots, bool)
+        due[: self.count] = self._tracker.is_due(self._ages)
+        self._states, found = self._device.step(self._states, self._batch(frame, live, {}, due))
+        found = np.asarray(found)[: self.count, 0]
         return found[:, :4], found[:, 4], found[:, 5] > 0
 
-    def _step(self, frame, starts):
-        live = (np.arange(self._device.slots) < self._count) & (self._frames > 0)
-        due = live & self._tracker.is_due(self._frames)
+    def _batch(self, frame, live, starts, due):
         frame, size = canvases.pad(frame)
-        batch = self._device.put(frame[None], size[None], live[:, None], starts, due)
-        self._states, found = self._device.step(self._states, batch)
-        return np.asarray(found)[:, 0]
+        return self._device.put(frame[None], size[None], live[:, None], starts, due)
+
+
+def _checked(boxes, frame):
+    """The rows of (N, 4) boxes as single_object.check_box gives them, a list."""
+    names = [f"box {number + 1} of {len(boxes)}" for number in range(len(boxes))]
+    return [single_object.check_box(box, *frame.shape[:2], name) for box, name in zip(boxes, names, strict=True)]
 
 
 def _array(box):
