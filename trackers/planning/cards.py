@@ -1,14 +1,14 @@
 """NVIDIA cards that are not here: what a training step should take by formula, as no compiler for them is at hand.
 
-A card does one kernel after another. Of the step's jaxpr, with all attention in fused kernels:
+A card does one kernel after another. card_kernels.py says which kernels a step should be, from its jaxpr; each takes
 
-  compute = FLOPs of matrix products / (MATRIX peak) + FLOPs of attention / (ATTENTION peak)
-  memory  = (operands and results of the matrix products + twice the state and the gradients) / (MEMORY bandwidth)
-  links   = all-reduce of the gradients: a ring over NVLink within a node, over the network between nodes
-  step    = compute + memory + links
+  max(bytes / (MEMORY bandwidth), arithmetic) + KERNEL
+  arithmetic = (products' FLOPs / peak + vector operations / VECTOR + special operations / SPECIAL) / ARITHMETIC
 
-What lies between two products reads the results of the one and writes the operands of the other, once each: so their
-bytes stand for the traffic of norms, activations and sums; that of the products themselves is hidden by their work.
+as in one kernel the products wait for what is computed element by element, and this for them (FlashAttention-3, Shah et
+al., 2024, is about what is lost so). The step is their sum and the links': an all-reduce of the gradients, a ring over
+NVLink within a node, over the network between nodes; nothing of it is hidden. Not counted: products too small to fill
+the card or their tiles, arrays that stay in the card's cache, what addresses and loops take.
 """
 
 import re
@@ -16,15 +16,23 @@ import re
 import jax
 
 from trackers.errors import UsageError
-from trackers.planning import prediction, reports, steps
+from trackers.nn import kernels
+from trackers.planning import card_kernels, prediction, reports, steps
 from trackers.training import chips, flops, schedules, sharding
 
-# Stated, not fitted. The best that is reported for large bfloat16 products on an H100 is about 0.79 of the data sheet
-# (780 TFLOP/s), those of a network are smaller; FlashAttention-2 reaches 0.35 there by the abstract of FlashAttention-3
-# (Shah et al., 2024); long copies reach 0.9.
-MATRIX, ATTENTION, MEMORY = 0.7, 0.35, 0.9
-# A fused backward pass computes the logits again: 7 products in place of 6.
-_AGAIN = 7 / 6
+# Stated, not fitted to a step. The best that is reported for large bfloat16 products on an H100 is about 0.79 of the
+# data sheet (780 TFLOP/s), those of a network are smaller; the same is taken for arithmetic of other kinds. Long copies
+# reach 0.9.
+ARITHMETIC, MEMORY = 0.7, 0.9
+# Operations/s. Vector: half of the data sheets' float32 FLOP/s, as a multiply-add counts two there. Special: 16 a clock
+# and multiprocessor (CUDA programming guide, throughput of instructions; the H100's 3.9e12 is also FlashAttention-3's).
+VECTOR = {"A100": 9.75e12, "H100": 33.5e12, "H200": 33.5e12}
+SPECIAL = {"A100": 2.4e12, "H100": 3.9e12, "H200": 3.9e12}
+# Seconds that a kernel takes however little it does, an assumption ("a few microseconds"), within CUDA graphs, too.
+KERNEL = 3e-6
+# What a backward pass in one kernel computes again: FlashAttention-2 has 7 products in all for the 6 that are counted,
+# nn/fused_attention.py 9 (it takes the logits and their gradients twice); 8 stand for both, as does the arithmetic.
+_AGAIN = 8 / 6
 # Cards of a node, and bytes/s each way between nodes for each card (data sheets of DGX A100, H100, H200).
 NODE, NETWORK = 8, {"A100": 25e9, "H100": 50e9, "H200": 50e9}
 # Seconds from one card or node to the next: an assumption.
@@ -65,11 +73,11 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
     if batch % count:
         raise UsageError(f"topology {topology}: {batch} pairs do not divide over {count} cards (--global_batch)")
     program, inputs, work = _work(assemble, shapes, config, batch // count)
-    compute, memory = seconds(work, chip)
+    compute, memory, step = seconds(work, chip)
     if measured:
         alone = work if measured[1] == batch // count else _work(assemble, shapes, config, measured[1])[2]
-        share = measured[0] / sum(seconds(alone, chip))
-        compute, memory = compute * share, memory * share
+        share = measured[0] / seconds(alone, chip)[2]
+        compute, memory, step = compute * share, memory * share, step * share
     whole = config.copy_and_resolve_references()
     with whole.unlocked():
         whole.train.batch_size = batch
@@ -81,49 +89,51 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
         parameters=steps.parameters(program), params=steps.bytes_on_each(state.params),
         optimizer=steps.bytes_on_each(state.opt_state), average=steps.bytes_on_each(state.ema),
         rest=steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])), saved=0.0,
-        model_flops=count * (work["products"] + work["attention"]), steps=schedules.schedule(whole).total,
-        executed_flops=work["products"] + work["attention"] * _AGAIN,
-        times=prediction.Times(compute, memory, links, compute + memory + links, None),
+        model_flops=count * sum(each.times * _flops(each) for each in work), steps=schedules.schedule(whole).total,
+        executed_flops=sum(each.times * _flops(each) * _again(each) for each in work),
+        times=prediction.Times(compute, memory, links, step + links, None),
         collectives={("all-reduce", "data"): (1, gradients, False)} if count > 1 else {},
     )  # fmt: skip
 
 
 def _work(assemble, shapes, config, rows):
-    """(train.Program, its inputs, {"products", "attention": FLOPs, "bytes"}) of a step of so many rows on one card."""
+    """(train.Program, its inputs, its card_kernels.Kernel) of a step of so many rows on one card."""
     config = config.copy_and_resolve_references()
+    # With XLA's operations alone, as card_kernels.py finds attention and norms in them, and layers as a GPU has them.
     plain = {"remat": "none", "kernels": "plain"}
     with config.unlocked():
         config.train.batch_size, config.accumulate = rows, 1
         config.model.update({key: value for key, value in plain.items() if key in config.model})
         if config.model.get("dtype") == "auto":
             config.model.dtype = "bfloat16"
+        if config.model.get("scan_layers", False) is None:
+            config.model.scan_layers = kernels.stacks_layers(None, "gpu")
     mesh = sharding.make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices("cpu")[:1])
     program = assemble(config, mesh)
     inputs = program.inputs(shapes, rows, mesh)
-    state = program.target
-    kept = sum(steps.bytes_on_each(tree) for tree in (state.params, state.opt_state, state.ema))
-    work = {"products": 0.0, "attention": 0.0, "bytes": 2 * kept + 2 * steps.bytes_on_each(state.params)}
-    for times, equation in flops.products(program.take_step, *inputs):
-        if is_attention(equation):
-            work["attention"] += 2 * times * flops.of_product(equation)
-        else:
-            arrays = (each.aval for each in (*equation.invars, *equation.outvars))
-            work["bytes"] += times * sum(array.size * array.dtype.itemsize for array in arrays)
-            work["products"] += 2 * times * flops.of_product(equation)
-    return program, inputs, work
-
-
-def is_attention(equation):
-    """Whether a product is of attention: of samples and heads one by one, both as axes that are not summed over."""
-    if equation.primitive.name != "dot_general":
-        return False
-    return len(equation.params["dimension_numbers"][1][0]) >= 2
+    return program, inputs, card_kernels.of_function(program.take_step, *inputs)
 
 
 def seconds(work, chip):
-    """(compute, memory) of a step on one card; work: as _work gives."""
-    compute = work["products"] / MATRIX + work["attention"] * _AGAIN / ATTENTION
-    return compute / chip.flops, work["bytes"] / (MEMORY * chip.bandwidth)
+    """(arithmetic alone, memory alone, all) of kernels on one card, one after another.
+
+    Args: work: list of card_kernels.Kernel. chip: chips.Chip of a card.
+    """
+    compute = memory = step = 0.0
+    for each in work:
+        units = _flops(each) / chip.flops + each.vector / VECTOR[chip.name] + each.special / SPECIAL[chip.name]
+        arithmetic, traffic = units * _again(each) / ARITHMETIC, each.bytes / (MEMORY * chip.bandwidth)
+        compute, memory = compute + each.times * arithmetic, memory + each.times * traffic
+        step += each.times * (max(arithmetic, traffic) + KERNEL)
+    return compute, memory, step
+
+
+def _flops(kernel):
+    return 2.0 * sum(map(flops.of_product, kernel.products))
+
+
+def _again(kernel):
+    return _AGAIN if kernel.attention else 1.0
 
 
 def all_reduce(size, chip, count):
