@@ -2,15 +2,18 @@
 
     python -m benchmarks.families [--families grm,simtrack] [--batch 1] [--rounds 5] [--threads 2] [--tiny]
 
-families: grm (b256), simtrack (b16), mixformer_v2 (b), mixvit (b), ostrack (b256), at the published sizes; --tiny takes
-their variants for tests. Both compute in float32 on the same cores from the same weights: random ones, every one of
-them drawn, since speed does not depend on them. Ours is compiled, PyTorch runs eagerly (torch_*.py of this folder).
+families: grm (b256), simtrack (b16), mixformer_v2 (b), mixvit (b), ostrack (b256) and ikun (cascade_attention, clips of
+one frame), at the published sizes; --tiny takes their variants for tests. Both compute in float32 on the same cores
+from the same weights: random ones, every one of them drawn, since speed does not depend on them. Ours is compiled,
+PyTorch runs eagerly (torch_*.py of this folder).
 
-forward: the full network in inference mode, template and search. step: in training mode forward, the sum of the mean
-squares of all outputs in place of a loss, backward, clipping of the gradient's norm, AdamW (PyTorch's fused one).
-Drop-path and dropout are off, so that both can be compared. What is timed is compared first: the outputs of forward
-(their largest difference over their largest value, 1 at least), and of a first step the scalar and the gradient's norm,
-except where a tracker draws noise in training (grm). Networks that differ are not timed; the exit code is then 1.
+forward: the full network in inference mode, template and search; of ikun crop, frame and phrase. encode-once: a clip
+with several phrases (--phrases), crop and frame encoded once; encode-anew: for each phrase, as iKUN's program does.
+step: in training mode forward, the sum of the mean squares of all outputs in place of a loss, backward, clipping of the
+gradient's norm, AdamW (PyTorch's fused one) of all parameters. Drop-path and dropout are off, so that both can be
+compared. What is timed is compared first: the outputs (their largest difference over their largest value, 1 at least),
+and of a first step the scalar and the gradient's norm, except where a tracker draws noise in training (grm). Networks
+that differ are not timed; the exit code is then 1.
 
 The rows of a family take turns; medians. "core ms" is processor time of all threads, which other work on the machine
 distorts less than the clock ("ms"), though threads that wait busily count. Without PyTorch there is one line that says
@@ -52,7 +55,7 @@ class Family(NamedTuple):
     """config: of published size; its file has a variant `tiny`. network: FILE.CLASS of this folder, in PyTorch.
 
     maps: of Prediction.maps, what the network in PyTorch returns after the box. settings: of config.model, what is
-    changed. noise: whether a training step draws random numbers.
+    changed. noise: whether a training step draws random numbers. words: whether the last input is a phrase.
     """
 
     config: str
@@ -60,16 +63,19 @@ class Family(NamedTuple):
     maps: tuple = ()
     settings: dict = {"drop_path": 0.0}
     noise: bool = False
+    words: bool = False
 
 
 _CORNERS = ("corner_top_left_logits", "corner_bottom_right_logits")
 _NO_ELIMINATION = {"drop_path": 0.0, "elimination.layers": ()}
+_STILL_WORDS = {"dropout": 0.0, "standardize": False, "joint_statistics": False}
 FAMILIES = {
     "grm": Family("configs/grm.py:b256", "torch_grm.Grm", ("score_map",), noise=True),
     "simtrack": Family("configs/simtrack.py:b16", "torch_simtrack.SimTrack", _CORNERS),
     "mixformer_v2": Family("configs/mixformer_v2.py:b", "torch_mixformer.MixFormerV2", ("score_logits",)),
     "mixvit": Family("configs/mixvit.py:b", "torch_mixvit.MixVit", _CORNERS),
     "ostrack": Family("configs/ostrack.py:b256", "torch_grm.Grm", ("score_map",), _NO_ELIMINATION),
+    "ikun": Family("configs/ikun.py:cascade_attention", "torch_ikun.Ikun", (), _STILL_WORDS, words=True),
 }
 
 
@@ -84,7 +90,9 @@ def settings(family, tiny):
 
 
 def drawn(model, batch):
-    """(variables, inputs): random weights, biases and norms too, so that none can be left out unseen; random images."""
+    """(variables, inputs): random weights, biases and norms too, so that none can be left out unseen; random images and
+    phrases.
+    """
     rng = np.random.default_rng(0)
 
     def noisy(array):
@@ -92,19 +100,41 @@ def drawn(model, batch):
 
     variables = jax.tree.map(noisy, jax.device_get(trackers.init(model, jax.random.key(0))))
     inputs = [np.asarray(x) for x in trackers.example_inputs(model, batch)]
-    images = [rng.standard_normal(x.shape, np.float32) if x.shape[-1] == 3 else x for x in inputs]
-    return variables, images
+    for i, x in enumerate(inputs):
+        if x.shape[-1] == 3:
+            inputs[i] = rng.standard_normal(x.shape, np.float32)
+        elif x.dtype == np.int32:
+            inputs[i] = rng.integers(0, model.transformer.vocabulary, x.shape, np.int32)
+    return variables, inputs
 
 
 def outputs(prediction, maps):
-    """What the network in PyTorch returns, too: a tuple of arrays, the box (B,4) xyxy first."""
+    """What the network in PyTorch returns, too: a tuple of arrays, the box (B,4) xyxy first; of iKUN similarities."""
+    if isinstance(prediction, jax.Array):
+        return (prediction,)
     return boxes.cxcywh_to_xyxy(prediction.box), *(prediction.maps[name] for name in maps)
 
 
-def ours(family, section, batch):
-    """({"forward", "step"}: function; weights under their published names; inputs).
+def calls_of(predict, inputs, words):
+    """{row: function} of forward passes.
 
-    forward returns a tuple of arrays, step the scalar and the gradient's norm, after which it moves the weights.
+    predict: function (*inputs) -> tuple of arrays. words: whether the last of the inputs is a phrase (B,N), of which so
+    many others are made here as --phrases says.
+    """
+    calls = {"forward": lambda: predict(*inputs)}
+    if words:
+        *images, phrase = inputs
+        others = phrase[:, (np.arange(phrase.shape[1]) + np.arange(FLAGS.phrases)[:, None]) % phrase.shape[1]]
+        calls[f"encode-once, {FLAGS.phrases} phrases"] = lambda: predict(*images, others)
+        anew = [others[:, i] for i in range(FLAGS.phrases)]
+        calls[f"encode-anew, {FLAGS.phrases} phrases"] = lambda: [predict(*images, one)[0] for one in anew]
+    return calls
+
+
+def ours(family, section, batch):
+    """({row: function}, weights under their published names, inputs).
+
+    "step" returns the scalar and the gradient's norm, after which it moves the weights; the others are calls_of's.
     """
     model = trackers.build(section)
     variables, inputs = drawn(model, batch)
@@ -115,7 +145,7 @@ def ours(family, section, batch):
     rngs = {name: jax.random.key(i) for i, name in enumerate(("gumbel", "dropout", "droppath"))}
 
     @jax.jit
-    def predict(variables, inputs):
+    def predict(variables, *inputs):
         return outputs(model.apply(variables, *inputs), family.maps)
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -140,7 +170,8 @@ def ours(family, section, batch):
         state, found = take_step(state, arrays)
         return found
 
-    return {"forward": lambda: predict(variables, arrays), "step": step}, weights, inputs
+    calls = calls_of(functools.partial(predict, variables), arrays, family.words)
+    return {**calls, "step": step}, weights, inputs
 
 
 def in_pytorch(family, section, weights, inputs, threads):
@@ -158,7 +189,7 @@ def in_pytorch(family, section, weights, inputs, threads):
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
 
     @torch.inference_mode()
-    def forward():
+    def predict(*tensors):
         return still(*tensors)
 
     def step():
@@ -169,7 +200,7 @@ def in_pytorch(family, section, weights, inputs, threads):
         optimizer.step()
         return value.detach(), norm
 
-    return {"forward": forward, "step": step}
+    return {**calls_of(predict, tensors, family.words), "step": step}
 
 
 def difference(found, other):
@@ -179,17 +210,18 @@ def difference(found, other):
 
 
 def compared(name, family, mine, theirs):
-    """{"forward", "step"}: difference in words. Raises SystemExit where it is no rounding."""
-    forward = difference(mine["forward"](), theirs["forward"]())
-    if not forward < OUTPUTS:
-        raise SystemExit(f"{name}: the networks differ by {forward:.1e} in their outputs, and are not timed")
+    """{row: difference in words}. Raises SystemExit where it is no rounding."""
+    found = {what: difference(mine[what](), theirs[what]()) for what in mine if what != "step"}
+    if not max(found.values()) < OUTPUTS:
+        raise SystemExit(
+            f"{name}: the networks differ by {max(found.values()):.1e} in their outputs, and are not timed"
+        )
     first = [[float(x) for x in calls["step"]()] for calls in (mine, theirs)]
-    if family.noise:
-        return {"forward": f"{forward:.0e}", "step": "(noise)"}
-    step = max(abs(a / b - 1) for a, b in zip(*first, strict=True))
-    if not step < FIRST_STEP:
-        raise SystemExit(f"{name}: a training step differs by {step:.1e}, and is not timed")
-    return {"forward": f"{forward:.0e}", "step": f"{step:.0e}"}
+    if not family.noise:
+        found["step"] = max(abs(a / b - 1) for a, b in zip(*first, strict=True))
+        if not found["step"] < FIRST_STEP:
+            raise SystemExit(f"{name}: a training step differs by {found['step']:.1e}, and is not timed")
+    return {what: f"{found[what]:.0e}" if what in found else "(noise)" for what in mine}
 
 
 def measure(name):
@@ -216,6 +248,7 @@ def _cells(mine, theirs):
 def define_flags():
     flags.DEFINE_list("families", list(FAMILIES), f"Rows among {', '.join(FAMILIES)}.")
     flags.DEFINE_integer("batch", 1, "Pairs in a call.", lower_bound=1)
+    flags.DEFINE_integer("phrases", 4, "Phrases that a clip is compared with (ikun).", lower_bound=1)
     flags.DEFINE_integer("rounds", 5, "Timed calls of each row.", lower_bound=1)
     flags.DEFINE_integer("threads", len(os.sched_getaffinity(0)), "CPU cores that are used.", lower_bound=1)
     flags.DEFINE_bool("tiny", False, "Networks of the tests in place of the published ones.")
