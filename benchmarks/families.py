@@ -212,10 +212,9 @@ def difference(found, other):
 def compared(name, family, mine, theirs):
     """{row: difference in words}. Raises SystemExit where it is no rounding."""
     found = {what: difference(mine[what](), theirs[what]()) for what in mine if what != "step"}
-    if not max(found.values()) < OUTPUTS:
-        raise SystemExit(
-            f"{name}: the networks differ by {max(found.values()):.1e} in their outputs, and are not timed"
-        )
+    for what, by in found.items():
+        if not by < OUTPUTS:
+            raise SystemExit(f"{name}, {what}: the networks differ by {by:.1e} in their outputs, and are not timed")
     first = [[float(x) for x in calls["step"]()] for calls in (mine, theirs)]
     if not family.noise:
         found["step"] = max(abs(a / b - 1) for a, b in zip(*first, strict=True))
