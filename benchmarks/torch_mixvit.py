@@ -1,4 +1,4 @@
-"""MixViT in PyTorch, written from the program's description as plainly as a user would, to be timed beside ours.
+"""MixViT in PyTorch, written from paper and program as plainly as a user would, to be timed beside ours.
 
 Parameters carry the published names, so that converted weights load into it.
 """
