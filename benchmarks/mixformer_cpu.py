@@ -5,8 +5,8 @@
 network: the forward pass alone, as the field counts; once in full (templates and search) and once with the templates'
 keys and values kept, which is what tracking does. end to end: a frame of 640 x 480 in memory to a box in pixels: crop,
 normalization, network, mapping back (no image decoding). PyTorch, where it can be imported, runs eagerly in inference
-mode with the same weights on the same threads; its network is written here as plainly as a user would, and it crops
-with OpenCV, as the authors' trackers do. Rows take turns.
+mode with the same weights on the same threads; its network is torch_mixformer.py's, and it crops with OpenCV, as the
+authors' trackers do. Rows take turns.
 "core ms" is processor time of all threads, which other work on the machine distorts less than the clock, though threads
 that wait busily count; "fastest" is the one best frame. Random weights: speed does not depend on them.
 """
@@ -23,6 +23,7 @@ from benchmarks import timing
 from configs import variants
 from trackers import convert, errors
 from trackers.evaluation import tables
+from trackers.ops import boxes
 from trackers.ops.crops import IMAGENET_MEAN, IMAGENET_STD
 from trackers.tracking import single_object
 from trackers.training import flops
@@ -80,104 +81,47 @@ def cropped(frame, box, factor, size):
     return cv2.resize(whole, (size, size)), left, top, size / side
 
 
-def torch_rows(weights, inputs, sizes, factor, threads):
+def torch_rows(config, weights, inputs, threads):
     """The same in eager PyTorch: {row: function}, and the box of the full forward (1,4) cx,cy,w,h."""
     import torch
-    from torch.nn import functional
+
+    from benchmarks import torch_mixformer
 
     torch.set_num_threads(threads)
-    weights = {key: torch.from_numpy(value.copy()) for key, value in weights.items()}
-    heads, depth, patch = sizes
-
-    def linear(x, name):
-        return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-    def norm(x, name, eps):
-        return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
-
-    def embed(images, positions):
-        name = "backbone.patch_embed.proj"
-        x = functional.conv2d(images, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=patch)
-        return x.flatten(2).transpose(1, 2) + weights[f"backbone.{positions}"]
-
-    def attend(q, k, v):
-        weighting = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
-        return (weighting @ v).transpose(1, 2).flatten(2)
-
-    def block(i, x, split, memory=None):
-        """One layer of templates and rest (split at `split`), of templates alone, or of the rest with `memory`."""
-        name = f"backbone.blocks.{i}"
-        qkv = linear(norm(x, f"{name}.norm1", 1e-6), f"{name}.attn.qkv")
-        q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        if memory is not None:
-            attended = attend(q, torch.cat([memory[0], k], dim=2), torch.cat([memory[1], v], dim=2))
-        else:
-            own = attend(q[:, :, :split], k[:, :, :split], v[:, :, :split])
-            attended = own if split == x.shape[1] else torch.cat([own, attend(q[:, :, split:], k, v)], dim=1)
-        x = x + linear(attended, f"{name}.attn.proj")
-        y = functional.gelu(linear(norm(x, f"{name}.norm2", 1e-6), f"{name}.mlp.fc1"))
-        return x + linear(y, f"{name}.mlp.fc2"), (k, v)
-
-    def heads_of(tokens):
-        x = norm(linear(tokens, "box_head.layers.0.0"), "box_head.layers.0.1", 1e-5).relu()
-        logits = norm(linear(x, "box_head.layers.1.0"), "box_head.layers.1.1", 1e-5)
-        bins = logits.shape[-1]
-        left, right, top, bottom = (logits.softmax(dim=-1) * torch.arange(bins)).sum(dim=-1).unbind(1)
-        box = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=-1) / bins
-        score = linear(linear(tokens, "score_head.layers.0.0").relu(), "score_head.layers.1").mean(dim=1)
-        return box, score
-
-    template = torch.from_numpy(inputs[0][0].transpose(0, 3, 1, 2).copy())
-    search = torch.from_numpy(inputs[1].transpose(0, 3, 1, 2).copy())
-    extra = weights["backbone.reg_tokens"] + weights["backbone.pos_embed_reg"]
-
-    def templates():
-        return embed(template, "pos_embed_t").flatten(0, 1)[None]
-
-    def rest(images):
-        return torch.cat([embed(images, "pos_embed_s"), extra], dim=1)
+    network = torch_mixformer.MixFormerV2(config.model).eval()
+    network.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in weights.items()})
+    template, search = (torch.from_numpy(np.moveaxis(images, -1, -3).copy()) for images in inputs)
 
     @torch.inference_mode()
     def full():
-        own = templates()
-        x = torch.cat([own, rest(search)], dim=1)
-        for i in range(depth):
-            x, _ = block(i, x, own.shape[1])
-        return heads_of(x[:, -4:])
+        return network(template, None, search)
 
     @torch.inference_mode()
     def keep():
-        x, memory = templates(), []
-        for i in range(depth):
-            x, kept = block(i, x, x.shape[1])
-            memory.append(kept)
-        return memory
+        return network.backbone.encode_template(template)
 
     memory = keep()
 
     @torch.inference_mode()
     def cached(images=search):
-        x = rest(images)
-        for i in range(depth):
-            x, _ = block(i, x, 0, memory[i])
-        return heads_of(x[:, -4:])
+        return network.locate(memory, images)
 
     frame, size = np.random.default_rng(0).integers(0, 256, FRAME, np.uint8), search.shape[-1]
     mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     @torch.inference_mode()
     def end_to_end():
-        crop, left, top, scale = cropped(frame, BOX, factor, size)
+        crop, left, top, scale = cropped(frame, BOX, config.tracking.search_factor, size)
         images = torch.from_numpy(crop).permute(2, 0, 1)[None].float().sub(mean).div(deviation)
-        cx, cy, w, h = (cached(images)[0][0] * (size / scale)).tolist()
-        return left + cx - w / 2, top + cy - h / 2, w, h
+        x1, y1, x2, y2 = (cached(images)[0][0] * (size / scale)).tolist()
+        return left + x1, top + y1, x2 - x1, y2 - y1
 
     rows = {
         "PyTorch eager, network, full": full,
         "PyTorch eager, network, templates kept": cached,
         "PyTorch eager, end to end, templates kept": end_to_end,
     }
-    return rows, full()[0].numpy()
+    return rows, np.asarray(boxes.xyxy_to_cxcywh(full()[0].numpy()))
 
 
 def define_flags():
@@ -195,8 +139,7 @@ def main(argv):
         config.model.dtype = FLAGS.dtype
     calls, weights, inputs, box = jax_rows(config)
     try:
-        sizes = config.model.heads, config.model.depth, config.model.patch_size
-        others, other_box = torch_rows(weights, inputs, sizes, config.tracking.search_factor, FLAGS.threads)
+        others, other_box = torch_rows(config, weights, inputs, FLAGS.threads)
         print(f"largest difference of the boxes, JAX and PyTorch: {np.abs(box - other_box).max():.1e}")
         calls |= others
     except ImportError:

@@ -1,6 +1,7 @@
 """GRM in PyTorch, written from the paper as plainly as a user would, to be timed beside ours (torch_step.py).
 
-Parameters carry the published names, so that converted weights load into it. Images are (B,3,H,W).
+OSTrack, which it grew out of, is the same network without division modules. Parameters carry the published names, so
+that converted weights load into it. Images are (B,3,H,W).
 """
 
 import torch
@@ -90,10 +91,10 @@ class Backbone(nn.Module):
         self.pos_embed_x = nn.Parameter(torch.zeros(1, cells[1], model.width))
         rates = torch.linspace(0, model.drop_path, model.depth).tolist()
         sizes = model.width, model.heads, model.mlp_ratio
-        divides = model.division.layers or range(2, model.depth + 1)
-        self.blocks = nn.ModuleList(
-            Block(*sizes, rates[i], i + 1 in divides, model.division.hidden) for i in range(model.depth)
-        )
+        divides, hidden = (), ()
+        if "division" in model:
+            divides, hidden = model.division.layers or range(2, model.depth + 1), model.division.hidden
+        self.blocks = nn.ModuleList(Block(*sizes, rates[i], i + 1 in divides, hidden) for i in range(model.depth))
         self.norm = nn.LayerNorm(model.width, eps=1e-6)
 
     def forward(self, template, search):
@@ -105,24 +106,31 @@ class Backbone(nn.Module):
         return self.norm(x)[:, z.shape[1] :]
 
 
-class Head(nn.Module):
-    """Maps of score, offset and size: four 3x3 convolutions with BatchNorm each, and a 1x1 convolution."""
+class Branches(nn.Module):
+    """Four 3x3 convolutions with BatchNorm each and a 1x1 convolution, for each name in outputs, {name: channels}."""
 
-    def __init__(self, width, channels):
+    def __init__(self, width, channels, outputs):
         super().__init__()
-        for name, outputs in (("ctr", 1), ("offset", 2), ("size", 2)):
+        for name, last in outputs.items():
             before = width
             for i in range(4):
                 after = channels >> i
                 layer = nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()
                 setattr(self, f"conv{i + 1}_{name}", nn.Sequential(*layer))
                 before = after
-            setattr(self, f"conv5_{name}", nn.Conv2d(before, outputs, 1))
+            setattr(self, f"conv5_{name}", nn.Conv2d(before, last, 1))
 
     def branch(self, x, name):
         for i in range(1, 6):
             x = getattr(self, f"conv{i}_{name}")(x)
         return x.float()
+
+
+class Head(Branches):
+    """Maps of score, offset and size."""
+
+    def __init__(self, width, channels):
+        super().__init__(width, channels, {"ctr": 1, "offset": 2, "size": 2})
 
     def forward(self, x):
         score, size = (self.branch(x, name).sigmoid().clamp(1e-4, 1 - 1e-4) for name in ("ctr", "size"))
@@ -130,7 +138,7 @@ class Head(nn.Module):
 
 
 class Grm(nn.Module):
-    """model: the `model` section of a config of configs/grm.py."""
+    """model: the `model` section of a config of configs/grm.py, or of configs/ostrack.py without elimination."""
 
     def __init__(self, model):
         super().__init__()
@@ -140,10 +148,17 @@ class Grm(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, template, search):
-        """uint8 images -> (boxes (B,4) xyxy as fractions of the search crop, score maps (B,h,w))."""
+    def from_pixels(self, template, search):
+        """The same for uint8 images (B,3,H,W), one template."""
         template, search = ((image.float() - self.mean) / self.std for image in (template, search))
-        tokens = self.backbone(template, search)
+        return self(template[:, None], None, search)
+
+    def forward(self, template, template_box, search):
+        """(boxes (B,4) xyxy as fractions of the search crop, score maps (B,h,w)).
+
+        template: (B,1,3,H,W) and search: (B,3,H,W), float32, normalized. template_box: not used.
+        """
+        tokens = self.backbone(template[:, 0], search)
         score, size, offset = self.box_head(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
         best = score.flatten(1).argmax(dim=1)
         size, offset = (m.flatten(2).gather(2, best[:, None, None].expand(-1, 2, 1))[..., 0] for m in (size, offset))

@@ -80,7 +80,7 @@ def torch_rows(config, batch, weights, device, threads):
         missing = model.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in weights.items()}, strict=False)
         if missing.unexpected_keys or any("num_batches" not in key for key in missing.missing_keys):
             raise SystemExit(f"the networks do not match: {missing}")
-        optimizer, forward = torch_grm.optimizer(model, config.train), wrap(model)
+        optimizer, forward = torch_grm.optimizer(model, config.train), wrap(model.from_pixels)
         casts = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
 
         def step():
@@ -96,9 +96,9 @@ def torch_rows(config, batch, weights, device, threads):
 
         return model, step
 
-    model, eager = make(lambda model: model)
+    model, eager = make(lambda forward: forward)
     with torch.inference_mode():
-        loss = float(torch_grm.loss(*model.eval()(template, search), box))
+        loss = float(torch_grm.loss(*model.eval().from_pixels(template, search), box))
     rows = {"PyTorch eager": eager}
     if device == "cuda":
         rows["torch.compile"] = make(torch.compile)[1]
