@@ -39,7 +39,7 @@ import refer
 import trackers
 from configs import variants
 from data_pipelines import video_input
-from trackers import errors, progress, weights
+from trackers import errors, progress, signals, weights
 from trackers.evaluation import records, track_results
 from trackers.io import compiled, numbers, outputs, target_files
 from trackers.tracking import recovery, single_object, video_tracker
@@ -136,6 +136,7 @@ def _main(lines):
                 raise
             raise errors.InputError(f"{error}; the boxes of the {results.frames} frames before are in {out}") from None
         except KeyboardInterrupt:
+            signals.obeyed()
             code = 130
         except BrokenPipeError:  # whoever reads the JSON lines has read enough
             code = 0

@@ -4,13 +4,12 @@ import atexit
 import contextlib
 import errno
 import os
-import signal
 import sys
 import threading
 
 from absl import app, flags
 
-from trackers import platforms, quiet
+from trackers import platforms, quiet, signals
 from trackers.io import numbers
 
 
@@ -69,11 +68,10 @@ def run(main, argv=None, positional=False):
       positional: whether the program takes positional arguments; they may stand before, between and after flags.
 
     Exit codes: what main returns (None = 0), 1 for InputError and OSError, 2 for UsageError, a wrong flag or an unknown
-      config key, 130 for an interrupt from the keyboard.
+      config key, 130 for an interrupt from the keyboard, 143 for SIGTERM (trackers/signals.py).
     """
     quiet.libraries()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+    signals.install()
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
     app.define_help_flags()
@@ -103,25 +101,13 @@ def run(main, argv=None, positional=False):
     _end(_outcome(main, rest))
 
 
-_interrupted = threading.Event()
-
-
-def _interrupt(*_):
-    _interrupted.set()
-    raise KeyboardInterrupt
-
-
-def check_interrupt():
-    """Raises KeyboardInterrupt where the keyboard has asked for it. For loops around libraries that may swallow it, as
-    TensorFlow does when the signal comes while it fetches a batch."""
-    if _interrupted.is_set():
-        raise KeyboardInterrupt
-
-
 def _outcome(main, rest):
     """Runs main; the exit code, what went wrong having been said."""
     try:
-        return main(rest) or 0
+        try:
+            return main(rest) or 0
+        finally:
+            signals.check()  # a signal ends a program in one way, whatever a library has made of its exception
     except UsageError as error:
         return _say(error, 2)
     except InputError as error:
@@ -136,6 +122,8 @@ def _outcome(main, rest):
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except SystemExit as leaving:
+        if signals.asked():
+            return _say("terminated", leaving.code)
         if isinstance(leaving.code, str):
             return _say(leaving.code, 1)
         return leaving.code or 0
@@ -157,8 +145,9 @@ def _end(code):
     sys.exit would: then a thread of tf.data that still runs Python blocks forever, or aborts the process. Writers have
     been waited for by then: whoever has some is a context manager that main has left.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watch = threading.Timer(_PATIENCE_S if code in _WELL_ENDED else _PATIENCE_AFTER_FAILURE_S, os._exit, (code,))
+    long = code in _WELL_ENDED and not signals.asked()
+    signals.ending()
+    watch = threading.Timer(_PATIENCE_S if long else _PATIENCE_AFTER_FAILURE_S, os._exit, (code,))
     watch.daemon = True
     watch.start()
     code = _flush(code)
