@@ -103,6 +103,8 @@ def _main(lines):
     _check_divides("layer", FLAGS.layer, config, model)
     _check_divides("division", FLAGS.division, config, model)
     wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
+    if any(wanted.values()):
+        errors.require("matplotlib")
     base = _base(model)
     layers = _picture_layers([model] if base is None else [model, base[0].model])
     frames = video_input.Selected(source, FLAGS.start_frame, FLAGS.every)

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import errno
+import importlib
 import os
 import sys
 import threading
@@ -46,6 +47,32 @@ _EXTRAS = {
     "jax2onnx": "export",
     "onnxruntime": "export",
 }
+
+
+def missing(module):
+    """What is to be said about a module of an optional library that is not installed, in one line; None where it is.
+
+    For programs that look before long work, and leave out what they can do without.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if said := _not_installed(error):
+            return said
+        raise
+    return None
+
+
+def require(module):
+    """Raises: InputError where an optional library is not installed. For before long work that ends with its use."""
+    if said := missing(module):
+        raise InputError(said)
+
+
+def _not_installed(error):
+    """The line about a ModuleNotFoundError, None where no extra brings the module."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    return extra and f"{error.name} is not installed: pip install 'one-stream-trackers[{extra}]'"
 
 
 def os_reason(error):
@@ -115,8 +142,8 @@ def _outcome(main, rest):
     except OSError as error:
         return _say(f"{error.filename}: {os_reason(error)}" if error.filename else os_reason(error), 1)
     except ModuleNotFoundError as error:
-        if extra := _EXTRAS.get((error.name or "").partition(".")[0]):
-            return _say(f"{error.name} is not installed: pip install 'one-stream-trackers[{extra}]'", 1)
+        if said := _not_installed(error):
+            return _say(said, 1)
         sys.excepthook(*sys.exc_info())
         return 1
     except KeyboardInterrupt:
