@@ -23,6 +23,8 @@ curve.md, curve.json and curve.png.
 Benchmarks with words: refer.py.
 """
 
+import sys
+
 import jax
 import numpy as np
 from absl import flags
@@ -32,8 +34,8 @@ import refer
 import trackers
 from data_pipelines import sources
 from trackers import errors, progress, weights
-from trackers.evaluation import baselines, batched, benchmark, hosts, records, repetitions, reports, starts
-from trackers.io import compiled, image_files, outputs
+from trackers.evaluation import baselines, batched, benchmark, hosts, plots, records, repetitions, reports, starts
+from trackers.io import compiled, image_files, outputs, video_files
 from trackers.tracking import single_object
 from trackers.training import processes
 
@@ -94,6 +96,11 @@ def main(argv):
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = sources.chosen(sequences, FLAGS.sequences)
     outputs.claim_folder(out)
+    if FLAGS.draw:
+        video_files.encoder()
+    drawn = FLAGS.workdir or not (FLAGS.starts or any(sequence.truth_withheld for sequence in sequences))
+    if drawn and (said := plots.left_out()):
+        print(said, file=sys.stderr, flush=True)
 
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)

@@ -109,8 +109,8 @@ def find_batch(plan_of, start, shards, say=print):
 def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=print):
     """Plans each topology at `per_chip` rows a chip (weak scaling) and at `batch` rows in all (strong scaling).
 
-    OUT/sweep.json keeps every plan's numbers: what is there is not compiled again. OUT/sweep.md and sweep.png are
-    written after every plan. A topology may carry a mesh of its own: "v5e:4x4/fsdp=16".
+    OUT/sweep.json keeps every plan's numbers: what is there is not compiled again. OUT/sweep.md and, with matplotlib,
+    sweep.png are written after every plan. A topology may carry a mesh of its own: "v5e:4x4/fsdp=16".
 
     Args:
       plan_of: function of (topology name, mesh sizes, global batch) -> reports.Plan. config_name: for the report.
@@ -119,6 +119,8 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
     Returns: list of reports.summary, all that OUT has of this config.
     """
     out = outputs.claim_folder(out)
+    if said := errors.missing("matplotlib"):
+        say(f"sweep.png is left out, as {said}")
     store = out / "sweep.json"
     kept, mine = {}, []
     if store.exists():
@@ -140,7 +142,8 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
             say(reports.table([kept[key]]).splitlines()[-1])
             mine = [row for key, row in kept.items() if key.startswith(f"{config_name} ")]
             outputs.write_text(out / "sweep.md", reports.table(mine) + "\n")
-            sweep_plots.scaling(out / "sweep.png", mine, per_chip, batch)
+            if not said:
+                sweep_plots.scaling(out / "sweep.png", mine, per_chip, batch)
     return mine
 
 

@@ -32,7 +32,7 @@ import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_report, phrase_results, records
-from trackers.io import compiled, mot_files, outputs, ownership, plain_text
+from trackers.io import compiled, mot_files, outputs, ownership, plain_text, video_files
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 
@@ -111,6 +111,8 @@ def _track_words(config, model, out):
     folders = phrase_results.folder_names(phrases)
     tracks = mot_files.read(_needed("tracks"))
     frames = video_input.open_frames()
+    if not FLAGS["no-draw"].value:
+        video_files.encoder()
     texts = [wording.sentence(phrase) for phrase in phrases]
     name = phrase_results.folder_name(outputs.name_of(FLAGS.video or FLAGS.images))
     for folder in folders:
@@ -193,6 +195,8 @@ def _evaluate_words(config, model, out):
         raise errors.UsageError("--tracks is needed with words: the folder of a tracker's results, or truth")
     name, videos = wording.open_benchmark(config, FLAGS.benchmark)
     videos = sources.chosen(list(videos), FLAGS.sequences)
+    if FLAGS.draw:
+        video_files.encoder()
     outputs.claim_folder(out)
     for video in videos:
         for phrase in video.phrases:

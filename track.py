@@ -39,7 +39,7 @@ import refer
 import trackers
 from configs import variants
 from data_pipelines import video_input
-from trackers import errors, progress, weights
+from trackers import errors, progress, signals, weights
 from trackers.evaluation import records, track_results
 from trackers.io import compiled, live_video, numbers, outputs, target_files
 from trackers.tracking import recovery, single_object, video_tracker
@@ -103,6 +103,8 @@ def _main(lines):
     _check_divides("layer", FLAGS.layer, config, model)
     _check_divides("division", FLAGS.division, config, model)
     wanted = {name: _parse_frames(name, source) for name in ("attention", "division")}
+    if any(wanted.values()):
+        errors.require("matplotlib")
     base = _base(model)
     layers = _picture_layers([model] if base is None else [model, base[0].model])
     targets, frames = _selected(targets, source)
@@ -138,6 +140,7 @@ def _main(lines):
                 raise
             raise errors.InputError(f"{error}; the boxes of the {results.frames} frames before are in {out}") from None
         except KeyboardInterrupt:
+            signals.obeyed()
             code = 130
         except BrokenPipeError:  # whoever reads the JSON lines has read enough
             code = 0

@@ -194,31 +194,28 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
     rows = sharding.process_rows(mesh, batch_size)
     starts = initial.starts(config)
     program = assemble(config, mesh)
-    compiled.keep_of_run(config.get("compiled", "workdir"), workdir, say)
     source = dispatch.source(config, mesh, made := loader.on_device(config))
-    teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
-    leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
-    say(sharding.describe(program.target.params, mesh))
-    chip, pair_flops = chips.published(jax.devices()[0]), 0.0
-    if chip is not None:
-        inputs = program.inputs(loader.shapes(config), batch_size, mesh)
-        pair_flops = model_flops(config, mesh, program, inputs) / batch_size
-
-    schedule, objective, whole = program.schedule, program.objective, sharding.replicated(mesh)
-    last = min(schedule.total, max_steps or schedule.total)
-    validate_every = round(config.train.validate_every_epochs * schedule.epoch)
-    init_key, _ = jax.random.split(jax.random.key(seed))
-    # Made on all processes at once: a key cannot be put onto devices of others.
-    step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
-    evaluate = jax.jit(sharding.under(mesh, functools.partial(eval_step, objective=objective)), out_shardings=whole)
-    rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
-
     with checkpoints.opened(workdir, config, allow_config_change, say) as saved:
+        compiled.keep_of_run(config.get("compiled", "workdir"), workdir, say)  # not in another run's workdir
+        teacher_variables = initial.teacher_variables(program, starts.get("teacher"), jax.random.key(seed))
+        leaf_names = [name for name, _ in state.named_leaves(program.target.params)]
+        say(sharding.describe(program.target.params, mesh))
+        chip, pair_flops = chips.published(jax.devices()[0]), 0.0
+        if chip is not None:
+            inputs = program.inputs(loader.shapes(config), batch_size, mesh)
+            pair_flops = model_flops(config, mesh, program, inputs) / batch_size
+        schedule, objective, whole = program.schedule, program.objective, sharding.replicated(mesh)
+        last = min(schedule.total, max_steps or schedule.total)
+        validate_every = round(config.train.validate_every_epochs * schedule.epoch)
+        # Made on all processes at once: a key cannot be put onto devices of others.
+        step_key = jax.jit(lambda: jax.random.split(jax.random.key(seed))[1], out_shardings=whole)()
+        evaluate = jax.jit(sharding.under(mesh, functools.partial(eval_step, objective=objective)), out_shardings=whole)
+        rates = np.asarray(schedule.learning_rate(np.arange(last)))  # now, while the device has nothing else to do
         # Where the run stands.
         train_state = saved.restore(program.target, say)
-        start = 0 if train_state is None else int(jax.device_get(train_state.step))
         if train_state is None:
-            train_state = initial.train_state(program, starts["init"], init_key)
+            train_state = initial.train_state(program, starts["init"], jax.random.split(jax.random.key(seed))[0])
+        start = int(jax.device_get(train_state.step))
         say(f"{'resuming at' if start else 'starting at'} step {start} of {schedule.total} in {workdir}")
 
         threads = 0 if made else config.data.get("threads", 0)
@@ -249,12 +246,14 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
 
             @progress.pause()
             def validate(step):
-                """Reports the state after `step` steps, by means over whole batches, every time the same ones."""
+                """Reports the state after `step` steps, by means over the same whole batches; not once SIGTERM came."""
                 variables = state.evaluation_variables(train_state)
                 epoch = np.int32(max(0, step - 1) // schedule.epoch + 1)
-                batches = itertools.islice(loader.batches(config, 0, rows, split="validation"), schedule.validation)
-                placed = (sharding.put_batch(batch, mesh) for batch in batches)
+                batches = preemption.until(loader.batches(config, 0, rows, split="validation"))
+                placed = (sharding.put_batch(batch, mesh) for batch in itertools.islice(batches, schedule.validation))
                 means = metrics.means(evaluate(variables, batch, epoch, teacher_variables) for batch in placed)
+                if preemption.reached():
+                    return {}
                 summary = objective.validation.summary(means)
                 writer.write(step, {f"validation/{name}": value for name, value in summary.items()})
                 figures = {label: summary[name] for label, name in objective.validation.shown.items()}
@@ -270,30 +269,31 @@ def train(config, workdir, max_steps=None, allow_config_change=False):
             else:
                 work = dispatch.OnDevice(program, source, batch_size, config.train.steps_per_dispatch, mesh)
             ends = (config.train.log_every_steps, config.train.checkpoint_every_steps, validate_every, *work.ends)
-            figures, validated, began = {}, -1, time.monotonic()
-            for steps in dispatch.spans(start, last, work.size, ends):
+            figures, validated, step, began = {}, -1, start, time.monotonic()
+            for steps in preemption.until(dispatch.spans(start, last, work.size, ends)):
                 step, inputs = steps[-1], waits.data(work.inputs, steps)
                 trace.before(steps)
                 with jax.transfer_guard("disallow"):
                     train_state, scalars = work.take(train_state, inputs, step_key, teacher_variables)
                 trace.after(steps, scalars)
                 record(waits.device(late.push, steps, scalars))
-                leaving = preemption.reached()
-                if leaving or step == last or step % config.train.checkpoint_every_steps == 0:
+                if step == last or step % config.train.checkpoint_every_steps == 0:
                     record(late.flush())  # a state is kept only after its loss has been seen to be finite
                     saved.save(train_state, step)
-                if leaving:
-                    saved.wait()
-                    progress.say(f"SIGTERM: saved step {step} in {workdir}; the same command resumes there")
-                    return 143
                 if validate_every and step % validate_every == 0:
                     record(late.flush())  # the speed up to here is known only now
                     figures, validated = validate(step), step
             if validated != last:
-                figures = validate(max(start, last))
+                figures = validate(step)
+            if preemption.reached():
+                record(late.flush())
+                saved.save(train_state, step)
+                saved.wait()
+                progress.say(f"SIGTERM: saved step {step} in {workdir}; the same command resumes there")
+                return 143
         saved.wait()
 
-    result = {"steps": max(start, last), "pairs": max(start, last) * batch_size, "seconds": time.monotonic() - began}
+    result = {"steps": step, "pairs": step * batch_size, "seconds": time.monotonic() - began}
     result |= {name: latest[name] for name in ("loss", "iou", "pairs_per_second") if name in latest}
     say(metrics.table(result | figures))
     return 0

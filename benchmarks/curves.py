@@ -113,6 +113,7 @@ def _cached(run):
 def main(argv):
     if len(argv) < 2:
         raise errors.UsageError("name the workdirs of runs, e.g. runs/stark_sv runs/simtrack")
+    errors.require("matplotlib")
     out = outputs.claim_file(FLAGS.out)
     names, judge = labels(argv[1:]), FLAGS.benchmark and Judge(FLAGS.benchmark)
     lines, points, rows = {}, {}, []

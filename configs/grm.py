@@ -60,6 +60,10 @@ fast128      t128's recipe for half its time a frame: a relation whose template 
 fast192      The same at 192 pixels for 0.6 of t128's time: patches of 16 from a stem of convolutions, width 192.
              python train.py --config configs/grm.py:fast192 --workdir DIR --config.model.dtype=bfloat16
              Result here: not yet run.
+fast192_extents  fast192 that is told what the box covers, on t128_extents' pairs and for as long; in pieces likewise.
+             timeout 580 python train.py --config configs/grm.py:fast192_extents --workdir DIR
+             --config.model.dtype=bfloat16
+             Result here: not yet run.
 """
 
 import ml_collections
@@ -252,7 +256,13 @@ def fast192(c):
     c.objective.box_spread = 0.75
 
 
+def fast192_extents(c):
+    fast192(c)
+    told_extents(c)
+    c.train.total_epochs = 100
+
+
 get_config = variants.chooser(
     *(b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, tiny_extents, demo, pocket),
-    *(t128, t128_extents, fast128, fast192),
+    *(t128, t128_extents, fast128, fast192, fast192_extents),
 )

@@ -297,6 +297,7 @@ def write_tfds():
 
 def draw_phrases():
     """Draws the long tail of a data set's phrases."""
+    errors.require("matplotlib")
     layout, root = _referring("phrases")
     counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
     outputs.write_bytes(FLAGS.out, phrase_plots.draw_tail(counts["train"], counts["test"], layout))

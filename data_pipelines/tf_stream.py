@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from trackers import errors
+from trackers import errors, signals
 
 # Samples that one call of TensorFlow's makes: a call alone takes 0.1 ms of processor time.
 _GROUP = 4
@@ -75,7 +75,7 @@ def _batches(tf, sample, shapes, settings, start_step, rows, closed):
     iterator = dataset.with_options(options).as_numpy_iterator()
     try:
         for taken, _ in enumerate(iterator):
-            errors.check_interrupt()
+            signals.check()
             # The one that came first: later ones may only count on what it counted.
             if failed := [error for (number, _), error in list(failures.items()) if number <= taken]:
                 raise failed[0]

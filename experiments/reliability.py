@@ -38,6 +38,7 @@ _DRAWN = 10
 def main(argv):
     del argv
     if FLAGS.out:
+        errors.require("matplotlib")
         outputs.claim_file(FLAGS.out)
     variables = jax.device_put(weights.load(FLAGS.checkpoint, FLAGS.config.model))
     tracker = single_object.Tracker(trackers.build(FLAGS.config.model), FLAGS.config.tracking)

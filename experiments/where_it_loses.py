@@ -41,6 +41,7 @@ def define_flags():
 
 def main(argv):
     del argv
+    errors.require("matplotlib")
     if FLAGS.results:
         errors.leave_out(["config", "checkpoint"], "has no use with --results, whose boxes are taken")
     name, sequences = sources.open_sequences(FLAGS.benchmark)

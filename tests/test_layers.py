@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # A room is a package, or a module of `trackers`. Rooms of one floor don't know of each other.
 FLOORS = (
-    ("trackers.platforms", "trackers.progress", "trackers.quiet", "trackers.io.numbers"),
+    ("trackers.platforms", "trackers.progress", "trackers.quiet", "trackers.signals", "trackers.io.numbers"),
     ("trackers.errors",),
     ("configs",),
     ("trackers.ops", "trackers.io"),

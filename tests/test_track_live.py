@@ -139,7 +139,7 @@ def _mouse(display, *words):
 
 
 def _screenshot(display, path):
-    program = video_files._encoder()
+    program = video_files.encoder()
     command = [program, "-loglevel", "error", "-y", "-f", "x11grab", "-i", display, "-frames:v", "1", str(path)]
     return not subprocess.run(command, stdin=subprocess.DEVNULL).returncode
 

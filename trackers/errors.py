@@ -3,14 +3,14 @@
 import atexit
 import contextlib
 import errno
+import importlib
 import os
-import signal
 import sys
 import threading
 
 from absl import app, flags
 
-from trackers import platforms, quiet
+from trackers import platforms, quiet, signals
 from trackers.io import numbers
 
 
@@ -49,6 +49,32 @@ _EXTRAS = {
 }
 
 
+def missing(module):
+    """What is to be said about a module of an optional library that is not installed, in one line; None where it is.
+
+    For programs that look before long work, and leave out what they can do without.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if said := _not_installed(error):
+            return said
+        raise
+    return None
+
+
+def require(module):
+    """Raises: InputError where an optional library is not installed. For before long work that ends with its use."""
+    if said := missing(module):
+        raise InputError(said)
+
+
+def _not_installed(error):
+    """The line about a ModuleNotFoundError, None where no extra brings the module."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    return extra and f"{error.name} is not installed: pip install 'one-stream-trackers[{extra}]'"
+
+
 def os_reason(error):
     """What the system said about a file, and the remedy, without the file's name. error: OSError."""
     reason = error.strerror or _one_line(error) or type(error).__name__
@@ -69,11 +95,10 @@ def run(main, argv=None, positional=False):
       positional: whether the program takes positional arguments; they may stand before, between and after flags.
 
     Exit codes: what main returns (None = 0), 1 for InputError and OSError, 2 for UsageError, a wrong flag or an unknown
-      config key, 130 for an interrupt from the keyboard.
+      config key, 130 for an interrupt from the keyboard, 143 for SIGTERM (trackers/signals.py).
     """
     quiet.libraries()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+    signals.install()
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
     app.define_help_flags()
@@ -103,25 +128,13 @@ def run(main, argv=None, positional=False):
     _end(_outcome(main, rest))
 
 
-_interrupted = threading.Event()
-
-
-def _interrupt(*_):
-    _interrupted.set()
-    raise KeyboardInterrupt
-
-
-def check_interrupt():
-    """Raises KeyboardInterrupt where the keyboard has asked for it. For loops around libraries that may swallow it, as
-    TensorFlow does when the signal comes while it fetches a batch."""
-    if _interrupted.is_set():
-        raise KeyboardInterrupt
-
-
 def _outcome(main, rest):
     """Runs main; the exit code, what went wrong having been said."""
     try:
-        return main(rest) or 0
+        try:
+            return main(rest) or 0
+        finally:
+            signals.check()  # a signal ends a program in one way, whatever a library has made of its exception
     except UsageError as error:
         return _say(error, 2)
     except InputError as error:
@@ -129,13 +142,15 @@ def _outcome(main, rest):
     except OSError as error:
         return _say(f"{error.filename}: {os_reason(error)}" if error.filename else os_reason(error), 1)
     except ModuleNotFoundError as error:
-        if extra := _EXTRAS.get((error.name or "").partition(".")[0]):
-            return _say(f"{error.name} is not installed: pip install 'one-stream-trackers[{extra}]'", 1)
+        if said := _not_installed(error):
+            return _say(said, 1)
         sys.excepthook(*sys.exc_info())
         return 1
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except SystemExit as leaving:
+        if signals.asked():
+            return _say("terminated", leaving.code)
         if isinstance(leaving.code, str):
             return _say(leaving.code, 1)
         return leaving.code or 0
@@ -157,8 +172,9 @@ def _end(code):
     sys.exit would: then a thread of tf.data that still runs Python blocks forever, or aborts the process. Writers have
     been waited for by then: whoever has some is a context manager that main has left.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watch = threading.Timer(_PATIENCE_S if code in _WELL_ENDED else _PATIENCE_AFTER_FAILURE_S, os._exit, (code,))
+    long = code in _WELL_ENDED and not signals.asked()
+    signals.ending()
+    watch = threading.Timer(_PATIENCE_S if long else _PATIENCE_AFTER_FAILURE_S, os._exit, (code,))
     watch.daemon = True
     watch.start()
     code = _flush(code)

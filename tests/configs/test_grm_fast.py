@@ -12,7 +12,7 @@ from configs import grm
 from tests.training import support
 from trackers.training import flops, state
 
-FAST = ("fast128", "fast192")
+FAST = ("fast128", "fast192", "fast192_extents")
 
 
 @pytest.mark.parametrize("variant", FAST)

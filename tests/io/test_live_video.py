@@ -79,7 +79,7 @@ def test_of_a_stream_that_goes_on_only_the_newest_frame_is_seen(tmp_path, monkey
         url = f"rtsp://user:secret@127.0.0.1:{free.getsockname()[1]}/live"
 
     def send():
-        command = [video_files._encoder(), "-loglevel", "error", "-re", "-i", str(tmp_path / "v.mp4"), "-c", "copy"]
+        command = [video_files.encoder(), "-loglevel", "error", "-re", "-i", str(tmp_path / "v.mp4"), "-c", "copy"]
         for _ in range(60):  # until our side listens
             address = url.replace("user:secret@", "")
             done = subprocess.run(

@@ -75,7 +75,7 @@ def _written(path, *options):
     """30 noisy frames, a second and more, through ffmpeg with `options`."""
     frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-r", "25", "-i", "-"]
-    command = [video_files._encoder(), "-loglevel", "error", "-y", *source, "-c:v", "libx264", "-g", "5", *options]
+    command = [video_files.encoder(), "-loglevel", "error", "-y", *source, "-c:v", "libx264", "-g", "5", *options]
     subprocess.run([*command, str(path)], input=frames.tobytes(), check=True, timeout=60)
 
 
@@ -99,7 +99,7 @@ def test_upright_grey_and_deep_videos_become_upright_rgb(tmp_path):
     with video_files.VideoWriter(tmp_path / "v.mp4") as video:
         for _ in range(3):
             video.write(half)
-    program = video_files._encoder()
+    program = video_files.encoder()
 
     def convert(name, *options, before=()):
         command = [program, "-loglevel", "error", "-y", *before, "-i", str(tmp_path / "v.mp4"), *options]

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from tests import forked
+from tests import forked, programs
 from tests.training import support
+from trackers.io import ownership
 from trackers.training import checkpoints
 
 # A network that compiles in a moment.
@@ -69,6 +70,23 @@ def test_workdir_of_another_config_and_checkpoint_of_another_model(tmp_path):
     _refused(_run(*tiny), 1, "model.width: 32, 96", "--workdir")
     tiny[1] = f"--workdir={tmp_path}/new"
     _refused(_run(*tiny, f"--config.init.checkpoint={tmp_path}/missing.pth"), 1, "missing.pth")
+
+
+def test_a_run_that_is_refused_leaves_the_workdir_as_it_was(tmp_path):
+    """Compiled programs too are kept in a workdir that is the run's own only."""
+    kept = {"JAX_COMPILATION_CACHE_DIR": None, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
+    workdirs = {"of another config": tmp_path / "config", "of a running program": tmp_path / "owned"}
+    for workdir in workdirs.values():
+        checkpoints.claim_workdir(workdir, support.small_config())
+        (workdir / "metrics.jsonl").touch()
+    with ownership.hold(workdirs["of a running program"]):
+        there = [sorted(workdir.rglob("*")) for workdir in workdirs.values()]
+        tiny = ["train.py", "--config=configs/grm.py:tiny", *(f"--config.model.{setting}" for setting in SMALL)]
+        running = [programs.start(*tiny, f"--workdir={workdir}", **kept) for workdir in workdirs.values()]
+        done = [programs.finish(process) for process in running]
+        _refused(done[0], 1, "holds another run")
+        _refused(done[1], 1, "belongs to a running program")
+        assert [sorted(workdir.rglob("*")) for workdir in workdirs.values()] == there
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The recipe of configs/grm.py:t128_extents: what it changes, and that its pairs train, stop and go on."""
+"""The recipes of configs/grm.py told extents: what they change, and that their pairs train, stop and go on."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ from trackers import weights
 from trackers.training import checkpoints, metrics, sharding
 
 
-def test_it_is_t128_but_for_what_it_says():
-    base, told = (weights.plain(grm.get_config(name)) for name in ("t128", "t128_extents"))
+@pytest.mark.parametrize("variant", ["t128", "fast192"])
+def test_only_what_it_says_is_changed(variant):
+    base, told = (weights.plain(grm.get_config(name)) for name in (variant, f"{variant}_extents"))
     changed = {line.split(":")[0] for line in weights.differing_keys(base, told)}
     synthetic = {f"data.synthetic.{name}_probability" for name in ("extent", "companion", "twin", "partial")}
     assert changed == synthetic | {

@@ -31,3 +31,20 @@ def test_sigterm_is_noticed_and_the_former_handler_comes_back():
         os.kill(os.getpid(), signal.SIGTERM)
         assert preemption.reached()
     assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_sigterm_that_comes_too_late_is_handed_on():
+    told = []
+    former = signal.signal(signal.SIGTERM, lambda *_: told.append("former"))
+    try:
+        with processes.Preemption() as preemption:
+            assert list(preemption.until([1, 2])) == [1, 2]
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not told
+        assert told == ["former"]
+        with processes.Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert list(preemption.until([1, 2])) == [] and preemption.reached()
+        assert told == ["former"], "obeyed by whoever asked"
+    finally:
+        signal.signal(signal.SIGTERM, former)

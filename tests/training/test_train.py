@@ -157,6 +157,23 @@ def test_sigterm_saves_and_leaves(config, tmp_path, monkeypatch, capsys):
     assert _state(config, tmp_path).step == 3
 
 
+def test_sigterm_ends_a_run_that_has_only_to_be_validated(config, tmp_path, monkeypatch, capsys):
+    """What comes after train in the same program is not gone on with."""
+    assert train.train(config, str(tmp_path), max_steps=1) == 0
+    written, asked = (tmp_path / "metrics.jsonl").read_text(), []
+
+    def interrupted(*args, split="train", **kwargs):
+        for batch in support.batches(*args, split=split, **kwargs):
+            asked.append(split)
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(train.loader, "batches", interrupted)
+    assert train.train(config, str(tmp_path), max_steps=1) == 143
+    assert asked == ["validation"] and (tmp_path / "metrics.jsonl").read_text() == written
+    assert f"SIGTERM: saved step 1 in {tmp_path}" in capsys.readouterr().out
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
     def poisoned(config, start_step, rows, seed=None, split="train"):
         for step, batch in enumerate(support.batches(config, start_step, rows, seed, split), start=start_step):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from trackers import errors
 from trackers.evaluation import scores
 from trackers.evaluation.palette import COLORS as _COLORS
 from trackers.evaluation.palette import GRID as _GRID
@@ -13,6 +14,12 @@ from trackers.evaluation.palette import MUTED as _MUTED
 from trackers.io import outputs
 
 _POINTS_OF_A_LINE = 40
+
+
+def left_out():
+    """Why no plot can be drawn, in one line; None where they can. Programs say it before they begin, and do without."""
+    said = errors.missing("matplotlib")
+    return said and f"plots (PNG) are left out, as {said}"
 
 
 def success(path, curves, title=""):

@@ -19,8 +19,8 @@ _STRIP_ROWS, _STRIP_FRAMES = 4, 5
 
 
 def scored(facts, tracks, name, sequences, out):
-    """Scores, prints and writes everything: OUT/results.json, curves.json, table.md, sequences.csv, success.png,
-    precision.png, overlap.png and report.html.
+    """Scores, prints and writes everything: OUT/results.json, curves.json, table.md, sequences.csv, report.html and,
+    where they can be drawn (plots.left_out), success.png, precision.png and overlap.png.
 
     Args:
       facts: dict that results.json begins with; "benchmark" heads the table.
@@ -47,12 +47,12 @@ def scored(facts, tracks, name, sequences, out):
     result_folders.write_curves(out, scores)
     result_folders.write_attributes(out, _attributes(facts["benchmark"], sequences))
     outputs.write_text(out / "sequences.csv", exports.sequences_csv(scores))
-    _plot(scores, tracks, name, sequences, out)
+    drawn = "" if plots.left_out() else " success.png, precision.png, overlap.png"
+    if drawn:
+        _plot(scores, tracks, name, sequences, out)
     html_report.write(out, facts, scores, speeds, tracks, name, sequences)
-    print(
-        f"wrote {out}/report.html, results.json, curves.json, table.md, sequences.csv, success.png, precision.png,"
-        f" overlap.png and the boxes in {out}/{name}"
-    )
+    files = f"report.html, results.json, curves.json, table.md, sequences.csv{drawn and ','}{drawn}"
+    print(f"wrote {out}/{files} and the boxes in {out}/{name}")
     _for_servers(facts, tracks, name, sequences, out)
 
 

@@ -138,7 +138,7 @@ class Comparison:
         """A row a checkpoint that a run keeps, with its averaged weights where there are some. Returns the text.
 
         A run's own validation is procedural and does not foretell real video. Writes OUT/curve.md, curve.json
-        (fractions) and curve.png, with the AO of the baselines as lines across.
+        (fractions) and, unless it is left out (plots.left_out), curve.png, with the AO of the baselines as lines.
 
         workdir: the run's. out: folder.
         Raises: InputError where there are no checkpoints.
@@ -156,8 +156,9 @@ class Comparison:
         rows = [[str(point["step"]), *_percent(point[head] for head in HEADS)] for point in points]
         text = _written(out, "curve.md", tables.markdown(["step", *HEADS], rows))
         _written(out, "curve.json", json.dumps(points, indent=1))
-        title = f"{self._name}, {len(self._sequences)} sequences"
-        plots.curve(epath.Path(out) / "curve.png", points, "step", HEADS[:2], levels, title)
+        if not plots.left_out():
+            title = f"{self._name}, {len(self._sequences)} sequences"
+            plots.curve(epath.Path(out) / "curve.png", points, "step", HEADS[:2], levels, title)
         return text
 
     def _baseline(self, other):

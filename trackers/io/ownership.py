@@ -20,6 +20,7 @@ import time
 
 from etils import epath
 
+from trackers import signals
 from trackers.errors import InputError
 from trackers.io import outputs
 
@@ -40,8 +41,9 @@ def hold(folder, sigterm=True):
     lock = _Lock(folder / FILE)
     former = None
     here = sigterm and threading.current_thread() is threading.main_thread()
-    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        former = signal.signal(signal.SIGTERM, _end)
+    # Also where a program has that handler: with several processes jax has put its own behind it.
+    if here and signal.getsignal(signal.SIGTERM) in (signal.SIG_DFL, signals.stop):
+        former = signal.signal(signal.SIGTERM, signals.stop)
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +60,6 @@ def hold(folder, sigterm=True):
         lock.release()
         if former is not None:
             signal.signal(signal.SIGTERM, former)
-
-
-def _end(*_):
-    sys.exit(128 + signal.SIGTERM)
 
 
 class _Lock:

@@ -116,7 +116,7 @@ class VideoWriter:
     """
 
     def __init__(self, path, rate=25.0):
-        self._program = _encoder()
+        self._program = encoder()
         self._path, self._rate = Path(path), rate
         self._process, self._shape = None, None
 
@@ -191,8 +191,11 @@ class PacedWriter(VideoWriter):
         self._written = max(due, self._written)
 
 
-def _encoder():
-    """Path of an ffmpeg program that encodes H.264: imageio-ffmpeg's choice, else the system's."""
+def encoder():
+    """Path of an ffmpeg program that encodes H.264: imageio-ffmpeg's choice, else the system's.
+
+    Raises: InputError where there is none; to be called before long work whose results are drawn.
+    """
     remedy = "install imageio-ffmpeg or ffmpeg with libx264, or leave the drawing out"
     try:
         import imageio_ffmpeg

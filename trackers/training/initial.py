@@ -54,11 +54,14 @@ def starts(config):
 
     Args: config: the whole config.
 
-    Raises: InputError for a checkpoint of another variant than is expected, naming both; nothing has been written.
+    Raises: InputError for a teacher that is not given, and for a checkpoint of another variant than is expected, naming
+      both; nothing has been written.
     """
     found = {"init": Start(config.model, **config.init)}
     if "teacher" in config:
         found["teacher"] = Start(**config.teacher)
+        if not found["teacher"].checkpoint:
+            raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
     for name, start in found.items():
         given = weights.variant(start.checkpoint) if start.variants else None
         if given and given not in start.variants:
@@ -90,12 +93,10 @@ def teacher_variables(program, start, key):
 
     Args: program: train.Program. start: Start of the teacher's model, or None. key: jax key, for what is drawn.
 
-    Raises: InputError for a checkpoint that is not given, missing or of another model.
+    Raises: InputError for a checkpoint that is missing or of another model.
     """
     if start is None:
         return {}
-    if not start.checkpoint:
-        raise InputError("config.teacher.checkpoint is not set: give the teacher's workdir or published file")
     variables = jax.device_get(start.variables(key))
     places = sharding.places(program.teacher_variables)
     return jax.jit(lambda tree: tree, in_shardings=(places,), out_shardings=places)(variables)

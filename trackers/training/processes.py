@@ -1,5 +1,6 @@
 """Several processes in one run: joining them, and leaving together when the scheduler says so."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -44,13 +45,14 @@ def join():
 
 
 class Preemption:
-    """Tells when to save and leave, once SIGTERM has arrived; all processes learn it after the same dispatch.
+    """Tells when to save and leave, once SIGTERM has arrived; all processes learn it after the same call of `reached`.
 
-    Use as a context manager, which gives back the former signal handler.
+    Use as a context manager, which gives back the former signal handler. A signal that came after the last call is that
+    one's: none is lost.
     """
 
     def __init__(self):
-        self._asked, self._former, self._calls = False, None, 0
+        self._asked, self._reached, self._former, self._calls = False, False, None, 0
 
     def __enter__(self):
         # With several processes jax's own handler passes the notice on to all of them.
@@ -58,14 +60,26 @@ class Preemption:
             self._former = signal.signal(signal.SIGTERM, self._ask)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         if self._former is not None:
             signal.signal(signal.SIGTERM, self._former)
+            if self._asked and not self._reached and kind is None:
+                signal.raise_signal(signal.SIGTERM)
 
     def _ask(self, *_):
         self._asked = True
 
     def reached(self):
-        """Call once after every dispatch."""
+        """Whether it is time to leave. To be called by all processes as often; once True, always True."""
         self._calls += 1  # the processes agree on the number of a call to come: numbers must not leave any out
-        return self._asked if jax.process_count() == 1 else multihost_utils.reached_preemption_sync_point(self._calls)
+        if not self._reached and jax.process_count() > 1:
+            self._asked = multihost_utils.reached_preemption_sync_point(self._calls)
+        self._reached |= self._asked
+        return self._reached
+
+    def until(self, items):
+        """The items of an iterable, none any more once it is time to leave; asked before each."""
+        items = iter(items)
+        with contextlib.suppress(StopIteration):
+            while not self.reached():
+                yield next(items)
