@@ -75,10 +75,9 @@ def _watch(told):
         number, until = os.read(told, 1)[0], time.monotonic() + _PATIENCE_S
         if _ending and number == signal.SIGTERM:
             os._exit(ENDS[number][0])
-        # With another handler the program has a way of its own to end.
-        while number in ENDS and signal.getsignal(number) is stop and (_raised is None or _asked is not None):
+        while _is_to_be_obeyed(number):
             time.sleep(_LOOK_EVERY_S)
-            if _ending:
+            if _ending or not _is_to_be_obeyed(number):
                 break
             if _unwinding():
                 until = time.monotonic() + _PATIENCE_S
@@ -88,6 +87,12 @@ def _watch(told):
                 os._exit(code)
             elif _raised is not None:
                 _thread.interrupt_main(number)
+
+
+def _is_to_be_obeyed(number):
+    """Whether a signal that has come is to end the program; also where its handler has not run yet."""
+    # With another handler the program has a way of its own to end.
+    return number in ENDS and signal.getsignal(number) is stop and (_raised is None or _asked is not None)
 
 
 def _unwinding():
