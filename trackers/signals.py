@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a program within seconds, whatever it is doing.
+"""Ctrl-C and SIGTERM end a program within seconds; training leaves at SIGTERM after the step under way.
 
 A signal becomes an exception in the main thread, so that files are closed and folders given back on the way out. A
 library may swallow that exception, and none is raised while C code runs; a thread sees to both.
