@@ -29,14 +29,14 @@ def test_auto_is_float32_on_a_cpu_and_bfloat16_elsewhere():
         kernels.compute_dtype("bf16")
 
 
-def test_layers_are_stacked_but_on_a_gpu():
-    assert kernels.stacks_layers(None) and not kernels.stacks_layers(None, "gpu")
+def test_layers_are_stacked_on_a_tpu_alone():
+    assert not kernels.stacks_layers(None) and not kernels.stacks_layers(None, "gpu")
     assert traced_for("tpu", lambda: kernels.stacks_layers(None))
     assert not traced_for("cuda", lambda: kernels.stacks_layers(None))
     assert traced_for("cuda", lambda: kernels.stacks_layers(True)) and not kernels.stacks_layers(False, "tpu")
 
 
-@pytest.mark.parametrize("platform, stacked", [("cpu", True), ("tpu", True), ("gpu", False)])
+@pytest.mark.parametrize("platform, stacked", [("cpu", False), ("tpu", True), ("gpu", False)])
 def test_a_published_size_is_laid_out_for_the_devices_of_the_mesh(platform, stacked):
     mesh = types.SimpleNamespace(devices=np.array([[types.SimpleNamespace(platform=platform)]], object))
     assert sharding.model_on(mesh, grm.get_config("b256").model).scan_layers == stacked

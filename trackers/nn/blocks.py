@@ -102,25 +102,28 @@ class Attended:
 
 
 class Projection(nn.Module):
-    """nn.DenseGeneral to several axes, but the bias is added to the product as a matrix: a GPU can do both at once.
+    """nn.DenseGeneral as a product of two matrices: with several axes XLA's gradients copy the kernel on a CPU, and a
+    GPU can add the bias at once.
 
-    __call__: (R,D) -> (R, product of features). Parameters as nn.DenseGeneral's.
+    __call__: (R, *axes), all of which are summed over but the first, -> (R, product of features). Parameters as
+    nn.DenseGeneral's.
     """
 
     features: tuple[int, ...]
-    use_bias: bool
-    kernel_init: Callable
-    dtype: jnp.dtype
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x):
-        width, size = x.shape[-1], int(np.prod(self.features))
+        axes, size = x.shape[1:], int(np.prod(self.features))
+        width = int(np.prod(axes))
 
         def drawn(key, shape, dtype=jnp.float32):
             return self.kernel_init(key, (width, size), dtype).reshape(shape)
 
-        kernel = self.param("kernel", drawn, (width, *self.features))
-        out = x.astype(self.dtype) @ kernel.reshape(width, size).astype(self.dtype)
+        kernel = self.param("kernel", drawn, (*axes, *self.features))
+        out = x.reshape(-1, width).astype(self.dtype) @ kernel.reshape(width, size).astype(self.dtype)
         if not self.use_bias:
             return out
         bias = self.param("bias", nn.initializers.zeros_init(), self.features)

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from trackers.errors import InputError
 from trackers.nn import kernels
+from trackers.nn.blocks import Projection
 from trackers.nn.heads import BatchNorm
 
 # "none" is the baseline without words; the others are the paper's three designs.
@@ -51,13 +52,16 @@ class CrossAttention(nn.Module):
             "qkv_kernel", nn.initializers.lecun_normal(in_axis=0, out_axis=(1, 2, 3)), (width, *features)
         )
         bias = self.param("qkv_bias", nn.initializers.zeros_init(), features)
+        # Products of matrices, and the parts of the kernel split at once: otherwise XLA's gradients copy it on a CPU.
+        parts = jnp.split(kernel.reshape(width, -1).astype(self.dtype), 3, axis=1)
         q, k, v = (
-            jnp.einsum("bnc,chd->bnhd", x.astype(self.dtype), kernel[:, i].astype(self.dtype))
+            (x.reshape(-1, width).astype(self.dtype) @ part).reshape(*x.shape[:2], *features[1:])
             + bias[i].astype(self.dtype)
-            for i, x in enumerate((query, key, value))
+            for i, (x, part) in enumerate(zip((query, key, value), parts, strict=True))
         )
         attended = kernels.attention(q, k, v)
-        return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, name="out")(attended)
+        flat = attended.reshape(-1, *attended.shape[2:])
+        return Projection((width,), dtype=self.dtype, name="out")(flat).reshape(query.shape)
 
 
 class Fusion(nn.Module):

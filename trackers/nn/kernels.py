@@ -32,13 +32,13 @@ def compute_dtype(name):
 
 def stacks_layers(setting, platform=None):
     """Whether equal layers are stacked and computed in a loop, which `model.scan_layers` says: True, False, or None for
-    what the device is best given: one by one on a GPU, stacked elsewhere (compiling does not grow with depth there).
+    what the device is best given: stacked on a TPU (compiling does not grow with depth there), one by one elsewhere.
 
     Args: platform: of the device ("cpu", "gpu", "tpu"); None = that for which a function is being traced.
     """
     if setting is not None:
         return setting
-    return (platform or _platforms()[-1]) not in _GPUS
+    return (platform or _platforms()[-1]) == "tpu"
 
 
 def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
