@@ -203,6 +203,9 @@ def tracking(*, search_factor=4.0, window=None):
     c.size_score_power = 0.0
     # Share of size_update with which width over height follows; 0 = the first box's (ours), 1 = the program.
     c.aspect_update = 1.0
+    # Share of the first box's aspect (as a logarithm) that the crops take; 0 = square crops, the program; 1 = the first
+    # box is square in its crop, so that the crop tells its aspect (ours).
+    c.crop_aspect = 0.0
     # The box keeps at least so many pixels inside the image (10 in the programs).
     c.clip_margin = 10.0
     return c

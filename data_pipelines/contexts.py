@@ -73,16 +73,16 @@ class Context:
         """The image with function(pixels) -> pixels of the same shape; each pixel by itself."""
         return Context(changed(self.pixels, function), self.place)
 
-    def cut(self, x, y, side, size):
-        """The square window at (x, y) of the image, resized bilinearly -> (size, size, 3) uint8.
+    def cut(self, x, y, sides, size):
+        """The window of sides (width, height) at (x, y) of the image, resized bilinearly -> (size, size, 3) uint8.
 
         Beyond what was packed its edge is repeated: black would say that the image ends there.
         """
         import cv2
 
-        pixels, first, step = self.part(x, y, side, size)
+        pixels, first, step = self.part(x, y, sides, size)
         if self._is_unscaled:
-            return _cut_unscaled(pixels, first, side, size)
+            return _cut_unscaled(pixels, first, sides, size)
         rows = np.array([[step[0], 0, first[0]], [0, step[1], first[1]]])
         settings = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
         # A fourth channel makes OpenCV faster by a third; the other three are the same.
@@ -93,11 +93,11 @@ class Context:
     def _is_unscaled(self):
         return self.pixels.shape[1::-1] == self.place.region[2:]
 
-    def part(self, x, y, side, size):
+    def part(self, x, y, sides, size):
         """What `cut` looks at -> (pixels (h, w, 3) uint8, first, step): pixel i of the crop is first + i * step of the
         part along x and y, pixel centers at whole numbers; beyond the part its edge is repeated."""
         spans, first, step = [], [], []
-        for axis, start in enumerate((x, y)):
+        for axis, (start, side) in enumerate(zip((x, y), sides, strict=True)):
             extent = self.pixels.shape[1 - axis]
             scale = self.place.region[2 + axis] / extent
             begins = (start - self.place.region[axis]) / scale
@@ -109,14 +109,17 @@ class Context:
         return np.ascontiguousarray(self.pixels[spans[1], spans[0]]), first, step
 
 
-def _cut_unscaled(part, first, side, size):
+def _cut_unscaled(part, first, sides, size):
     """Context.cut where the picture has the image's pixels: as crops.sample_target cuts and resizes them."""
     import cv2
 
-    if part.shape[:2] != (side, side):
+    if part.shape[1::-1] != tuple(sides):
         # How far the window reaches beyond the part to the left and above; at least a pixel is of the part.
-        before = [min(max(round(side / size / 2 - 0.5 - begin), 0), side - 1) for begin in first]
-        rest = [side - ahead - extent for ahead, extent in zip(before, part.shape[1::-1], strict=True)]
+        before = [
+            min(max(round(side / size / 2 - 0.5 - begin), 0), side - 1)
+            for side, begin in zip(sides, first, strict=True)
+        ]
+        rest = [side - ahead - extent for side, ahead, extent in zip(sides, before, part.shape[1::-1], strict=True)]
         part = cv2.copyMakeBorder(part, before[1], rest[1], before[0], rest[0], cv2.BORDER_REPLICATE)
     return cv2.resize(part, (size, size))
 
@@ -153,11 +156,12 @@ def fitting(image, scale):
 def part_of(image, seen):
     """Context.part of what a crops.Seen sees, of any image; a black pixel where it sees nothing."""
     if isinstance(image, Context):
-        return image.part(seen.x, seen.y, seen.side, seen.size)
-    step = seen.side / seen.size
-    first = [start + step / 2 - 0.5 - inside for start, inside in ((seen.x, seen.left), (seen.y, seen.top))]
+        return image.part(seen.x, seen.y, seen.sides, seen.size)
+    steps = tuple(side / seen.size for side in seen.sides)
+    starts, insides = (seen.x, seen.y), (seen.left, seen.top)
+    first = [start + step / 2 - 0.5 - inside for start, step, inside in zip(starts, steps, insides, strict=True)]
     pixels = image[seen.top : seen.bottom, seen.left : seen.right]
-    return pixels if pixels.size else np.zeros((1, 1, 3), np.uint8), first, (step, step)
+    return pixels if pixels.size else np.zeros((1, 1, 3), np.uint8), first, steps
 
 
 def place_around(box, context, size, largest):

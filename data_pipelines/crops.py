@@ -1,4 +1,5 @@
-"""Square crops around a target, pixel for pixel as the field's training programs cut them (NumPy and OpenCV).
+"""Crops around a target, pixel for pixel as the field's training programs cut them (NumPy and OpenCV), square windows
+or, ours, windows of another aspect, resized to squares.
 
 `trackers.ops.crops` cuts the same window on the accelerator while tracking.
 """
@@ -13,19 +14,21 @@ from data_pipelines.contexts import Context
 from data_pipelines.jpeg_parts import Jpeg
 
 
-def window(box, factor):
-    """Top-left corner and side of the square around a box.
+def window(box, factor, aspect=0.0):
+    """Top-left corner and sides of the window around a box.
 
     Args:
       box: x, y, w, h in pixels.
-      factor: side of the square over sqrt(w * h).
+      factor: side of a square window over sqrt(w * h).
+      aspect: logarithm of the window's width over its height; 0 is the programs' square.
 
-    Returns: (x1, y1, side), integers; side = ceil(sqrt(w h) factor), corners rounded half to even; side 0 where the box
-      has no area.
+    Returns: (x1, y1, width, height), integers: the sides are ceil(sqrt(w h) factor), by the aspect longer and shorter;
+      corners are rounded half to even; sides are 0 where the box has no area.
     """
     x, y, w, h = (float(value) for value in box)
-    side = math.ceil(math.sqrt(max(w * h, 0.0)) * factor)
-    return round(x + 0.5 * w - side * 0.5), round(y + 0.5 * h - side * 0.5), side
+    side, stretch = math.sqrt(max(w * h, 0.0)) * factor, math.exp(0.5 * aspect)
+    width, height = math.ceil(side * stretch), math.ceil(side / stretch)
+    return round(x + 0.5 * w - width * 0.5), round(y + 0.5 * h - height * 0.5), width, height
 
 
 def _visible(start, side, extent):
@@ -37,38 +40,37 @@ def _visible(start, side, extent):
     return first, max(min(start + side, extent - 1), first)
 
 
-def sample_target(image, box, factor, size):
-    """Cuts the square of `window`, black outside the image, and resizes it bilinearly (no antialiasing).
+def sample_target(image, box, factor, size, aspect=0.0):
+    """Cuts the `window`, black outside the image, and resizes it bilinearly (no antialiasing).
 
     Args:
       image: (H, W, 3) uint8; a Jpeg, of which the part is decoded; or a Context, cut as near as its pixels allow.
-      box: x, y, w, h in pixels.
-      factor: side of the square over sqrt(w * h).
+      box, factor, aspect: of the window.
       size: side of the result in pixels.
 
-    Returns: (crop (size, size, 3) uint8, resize factor size / side, padding (size, size) bool, True where any of the
-      pixel comes from outside the image). Bit-identical to the programs wherever the window touches the image; wholly
-      outside it is black here, where the programs return a wrong part of the image.
+    Returns: (crop (size, size, 3) uint8, resize factors (2,) of x and y, size / sides, padding (size, size) bool, True
+      where any of the pixel comes from outside the image). Bit-identical to the programs wherever the window touches
+      the image; wholly outside it is black here, where the programs return a wrong part of the image.
 
     Raises: ValueError for a box without area, InputError where a Jpeg is damaged.
     """
-    found = seen(image, box, factor, size)
-    return found.resized(), size / found.side, found.padding
+    found = seen(image, box, factor, size, aspect)
+    return found.resized(), found.resize_factors, found.padding
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What the square of `window` sees of an image.
+    """What a `window` sees of an image.
 
-    image: that of `sample_target`, or its shrunk stand-in (contexts.fitting). x, y, side: the window. left, top, right,
-    bottom: its part inside the image, pixels. black_x, black_y: (size,) share of each column and row of the crop that
-    is outside.
+    image: that of `sample_target`, or its shrunk stand-in (contexts.fitting). x, y, sides (width, height): the window.
+    left, top, right, bottom: its part inside the image, pixels. black_x, black_y: (size,) share of each column and row
+    of the crop that is outside.
     """
 
     image: np.ndarray | Jpeg | Context
     x: int
     y: int
-    side: int
+    sides: tuple[int, int]
     left: int
     top: int
     right: int
@@ -82,6 +84,11 @@ class Seen:
         return len(self.black_x)
 
     @property
+    def resize_factors(self):
+        """(2,) of x and y: pixels of the crop to one of the image."""
+        return self.size / np.array(self.sides)
+
+    @property
     def padding(self):
         """(size, size) bool, True where any of the pixel is outside."""
         return (self.black_y > 0)[:, None] | (self.black_x > 0)
@@ -90,12 +97,12 @@ class Seen:
         """The crop (size, size, 3) uint8."""
         import cv2
 
-        size = self.size
+        size, (width, height) = self.size, self.sides
         if isinstance(self.image, Context):
-            return _darkened(self.image.cut(self.x, self.y, self.side, size), self.black_y, self.black_x)
-        if self.right - self.left == self.bottom - self.top == self.side:
+            return _darkened(self.image.cut(self.x, self.y, self.sides, size), self.black_y, self.black_x)
+        if (self.right - self.left, self.bottom - self.top) == self.sides:
             return cv2.resize(self.image[self.top : self.bottom, self.left : self.right], (size, size))
-        crop = np.zeros((self.side, self.side, 3), np.uint8)
+        crop = np.zeros((height, width, 3), np.uint8)
         if self.left < self.right and self.top < self.bottom:
             rows, columns = (
                 slice(self.top - self.y, self.bottom - self.y),
@@ -105,26 +112,26 @@ class Seen:
         return cv2.resize(crop, (size, size))
 
 
-def seen(image, box, factor, size):
+def seen(image, box, factor, size, aspect=0.0):
     """Seen, of the arguments of `sample_target`. Raises: ValueError for a box without area."""
     import cv2
 
-    x, y, side = window(box, factor)
-    if side < 1:
+    x, y, *sides = window(box, factor, aspect)
+    if min(sides) < 1:
         raise ValueError(f"box {list(box)} has no area")
     height, width = image.shape[:2]
-    (left, right), (top, bottom) = _visible(x, side, width), _visible(y, side, height)
-    if right - left == bottom - top == side:
+    (left, right), (top, bottom) = _visible(x, sides[0], width), _visible(y, sides[1], height)
+    if [right - left, bottom - top] == sides:
         black_x = black_y = np.zeros(size)
     else:
-        outside_x, outside_y = np.ones(side), np.ones(side)
+        outside_x, outside_y = (np.ones(side) for side in sides)
         if left < right and top < bottom:
             outside_x[left - x : right - x] = 0
             outside_y[top - y : bottom - y] = 0
         # Padding is separable, so two lines tell what resizing the whole mask would.
         black_x, black_y = (cv2.resize(outside[None], (size, 1))[0] for outside in (outside_x, outside_y))
-    image = contexts.fitting(image, side / size)
-    return Seen(image, x, y, side, left, top, right, bottom, black_x, black_y)
+    image = contexts.fitting(image, min(sides) / size)
+    return Seen(image, x, y, tuple(sides), left, top, right, bottom, black_x, black_y)
 
 
 def _darkened(crop, black_y, black_x):
@@ -181,14 +188,14 @@ def box_in_crop(box, around, resize_factor, size):
 
     Args:
       box, around: (4,) x, y, w, h in pixels of the image.
-      resize_factor: from `sample_target`.
+      resize_factor: from `sample_target`, (2,), or one of both axes.
       size: side of the crop in pixels.
 
     Returns: (4,) float32 x, y, w, h as fractions of the crop. The training programs put the center of `around` at
       (size - 1) / 2 (their trackers at size / 2); so does this.
     """
     box, around = np.asarray(box, np.float32), np.asarray(around, np.float32)
-    factor = np.float32(resize_factor)
+    factor = np.asarray(resize_factor, np.float32)
     offset = (box[:2] + np.float32(0.5) * box[2:]) - (around[:2] + np.float32(0.5) * around[2:])
     extent = box[2:] * factor
     corner = np.float32((size - 1) / 2) + offset * factor - np.float32(0.5) * extent

@@ -48,6 +48,8 @@ class PairConfig:
     # Side of each crop over sqrt(area) of the target.
     template_factor: float = 2.0
     search_factor: float = 4.0
+    # Share of the first template's aspect that the crops take.
+    crop_aspect: float = 0.0
     # Frames between the first template and the search frame, less than this.
     max_gap: int = 200
     # Which frames make a pair: "causal", or "trident" as MixFormer's score is trained (sampling.RULES).
@@ -296,12 +298,17 @@ def _crop(frames, config, rng):
     """The pair's crops, or None where one of them is unusable."""
     frames = augment.grey(frames, rng.random() < config.grey_probability)
     frames = augment.flip(frames, rng.random() < config.flip_probability)
+    width, height = frames["template_box"][0][2:]
+    # Boxes without area are refused below.
+    aspect = config.crop_aspect * math.log(width / height) if width > 0 and height > 0 else 0.0
     templates = []
     for image, box in zip(frames["template"], frames["template_box"], strict=True):
         jitter = config.template_center_jitter, config.template_scale_jitter
-        templates.append(_cut(image, box, jitter, config.template_factor, config.template_size, config, rng))
+        window = config.template_factor, config.template_size, aspect
+        templates.append(_cut(image, box, jitter, window, config, rng))
     jitter = config.search_center_jitter, config.search_scale_jitter
-    search = _cut(frames["search"], frames["search_box"], jitter, config.search_factor, config.search_size, config, rng)
+    window = config.search_factor, config.search_size, aspect
+    search = _cut(frames["search"], frames["search_box"], jitter, window, config, rng)
     if search is None or None in templates:
         return None
     return {
@@ -312,13 +319,18 @@ def _crop(frames, config, rng):
     }
 
 
-def _cut(image, box, jitter, factor, size, config, rng):
-    """(crop, box in it), or None where the window is below a pixel or huge, or no token of it sees the image."""
+def _cut(image, box, jitter, window, config, rng):
+    """(crop, box in it), or None where the window is below a pixel or huge, or no token of it sees the image.
+
+    window: factor, size and aspect of crops.sample_target.
+    """
+    factor, size, aspect = window
     around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
-    if not 1 <= crops.window(around, factor)[2] <= _MAX_SIDE:
+    sides = crops.window(around, factor, aspect)[2:]
+    if not 1 <= min(sides) <= max(sides) <= _MAX_SIDE:
         return None
     where = crops if config.crops_on == "host" else raw_crops
-    cut = functools.partial(where.sample_target, box=around, factor=factor, size=size)
+    cut = functools.partial(where.sample_target, box=around, factor=factor, size=size, aspect=aspect)
     crop, resize_factor, padding = bad_samples.read(cut, image)
     if crops.all_padding(padding, config.patch_size):
         return None

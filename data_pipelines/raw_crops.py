@@ -37,9 +37,9 @@ def shapes(leading, size):
     return {name: ((*leading, *inner[name]), np.uint8 if name == "pixels" else np.float32) for name in _FIELDS}
 
 
-def sample_target(image, box, factor, size):
+def sample_target(image, box, factor, size, aspect=0.0):
     """As crops.sample_target, with {field: array} in place of the crop."""
-    seen = crops.seen(image, box, factor, size)
+    seen = crops.seen(image, box, factor, size, aspect)
     pixels, first, step = contexts.part_of(seen.image, seen)
     shown = np.stack([1 - seen.black_x, 1 - seen.black_y]).astype(np.float32)
     if max(pixels.shape[:2]) > room(size):
@@ -48,7 +48,7 @@ def sample_target(image, box, factor, size):
     placed[: pixels.shape[0], : pixels.shape[1]] = pixels
     grid = np.array([first, step, pixels.shape[1::-1]], np.float32).T
     raw = {"pixels": placed, "grid": grid, "shown": shown, "change": np.float32(1)}
-    return raw, size / seen.side, seen.padding
+    return raw, seen.resize_factors, seen.padding
 
 
 def stack(raws):

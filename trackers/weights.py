@@ -31,7 +31,7 @@ BROKEN = ".broken"
 # Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
 _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
 _ROOT = Path(__file__).resolve().parents[1]
-_SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128"
+_SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128_tuned"
 _SHIPPED = _ROOT / "weights" / "grm_t128"
 
 
@@ -71,6 +71,7 @@ def chosen_config():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
         with config.unlocked():
             config.model.update_from_flattened_dict(changes)
+        _say_other_crops(there if flags.FLAGS.checkpoint else beside(_SHIPPED), config)
         return config
     print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
     config = ml_collections.ConfigDict(there)
@@ -88,6 +89,17 @@ def beside(checkpoint):
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise InputError(f"{path} is not a config: it has no section `model`")
     return config
+
+
+def _say_other_crops(saved, config):
+    """Says where the crops of a config are of another aspect than those that the weights were trained on."""
+    theirs, ours = (section.get("tracking", {}).get("crop_aspect", 0.0) for section in (saved, config))
+    if "tracking" in saved and theirs != ours:
+        print(
+            f"tracking.crop_aspect is {ours:g} in this config and {theirs:g} beside the weights, which are used to the"
+            f" latter: give --config.tracking.crop_aspect={theirs:g}, or no --config",
+            flush=True,
+        )
 
 
 def _left_out_beside(saved, config_model):
@@ -151,7 +163,8 @@ def _saved(file):
         digests.verify(file.parent)
     except digests.Damaged as error:
         raise InputError(f"{file.parent} is damaged ({error}): copy or convert it again") from None
-    return convert.read_checkpoint(file)
+    leaves = convert.read_checkpoint(file)
+    return {name: leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf for name, leaf in leaves.items()}
 
 
 def _newest(path, prefer_ema):
@@ -183,7 +196,7 @@ def variant(path):
         return None
 
 
-def save(path, variables, config_model, config=None):
+def save(path, variables, config_model, config=None, half=False):
     """Writes variables as DIR/weights.safetensors, one array a layer, beside the model section as DIR/config.json.
 
     Args:
@@ -191,8 +204,9 @@ def save(path, variables, config_model, config=None):
       variables: {"params": tree, "batch_stats": tree (may be absent)}, layers stacked or not.
       config_model: the model section. config: the whole config, to be written around it; the model section alone when
         None.
+      half: parameters are rounded to float16, which halves the file; `load` gives them as float32.
 
-    Raises: InputError where `path` already holds weights or checkpoints.
+    Raises: InputError where `path` already holds weights or checkpoints, and for parameters too large for float16.
     """
     from safetensors import numpy as safetensors
 
@@ -201,10 +215,18 @@ def save(path, variables, config_model, config=None):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: choose another folder")
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in stacking.flatten(variables).items()}
+    if half:
+        leaves = {name: _halved(name, leaf) if name.startswith("params/") else leaf for name, leaf in leaves.items()}
     sections = {**plain({} if config is None else config), "model": plain(config_model)}
     outputs.write_text(path / CONFIG_FILE, json.dumps(sections, indent=2) + "\n")
     outputs.write_bytes(path / FILE, safetensors.save(leaves))
     digests.write(path)
+
+
+def _halved(name, leaf):
+    if np.abs(leaf).max(initial=0) > np.finfo(np.float16).max:
+        raise InputError(f"{name} holds numbers too large for float16: save it in full")
+    return leaf.astype(np.float16)
 
 
 def named(source):
@@ -224,7 +246,7 @@ def _shipped(config_model):
     theirs = json.loads((_SHIPPED / CONFIG_FILE).read_text())["model"]
     if different := differing_models(theirs, config_model):
         raise UsageError(
-            "--checkpoint is needed with this --config: the shipped weights are of configs/grm.py:t128"
+            "--checkpoint is needed with this --config: the shipped weights are of configs/grm.py:t128_tuned"
             f" (there, here): {'; '.join(different[:3])}"
         )
     return epath.Path(_SHIPPED)

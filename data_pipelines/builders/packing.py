@@ -97,12 +97,12 @@ def _beyond(box, place, config):
     count, area = 0, 0.0
     for _ in range(WINDOWS_EACH):
         around = crops.jittered_box(box, rng.standard_normal(2), rng.random(2), *jitter)
-        *corner, side = crops.window(around, config.search_factor)
-        first, last = np.maximum(corner, 0), np.minimum(np.add(corner, side), size)
+        *corner, width, height = crops.window(around, config.search_factor)
+        first, last = np.maximum(corner, 0), np.minimum(np.add(corner, (width, height)), size)
         inside = np.prod(np.maximum(last - first, 0))
         known = np.prod(np.maximum(np.minimum(last, stop) - np.maximum(first, start), 0))
         if inside > known:
-            count, area = count + 1, area + float(inside - known) / side**2
+            count, area = count + 1, area + float(inside - known) / (width * height)
     return count, area
 
 

@@ -34,7 +34,7 @@ def follow(first, box, second):
         return None
     # Both cut around the same box: a point's displacement is the same but for the scale.
     views = [crops.sample_target(frame, box, _FACTOR, _SIDE)[:2] for frame in (first, second)]
-    scale = views[0][1]
+    scale = views[0][1][0]
     before, after = (cv2.cvtColor(view, cv2.COLOR_RGB2GRAY) for view, _ in views)
     points = _grid(box[2] * scale, box[3] * scale)
     middle = np.array([_SIDE / 2, _SIDE / 2], np.float32)

@@ -1,11 +1,13 @@
 """python -m trackers.convert, as a user runs it."""
 
+import jax
 import numpy as np
 import pytest
 
 from configs import grm
 from tests import forked, recipes
 from trackers import convert, weights
+from trackers.errors import InputError
 from trackers.nn import stacking
 
 
@@ -35,6 +37,45 @@ def test_writes_what_weights_are_loaded_from(published, tmp_path):
     # 2 layers of 192*384+384, 384*192+192, 192*2+2.
     assert counts["encoder/division"] == 2 * (192 * 384 + 384 + 384 * 192 + 192 + 192 * 2 + 2)
     assert lines[-1] == f"wrote {tmp_path / 'out'}"
+
+
+def test_half_the_size_where_asked(published, tmp_path):
+    given = "--config=configs/grm.py:tiny", f"--checkpoint={published}"
+    ended = forked.run_all(
+        [
+            ["trackers.convert", *given, f"--out={tmp_path / out}", *more]
+            for out, more in (("whole", ()), ("half", ("--half",)))
+        ]
+    )
+    assert [done.returncode for done in ended] == [0, 0], ended
+    config = grm.get_config("tiny").model
+    whole, half = (stacking.flatten(weights.load(tmp_path / out, config)) for out in ("whole", "half"))
+    for name, leaf in whole.items():
+        rounded = np.asarray(leaf, np.float16) if name.startswith("params/") else leaf
+        np.testing.assert_array_equal(half[name], np.asarray(rounded, np.float32), strict=True)
+    sizes = [(tmp_path / out / weights.FILE).stat().st_size for out in ("whole", "half")]
+    assert sizes[1] < 0.55 * sizes[0]
+
+
+def test_the_mean_of_two(published, tmp_path):
+    config = grm.get_config("tiny").model
+    one = convert.to_variables(convert.read_checkpoint(published), config)
+    weights.save(tmp_path / "other", jax.tree.map(lambda leaf: 3 * leaf, one), config)
+    given = "--config=configs/grm.py:tiny", f"--checkpoint={published}", f"--mean_with={tmp_path / 'other'}"
+    done = forked.run("trackers.convert", *given, f"--out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    mean = stacking.flatten(weights.load(tmp_path / "out", config))
+    for name, leaf in stacking.flatten(one).items():
+        np.testing.assert_allclose(mean[name], 2 * leaf, rtol=1e-6)
+    done = forked.run("trackers.convert", *given[:2], f"--mean_with={tmp_path / 'no'}", f"--out={tmp_path / 'new'}")
+    assert done.returncode == 1 and "no does not exist" in done.stderr and not (tmp_path / "new").exists()
+
+
+def test_numbers_too_large_for_half_are_named(tmp_path):
+    config = grm.get_config("tiny").model
+    with pytest.raises(InputError, match="params/a holds numbers too large for float16"):
+        weights.save(tmp_path, {"params": {"a": np.full(3, 1e6, np.float32)}}, config, half=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_input_is_one_line(published, tmp_path):

@@ -19,14 +19,15 @@ def packed(image, box, context, largest=512):
     return contexts.Context(contexts.pack(image, place), place)
 
 
+@pytest.mark.parametrize("aspect", [0.0, 0.9])
 @pytest.mark.parametrize("box", [(180, 140, 30, 20), (3, 5, 30, 40), (370, 280, 40, 40)])
-def test_unscaled_a_crop_is_that_of_the_image_also_at_its_border(box):
+def test_unscaled_a_crop_is_that_of_the_image_also_at_its_border(box, aspect):
     # Smooth: where a window leaves the image the two blend with black in another order.
     context = packed(ramp(), box, 8)
     assert context.place.packed_size == context.place.region[2:] and context.shape == ramp().shape
-    whole, whole_factor, whole_padding = crops.sample_target(ramp(), box, 4.0, 64)
-    part, factor, padding = crops.sample_target(context, box, 4.0, 64)
-    assert factor == whole_factor
+    whole, whole_factor, whole_padding = crops.sample_target(ramp(), box, 4.0, 64, aspect)
+    part, factor, padding = crops.sample_target(context, box, 4.0, 64, aspect)
+    np.testing.assert_array_equal(factor, whole_factor)
     np.testing.assert_array_equal(padding, whole_padding)
     assert np.abs(part.astype(int) - whole).max() <= 2
 
@@ -36,11 +37,11 @@ def test_scaled_down_a_crop_shows_the_same_points_of_the_image(largest):
     box = [170, 120, 37, 25]
     context = packed(ramp(), box, 6, largest)
     assert max(context.place.packed_size) == largest < max(context.place.region[2:])
-    crop = context.cut(130, 90, 100, 64)
-    points = (np.arange(64) + 0.5) * 100 / 64
+    crop = context.cut(130, 90, (100, 80), 64)
+    points = (np.arange(64) + 0.5) / 64
     # Half a grey level of rounding in the picture, as much in the crop, each level being 2 pixels.
-    np.testing.assert_allclose(crop[..., 0], np.broadcast_to((130 + points) / 2, (64, 64)), atol=1.01)
-    np.testing.assert_allclose(crop[..., 1], np.broadcast_to((90 + points)[:, None] / 2, (64, 64)), atol=1.01)
+    np.testing.assert_allclose(crop[..., 0], np.broadcast_to((130 + 100 * points) / 2, (64, 64)), atol=1.01)
+    np.testing.assert_allclose(crop[..., 1], np.broadcast_to((90 + 80 * points)[:, None] / 2, (64, 64)), atol=1.01)
     # No shift on the whole.
     assert abs(np.mean(crop[..., 0].astype(float)) - (130 + 50) / 2) < 0.1
 

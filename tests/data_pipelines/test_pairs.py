@@ -51,7 +51,8 @@ def test_shapes_and_centered_targets_without_jitter(videos):
         np.testing.assert_allclose(np.sqrt(box[2] * box[3]), 1 / factor, rtol=0.04)
 
 
-def test_boxes_are_where_the_target_is(tmp_path):
+@pytest.mark.parametrize("crop_aspect", [0.0, 1.0])
+def test_boxes_are_where_the_target_is(tmp_path, crop_aspect):
     # A white target on black: its extent in the crop must be the box, jitter, flips and all.
     import cv2
 
@@ -64,7 +65,7 @@ def test_boxes_are_where_the_target_is(tmp_path):
     source = frames.open(tmp_path)
     config = dataclasses.replace(
         PLAIN, search_size=256, search_center_jitter=1.5, search_scale_jitter=0.25, flip_probability=0.5,
-        crop_flip_probability=0.5,
+        crop_flip_probability=0.5, crop_aspect=crop_aspect,
     )  # fmt: skip
     for row in range(20):
         sample = pairs.pair([source], [1], config, 3, 0, row)
@@ -74,6 +75,10 @@ def test_boxes_are_where_the_target_is(tmp_path):
         # The programs' half pixel of the crop, a rounded crop corner, and the pixel raster.
         tolerance = 1.5 + 256 / (4 * np.sqrt(24 * 30))
         np.testing.assert_allclose(seen, (x, y, x + w, y + h), atol=tolerance)
+        # The target is not square: its crop is as much stretched. A window's sides are whole pixels.
+        told = sample["template_box"][0]
+        aspects = [np.log(box[2] / box[3]) for box in (told, sample["search_box"])]
+        np.testing.assert_allclose(aspects, (1 - crop_aspect) * np.log(24 / 30), atol=0.03)
 
 
 def test_pure_in_seed_step_row_and_split(videos):

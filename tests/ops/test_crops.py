@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_pipelines import crops as host_crops
 from tests import recipes
 from trackers.ops import crops
 
@@ -150,3 +151,31 @@ def test_boxes_go_to_the_crop_and_back():
     np.testing.assert_allclose(inside, [0.5 - 27 / 220, 0.5 - 28 / 220, 40 / 220, 30 / 220], rtol=1e-6)
     center = jnp.concatenate([inside[:2] + inside[2:] / 2, inside[2:]])
     np.testing.assert_allclose(crops.map_box_back(center, around, 220), box, atol=1e-4)
+
+
+@pytest.mark.parametrize("aspect", [-1.3, 0.4, 1.1])
+@pytest.mark.parametrize("box", [(100, 80, 30, 41), (-9, 200, 61, 37), (290.4, 3.7, 50.2, 8.1)])
+def test_a_window_of_another_aspect_is_what_opencv_makes_of_it(box, aspect):
+    expected, factors, _ = host_crops.sample_target(IMAGE, box, 3.9, 96, aspect)
+    crop, factor = _jitted(IMAGE, np.float32(box), 3.9, 96, aspect=np.float32(aspect))
+    np.testing.assert_array_equal(crop, expected)
+    np.testing.assert_allclose(factor, factors, rtol=1e-6)
+    width, height = crops.crop_window(np.float32(box), 3.9, np.float32(aspect))[2]
+    assert abs(np.log(width / height) - aspect) < 1 / min(width, height)
+    assert abs(np.sqrt(width * height) / (3.9 * np.sqrt(box[2] * box[3])) - 1) < 1 / min(width, height)
+
+
+def test_a_window_of_aspect_zero_is_the_square():
+    box = np.float32([103, 77, 40, 31])
+    x, y, side = crops.crop_window(box, 4.0)
+    assert np.hstack([*crops.crop_window(box, 4.0, jnp.float32(0))]).tolist() == [x, y, side, side]
+
+
+def test_boxes_go_to_a_crop_of_another_aspect_and_back():
+    box, around = np.float32([103, 77, 40, 30]), np.float32([100, 80, 60, 15])
+    sides = crops.crop_window(around, 2.0, jnp.log(60 / 15))[2]
+    # The box that gives its aspect to the window is a square in it.
+    np.testing.assert_allclose(crops.box_to_crop(around, around, sides), [0.25, 0.25, 0.5, 0.5], atol=1e-6)
+    inside = crops.box_to_crop(box, around, sides)
+    center = jnp.concatenate([inside[:2] + inside[2:] / 2, inside[2:]])
+    np.testing.assert_allclose(crops.map_box_back(center, around, sides), box, atol=1e-4)

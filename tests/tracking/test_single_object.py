@@ -175,6 +175,31 @@ def test_the_first_aspect_is_kept_where_asked():
     np.testing.assert_allclose(_one_step(tall, aspect_update=0.0).box, [60 - 10, 30 - 10, 20, 20], atol=1e-4)
 
 
+def test_crops_take_the_first_box_s_aspect_where_asked():
+    score = np.zeros((4, 4))
+    score[1, 2] = 0.9
+    output = _one_step(_maps(score), (40, 35, 20, 45), crop_aspect=1.0)
+    # A window of 80 x 180 pixels around (50, 57.5), of whose sides the size seen is a quarter.
+    assert output.window.tolist() == [10, -32, 80, 180]
+    np.testing.assert_allclose(output.box, [50 + 10 - 10, 57.5 - 22.5 - 22.5, 20, 45], atol=1e-3)
+    half = _one_step(_maps(score), (40, 35, 20, 45), crop_aspect=0.5)
+    assert half.window[2:].tolist() == [98, 147]  # 120 * (20 / 45) ** +-1/4, rounded up
+
+
+@pytest.mark.parametrize("recover", [{}, {"lost_below": 0.6, "found_above": 0.7, "lost_after": 1}])
+def test_with_stretched_crops_scan_and_vmap_equal_the_loop(tiny, recover):
+    tracker, variables = tiny
+    stretched = Tracker(tracker.model, {**dict(vars(tracker.settings)), "crop_aspect": 1.0, **recover})
+    frames, box = _video(), np.float32([30, 20, 12, 30])
+    alone = _loop(stretched, variables, frames, box)
+    assert alone.window.shape == (4, 4)
+    _assert_close(alone, track(stretched, variables, frames, box))
+    both = jax.vmap(lambda box: track(stretched, variables, frames, box, (90, 120)))(np.stack([BOX, box]))
+    _assert_close(alone, jax.tree.map(lambda leaf: leaf[1], both))
+    state = stretched.init(variables, frames[0], box)
+    np.testing.assert_allclose(state.online.boxes[0], [0.25, 0.25, 0.5, 0.5], atol=0.02)
+
+
 def test_the_mean_of_cells_is_taken_where_asked():
     score = np.full((4, 4), 1e-4)
     score[1, 1] = score[1, 2] = 0.5
@@ -289,6 +314,7 @@ def test_wrong_frame(tiny, frame):
         ({"clip_margin": -1}, "tracking.clip_margin"),
         ({"size_score_power": -1}, "tracking.size_score_power must be at least 0"),
         ({"aspect_update": 1.5}, "tracking.aspect_update must be from 0 to 1"),
+        ({"crop_aspect": -1}, "tracking.crop_aspect must be from 0 to 1"),
         ({"average_cells": 0.5}, "tracking.average_cells must be a whole number"),
         ({"template_factor": "big"}, "tracking.template_factor must be a number"),
     ],

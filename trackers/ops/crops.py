@@ -1,8 +1,9 @@
-"""Square crops around a target as the field takes them, on the device.
+"""Crops around a target as the field takes them, on the device.
 
-A crop is a square window of side ceil(sqrt(w * h) * factor) centered on the box, resized to a fixed size. Everything is
-plain jax.numpy: the frame's shape is static, box and frame size may be traced, so the functions go through jit, vmap
-and scan. Only the pixels that a crop needs are gathered; the frame itself stays uint8.
+A crop is a square window of side ceil(sqrt(w * h) * factor) centered on the box, resized to a fixed size; or, ours, a
+window of the same area and another aspect, resized to the same square. Everything is plain jax.numpy: the frame's shape
+is static, box and frame size may be traced, so the functions go through jit, vmap and scan. Only the pixels that a crop
+needs are gathered; the frame itself stays uint8.
 
 Two habits of the published programs decide whether published weights give published boxes, so they are kept:
 the last row and the last column of the frame are never seen (the padding beyond the far border is one pixel too wide),
@@ -33,17 +34,21 @@ def normalize(images, mean=IMAGENET_MEAN, std=IMAGENET_STD):
     return (jnp.asarray(images, jnp.float32) / 255.0 - mean) / std
 
 
-def crop_window(box, factor):
-    """The square window around a box.
+def crop_window(box, factor, aspect=None):
+    """The window around a box.
 
     Args:
       box: (4,) x, y, w, h in pixels, float32.
       factor: side of the window over sqrt(w * h).
+      aspect: () logarithm of the window's width over its height; None is a square.
 
-    Returns: (x1, y1, side), int32 scalars: left, top (may be negative) and side >= 1 in pixels.
+    Returns: (x1, y1, side), int32 scalars: left, top (may be negative) and side >= 1 in pixels; with an aspect, side is
+      (2,), width and height, of the square's area.
     """
     x, y, w, h = jnp.asarray(box, jnp.float32)
     squared = jnp.maximum(w * h, 0.0) * jnp.float32(factor) ** 2
+    if aspect is not None:
+        squared = squared * jnp.exp(jnp.stack([aspect, -aspect]))
     side = jnp.ceil(jnp.sqrt(squared))
     # An accelerator's sqrt may be off by an ulp, which ceil would turn into a pixel: squares decide.
     side = jnp.where((side - 1.0) ** 2 >= squared, side - 1.0, side)
@@ -73,8 +78,8 @@ def _taps(start, side, size, visible, limit):
     return jnp.clip(index, 0, limit - 1), coefficient
 
 
-def sample_target(frame, box, factor, size, frame_size=None):
-    """Crops a square around the box and resizes it.
+def sample_target(frame, box, factor, size, frame_size=None, aspect=None):
+    """Crops a window around the box and resizes it to a square.
 
     Args:
       frame: (H, W, 3) uint8 RGB, any H and W.
@@ -83,15 +88,17 @@ def sample_target(frame, box, factor, size, frame_size=None):
       size: side of the crop in pixels, static.
       frame_size: (height, width), may be traced, where the frame is the top left part of a larger array; all of it
         when None.
+      aspect: of the window, as of crop_window.
 
     Returns: (crop, resize_factor): float32 (size, size, 3) with whole levels 0..255, equal to the field's uint8 crop;
-      float32 scalar size / side.
+      float32 scalar size / side; (2,) with an aspect.
     """
     frame = jnp.asarray(frame)
     height, width = frame.shape[:2] if frame_size is None else frame_size
-    x1, y1, side = crop_window(box, factor)
-    rows, row_coefficient = _taps(y1, side, size, height - 1, frame.shape[0])
-    columns, column_coefficient = _taps(x1, side, size, width - 1, frame.shape[1])
+    x1, y1, side = crop_window(box, factor, aspect)
+    across, down = (side, side) if aspect is None else side
+    rows, row_coefficient = _taps(y1, down, size, height - 1, frame.shape[0])
+    columns, column_coefficient = _taps(x1, across, size, width - 1, frame.shape[1])
 
     def horizontal(row):  # (size,) rows of the frame -> (size, size, 3)
         left, right = (frame[row[:, None], column].astype(jnp.int32) for column in columns)
@@ -108,7 +115,7 @@ def box_to_crop(box, center_box, side):
 
     Args:
       box, center_box: (..., 4) x, y, w, h in pixels of the frame.
-      side: the window's in pixels.
+      side: the window's in pixels, () or (2,).
 
     Returns: (..., 4) x, y, w, h in fractions of the crop.
     """
@@ -126,7 +133,7 @@ def map_box_back(box, center_box, side):
     Args:
       box: (..., 4) cx, cy, w, h in fractions of the crop.
       center_box: (..., 4) x, y, w, h in pixels: the box that the crop was taken around.
-      side: the window's in pixels.
+      side: the window's in pixels, () or (2,).
 
     Returns: (..., 4) x, y, w, h in pixels.
     """

@@ -88,7 +88,7 @@ def places(sighting, side, height, width):
 
     Args:
       sighting: Sighting.
-      side: () of the search window in pixels.
+      side: of the search window in pixels, () or (2,).
       height, width: the frame's, may be traced.
 
     Returns: (boxes (WINDOWS, 4) x, y, w, h in pixels of the size last sure, in the windows' middles; Sighting for the

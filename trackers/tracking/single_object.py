@@ -40,6 +40,8 @@ class Settings:
     size_score_power: that share is multiplied by the score to this power, so that doubtful frames change the size less;
       0 is the program.
     aspect_update: share of size_update with which width over height follows; 0 keeps the first box's, 1 is the program.
+    crop_aspect: share of the logarithm of the first box's width over height that the crops take: 0 is the program's
+      square, with 1 the first box is a square in its crop.
     average_cells: the box is a mean over so many cells around the best one (heads.averaged_box); 0 is the program.
     clip_margin: pixels of a box that stay inside the frame, and its smallest side.
     template_box_step: the template box's corner is cut to a multiple of so many pixels of the crop, 0 leaves it as it
@@ -58,6 +60,7 @@ class Settings:
     size_update: float = 1.0
     size_score_power: float = 0.0
     aspect_update: float = 1.0
+    crop_aspect: float = 0.0
     average_cells: int = 0
     clip_margin: float = 10.0
     template_box_step: float = 0.0
@@ -76,6 +79,7 @@ class Settings:
             "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
             "size_score_power": (self.size_score_power >= 0, "at least 0"),
             "aspect_update": (0 <= self.aspect_update <= 1, "from 0 to 1"),
+            "crop_aspect": (0 <= self.crop_aspect <= 1, "from 0 to 1"),
             "average_cells": (self.average_cells >= 0, "at least 0"),
             "clip_margin": (self.clip_margin >= 0, "at least 0"),
             "template_box_step": (self.template_box_step >= 0, "at least 0"),
@@ -154,6 +158,7 @@ class State:
 
     sighting: whether the target is lost, None where the settings don't ask (lost_below 0).
     aspect: () logarithm of width over height, None where the settings don't ask (aspect_update 1).
+    crop_aspect: () the same of the crops, None where they are square (settings crop_aspect 0).
     """
 
     box: jax.Array
@@ -161,6 +166,7 @@ class State:
     online: online_templates.Online
     sighting: recovery.Sighting | None = None
     aspect: jax.Array | None = None
+    crop_aspect: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -170,7 +176,7 @@ class Output:
     box: (4,) x, y, w, h in pixels, float32.
     score: () of the chosen cell before the window is applied; NaN where the tracker gives no score.
     division: (L, Nx) int32 category of each search token in each layer (heads.Prediction), None where nothing divides.
-    window: (3,) int32 x1, y1, side of the search crop in the frame.
+    window: int32, of the search crop in the frame: (3,) x1, y1, side; (4,) x1, y1, width, height with crop_aspect.
     lost: () bool, None where the settings don't ask; the box of a lost target is the best guess.
     """
 
@@ -274,16 +280,19 @@ class Tracker:
     def _init(self, variables, frame, box, frame_size):
         box = jnp.asarray(box, jnp.float32)
         # With several templates all of them start as the first frame's.
-        online = online_templates.start(*self._cut_template(frame, box, frame_size), self.model.templates)
+        share = self.settings.crop_aspect
+        crop_aspect = share * box_updates.log_aspect(box) if share else None
+        online = online_templates.start(*self._cut_template(frame, box, frame_size, crop_aspect), self.model.templates)
         seen = recovery.start(box) if self.settings.lost_below else None
         aspect = box_updates.log_aspect(box) if self.settings.aspect_update < 1 else None
-        return State(box=box, cache=self.encode(variables, online), online=online, sighting=seen, aspect=aspect)
+        cache = self.encode(variables, online)
+        return State(box=box, cache=cache, online=online, sighting=seen, aspect=aspect, crop_aspect=crop_aspect)
 
-    def _cut_template(self, frame, box, frame_size):
+    def _cut_template(self, frame, box, frame_size, crop_aspect):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
         factor = self.settings.template_factor
-        crop, _ = crops.sample_target(frame, box, factor, self.template_size, frame_size)
-        template_box = crops.box_to_crop(box, box, crops.crop_window(box, factor)[2])
+        crop, _ = crops.sample_target(frame, box, factor, self.template_size, frame_size, crop_aspect)
+        template_box = crops.box_to_crop(box, box, crops.crop_window(box, factor, crop_aspect)[2])
         if self.settings.template_box_step:
             step = self.settings.template_box_step / self.template_size
             template_box = jnp.concatenate([jnp.trunc(template_box[:2] / step) * step, template_box[2:]])
@@ -323,7 +332,7 @@ class Tracker:
         """
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
-        box, score, prediction, window = self._look(variables, state.cache, state.box, frame, frame_size)
+        box, score, prediction, window = self._look(variables, state, state.box, frame, frame_size)
         box, aspect = box_updates.taken(settings, state.box, state.aspect, box, score)
         seen, lost = state.sighting, None
         if seen is not None:
@@ -340,7 +349,7 @@ class Tracker:
         online = online_templates.judge(
             state.online,
             score if lost is None else jnp.where(lost, jnp.nan, score),
-            lambda: self._cut_template(frame, box, frame_size),
+            lambda: self._cut_template(frame, box, frame_size, state.crop_aspect),
             settings.update_threshold,
             settings.score_decay,
         )
@@ -356,10 +365,10 @@ class Tracker:
         """
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
-        side = crops.crop_window(state.sighting.sure, settings.search_factor)[2].astype(jnp.float32)
+        side = crops.crop_window(state.sighting.sure, settings.search_factor, state.crop_aspect)[2].astype(jnp.float32)
         places, after = recovery.places(state.sighting, side, height, width)
         # No Hann window: nothing says that the target is in the middle of one of them.
-        look = functools.partial(self._look, variables, state.cache, frame=frame, frame_size=frame_size, window=0.0)
+        look = functools.partial(self._look, variables, state, frame=frame, frame_size=frame_size, window=0.0)
         found, scores = jax.vmap(lambda place: look(place)[:2])(places)
         best = jnp.argmax(scores)
         better = (scores[best] >= settings.found_above) & (scores[best] > output.score)
@@ -368,17 +377,17 @@ class Tracker:
         score = jnp.where(better, scores[best], output.score)
         return state.replace(box=box, sighting=after), output.replace(box=box, score=score)
 
-    def _look(self, variables, cache, box, frame, frame_size, window=None):
-        """What the search crop around a box shows: (box (4,) in pixels, score (), Prediction, window (3,)).
+    def _look(self, variables, state, box, frame, frame_size, window=None):
+        """What the search crop around a box shows: (box (4,) in pixels, score (), Prediction, window (3,) or (4,)).
 
         window: weight of the Hann window, the setting's when None.
         """
         factor = self.settings.search_factor
-        x1, y1, side = crops.crop_window(box, factor)
-        crop, _ = crops.sample_target(frame, box, factor, self.search_size, frame_size)
-        prediction = self.model.apply(variables, cache, crops.normalize(crop)[None], method="locate")
+        x1, y1, side = crops.crop_window(box, factor, state.crop_aspect)
+        crop, _ = crops.sample_target(frame, box, factor, self.search_size, frame_size, state.crop_aspect)
+        prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate")
         box_in_crop, score = self._decide(prediction, self.settings.window if window is None else window)
-        return crops.map_box_back(box_in_crop, box, side), score, prediction, jnp.stack([x1, y1, side])
+        return crops.map_box_back(box_in_crop, box, side), score, prediction, jnp.hstack([x1, y1, side])
 
     def _decide(self, prediction, window):
         """Box (4,) cx, cy, w, h in fractions of the crop, and score (), NaN where the model gives none."""

@@ -19,6 +19,8 @@ class SyntheticConfig:
     template_factor: float = 2.0
     # Side of the search crop in units (config.tracking.search_factor).
     search_factor: float = 4.0
+    # Share of the aspect of the target's first box that the crops take (config.tracking.crop_aspect).
+    crop_aspect: float = 0.0
     # Range of the search crop's center in units of the jittered box (config.data.search_center_jitter).
     search_center_jitter: float = 3.0
     # Standard deviation of the log of the search box's sides before cropping (config.data.search_scale_jitter).
@@ -101,7 +103,7 @@ class SyntheticConfig:
                 raise UsageError(f"config.data.synthetic.{name}: no such field; there are {', '.join(sorted(names))}")
         taken = {
             **{k: model[k] for k in ("template_size", "search_size", "templates") if k in model},
-            **{k: tracking[k] for k in ("template_factor", "search_factor") if k in tracking},
+            **{k: tracking[k] for k in ("template_factor", "search_factor", "crop_aspect") if k in tracking},
             **{k: data[k] for k in data if (k.endswith("_jitter") or k == "positive_probability") and k in names},
             **{k: own[k] for k in own},
         }

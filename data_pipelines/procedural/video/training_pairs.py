@@ -213,19 +213,23 @@ def _streak(key, config):
     return jnp.minimum(length, LONGEST_STREAK) * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
 
-def _window(key, size, is_search, config):
-    """Where the crop lies, jittered as the field does: (center (2,) from the center of the box, side ()), in units."""
+def _window(key, size, is_search, crop_aspect, config):
+    """Where the crop lies, jittered as the field does: (center (2,) from the center of the box, side () or, with the
+    logarithm of a crop's aspect, (2,)), in units."""
     u, n = draws(key, (2,), (2,))
     center_jitter, scale_jitter, factor = (
         jnp.where(is_search, getattr(config, f"search_{name}"), getattr(config, f"template_{name}"))
         for name in ("center_jitter", "scale_jitter", "factor")
     )
     unit = jnp.sqrt(jnp.prod(size * jnp.exp(scale_jitter * n)))
-    return unit * center_jitter * (u - 0.5), unit * factor
+    side = unit * factor
+    if crop_aspect is not None:
+        side = side * jnp.exp(jnp.stack([0.5 * crop_aspect, -0.5 * crop_aspect]))
+    return unit * center_jitter * (u - 0.5), side
 
 
 def to_pixels(layers, camera, corner, scale):
-    """Layers and camera given in units, for points in pixels: units = corner + scale * pixels."""
+    """Layers and camera given in units, for points in pixels: units = corner + scale * pixels; scale () or (2,)."""
     slope, shadow = camera["slope"], camera["shadow"]
     return (
         {**layers, "at": layers["at"] + layers["into"] @ corner, "into": layers["into"] * scale},
@@ -233,27 +237,36 @@ def to_pixels(layers, camera, corner, scale):
             **camera,
             "slope": jnp.concatenate([slope[:1] + slope[1:] @ corner, slope[1:] * scale]),
             "shadow": jnp.concatenate([shadow[:1] + shadow[1:3] @ corner, shadow[1:3] * scale, shadow[3:]]),
-            "frame": (camera["frame"] - jnp.tile(corner, 2)) / scale,
+            "frame": (camera["frame"] - jnp.tile(corner, 2)) / jnp.tile(jnp.broadcast_to(scale, 2), 2),
         },
     )
 
 
-def _numbers(key, scene, is_search, banks, config):
-    """All numbers of one crop, for points in its pixels: dict for `_render`."""
+def _numbers(key, scene, is_search, banks, config, crop_aspect=None):
+    """All numbers of one crop, for points in its pixels: dict for `_render`.
+
+    crop_aspect: () logarithm of the crop's width over its height, NaN where the target's box here decides; None is a
+    square.
+    """
     keys = jax.random.split(key, 3)
     layers, camera, size = _view(keys[0], scene, banks, config, is_search)
-    center, side = _window(keys[1], size, is_search, config)
+    stretched = {}
+    if crop_aspect is not None:
+        own = config.crop_aspect * jnp.log(size[0] / size[1])
+        crop_aspect = stretched["crop_aspect"] = jnp.where(jnp.isnan(crop_aspect), own, crop_aspect)
+    center, side = _window(keys[1], size, is_search, crop_aspect, config)
     pixels = jnp.where(is_search, config.search_size, config.template_size)
     layers, camera = to_pixels(layers, camera, center - side / 2, side / pixels)
     coarse = {}
     if config.low_resolution_probability:
         # Pixels of the crop to one of the video. What lies between them is interpolated: smooth.
-        factor = jnp.clip(pixels / side / scene["resolution"], 1.0, 4.0)
+        seen = side if crop_aspect is None else jnp.sqrt(jnp.prod(side))
+        factor = jnp.clip(pixels / seen / scene["resolution"], 1.0, 4.0)
         camera["blur"] = jnp.clip(jnp.hypot(camera["blur"], 0.45 * (factor - 1)), 0.25, 2.0)
         camera["noise"] = camera["noise"] / factor
         coarse = {"coarse": factor}
     box = jnp.concatenate([(-center - size / 2) / side + 0.5, size / side])
-    return {"layers": layers, "camera": camera, "box": box, **coarse, "spot": draws(keys[2], (3,))[0]}
+    return {"layers": layers, "camera": camera, "box": box, **coarse, **stretched, "spot": draws(keys[2], (3,))[0]}
 
 
 def _with_arrays(numbers, banks, config, pixels):
@@ -292,12 +305,16 @@ def _plan(key, banks, config):
         label = {"label": positive.astype(jnp.float32)}
 
     # A loop, so that XLA stores these numbers: it would fuse them into the rendering and draw them for every pixel.
-    def of_view(view):
+    # The first template's box decides the aspect of all crops.
+    def of_view(crop_aspect, view):
         key, is_search = view
         seen = jax.tree.map(lambda own, search: jnp.where(is_search, search, own), scene, searched)
-        return _numbers(key, seen if label else scene, is_search, banks, config)
+        numbers = _numbers(key, seen if label else scene, is_search, banks, config, crop_aspect)
+        return numbers.get("crop_aspect"), numbers
 
-    numbers = jax.lax.map(of_view, (jax.random.split(keys[1], views), jnp.arange(views) == views - 1))
+    undecided = jnp.float32(jnp.nan) if config.crop_aspect else None
+    of_each = jax.random.split(keys[1], views), jnp.arange(views) == views - 1
+    numbers = jax.lax.scan(of_view, undecided, of_each)[1]
     of_template, of_search = jax.tree.map(lambda v: v[:-1], numbers), jax.tree.map(lambda v: v[-1], numbers)
     return (
         jax.vmap(lambda n: _with_arrays(n, banks, config, config.template_size))(of_template),

@@ -255,3 +255,29 @@ def test_companions_and_look_alikes_need_others():
     with pytest.raises(UsageError, match="distractors is 1, .*give at least 2"):
         dataclasses.replace(SMALL, distractors=1, twin_probability=0.1)
     assert dataclasses.replace(SMALL, distractors=1).twin_probability == 0
+
+
+def test_crops_take_the_template_box_s_aspect_where_asked(banks):
+    keys = jax.random.split(jax.random.key(5), 12)
+    made = {}
+    for share in (0.0, 1.0):
+        config = dataclasses.replace(TOLD, crop_aspect=share, low_resolution_probability=0.5, templates=2)
+        made[share] = jax.jit(lambda keys, config=config: training_pairs.pairs(keys, banks, config))(keys)
+    square, stretched = made[0.0], made[1.0]
+    first = np.log(square["template_box"][:, 0, 2] / square["template_box"][:, 0, 3])
+    assert np.abs(first).max() > 0.5
+    for name in ("template_box", "search_box"):
+        before, after = np.asarray(square[name]), np.asarray(stretched[name])
+        shift = first[:, None] if name == "template_box" else first
+        # The same views: centers and areas stay, widths over heights lose the first template's.
+        np.testing.assert_allclose(
+            np.log(after[..., 2] / after[..., 3]), np.log(before[..., 2] / before[..., 3]) - shift, atol=1e-4
+        )
+        np.testing.assert_allclose(after[..., 2] * after[..., 3], before[..., 2] * before[..., 3], rtol=1e-4)
+    np.testing.assert_allclose(stretched["template_box"][:, 0, 2:], 0.5, atol=1e-4)
+    # A crop shows what the square one does, at other places: its middle is the same point.
+    middle = np.abs(
+        stretched["search"][:, 23:25, 23:25].astype(float).mean((1, 2))
+        - square["search"][:, 23:25, 23:25].astype(float).mean((1, 2))
+    )
+    assert np.median(middle) < 8

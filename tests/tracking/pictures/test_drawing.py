@@ -58,6 +58,19 @@ def test_search_only_tokens_are_darkened(other):
     assert (shaded[dark] == 80).all() and (shaded[~dark] == 200).all()
 
 
+def test_a_window_of_another_aspect_is_shaded_and_framed():
+    frame = np.full((100, 100, 3), 200, np.uint8)
+    division = np.array([[1, 2], [2, 1]])
+    shaded = drawing.shade_search_only(frame, division, (20, 30, 20, 40))
+    dark = np.zeros((100, 100), bool)
+    dark[30:50, 20:30] = dark[50:70, 30:40] = True
+    assert (shaded[dark] == 80).all() and (shaded[~dark] == 200).all()
+    drawn = drawing.annotate(np.full((600, 600, 3), 200, np.uint8), division=division, window=(100, 200, 150, 300))
+    changed = (drawn != 200).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    np.testing.assert_allclose([rows[0], rows[-1], columns[0], columns[-1]], [200, 499, 100, 249], atol=6)
+
+
 def test_shading_of_a_window_across_the_border():
     frame = np.full((40, 40, 3), 200, np.uint8)
     shaded = drawing.shade_search_only(frame, np.ones((2, 2), int), (-10, 30, 20))

@@ -43,9 +43,9 @@ def test_base_beside_ours():
     for _, row in rows:
         assert [panel.title for panel in row] == ["exemplar", "search", "layer 1", "layer 2"]
         np.testing.assert_array_equal(row[0].image, state.online.templates[0])
-    crop = maps.search_crop(tracker, moved.box, FRAMES[1])
+    crop = maps.search_crop(tracker, moved, FRAMES[1])
     assert crop.shape == (32, 32, 3) and crop.dtype == np.uint8
-    assert (crop != maps.search_crop(tracker, BOX, FRAMES[1])).any()
+    assert (crop != maps.search_crop(tracker, state, FRAMES[1])).any()
     search = maps.crops.normalize(jnp.asarray(crop, jnp.float32))[None]
     single = ours.clone(scan_layers=False)
     like = jax.eval_shape(lambda key: trackers.init(single, key), jax.random.key(0))

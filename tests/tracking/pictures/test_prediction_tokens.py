@@ -61,7 +61,7 @@ def test_picture(network, tmp_path):
     panels.draw(tmp_path / "p.png", rows, figure.title, figure.legend)
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
-    crop = maps.search_crop(tracker, state.box, frames[1])
+    crop = maps.search_crop(tracker, state, frames[1])
     shown = figure._look(state, crop)
     assert shown.on_templates.shape == (2, 4, 2, 2, 2) and shown.on_search.shape == (2, 4, 4, 4)
     shares = shown.on_templates.sum(axis=(2, 3, 4)) + shown.on_search.sum(axis=(2, 3))

@@ -33,7 +33,7 @@ def annotate(
       truth: (4,) ground truth x, y, w, h in pixels, in another color, or None (NaN or without area: not drawn).
       division: (rows, columns) int category of each search token (heads.Prediction), 1 = search only, or None:
         search-only tokens are darkened within the search window (as in GRM's Fig. 3).
-      window: (3,) x1, y1, side of the search crop in pixels, needed with `division`.
+      window: (3,) x1, y1, side of the search crop in pixels, or (4,) x1, y1, width, height; needed with `division`.
       lost: whether the box is a guess: drawn in gray.
       trail: (n, 2) x, y in pixels of the box's middles in the frames before, oldest first.
       note: text for the other corner, or None.
@@ -42,8 +42,7 @@ def annotate(
     """
     image, scale, width = _canvas(frame if division is None else shade_search_only(frame, division, window))
     if division is not None:
-        x1, y1, side = (float(v) for v in window)
-        _rectangle(image, (x1, y1, side, side), scale, _WINDOW_COLOR, max(1, width // 2))
+        _rectangle(image, window_box(window), scale, _WINDOW_COLOR, max(1, width // 2))
     if _drawable(truth):
         _rectangle(image, truth, scale, TRUTH_COLOR, width)
     _trail(image, trail, scale, BOX_COLOR, width)
@@ -140,21 +139,27 @@ def annotate_tracks(frame, boxes, labels=None, phrase=None, number=None):
 def shade_search_only(frame, division, window):
     """A copy of the frame whose search-only tokens are darkened; arguments as of annotate."""
     division = np.asarray(division)
-    x1, y1, side = (int(v) for v in window)
+    x1, y1, across, down = (int(v) for v in window_box(window))
 
-    def span(first, extent, cells):
+    def span(first, side, extent, cells):
         """Pixels of the frame inside the window along one axis, and the token each of them lies in."""
         pixels = np.arange(max(first, 0), min(first + side, extent))
         return pixels, (pixels - first) * cells // side
 
-    rows, row_tokens = span(y1, frame.shape[0], division.shape[0])
-    columns, column_tokens = span(x1, frame.shape[1], division.shape[1])
+    rows, row_tokens = span(y1, down, frame.shape[0], division.shape[0])
+    columns, column_tokens = span(x1, across, frame.shape[1], division.shape[1])
     shaded = frame.copy()
     if len(rows) and len(columns):
         inside = shaded[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         dark = (division == SEARCH_ONLY)[row_tokens[:, None], column_tokens]
         inside[dark] = (inside[dark] * _SHADE).astype(np.uint8)
     return shaded
+
+
+def window_box(window):
+    """x1, y1, width, height, float32 (4,), of a window (3,) x1, y1, side or (4,)."""
+    window = np.asarray(window, np.float32)
+    return window if len(window) == 4 else window[[0, 1, 2, 2]]
 
 
 def _drawable(box):

@@ -177,7 +177,7 @@ class Attention:
         return rows + self._rows(f"{label}: Ours", self._tracker, self._look, state, frame)
 
     def _rows(self, label, tracker, look, state, frame):
-        crop = search_crop(tracker, state.box, frame)
+        crop = search_crop(tracker, state, frame)
         return look(state, crop).rows(label, crop, self._layers)
 
 
@@ -202,9 +202,10 @@ class Division:
 
     def rows(self, label, state, frame, output):
         """One row: the search crop with the box that was found, and for each layer the crop, what it keeps in light."""
-        crop = search_crop(self._tracker, state.box, frame)
-        box = np.asarray(output.box, np.float32) - np.array([*output.window[:2], 0, 0], np.float32)
-        box *= len(crop) / float(output.window[2])
+        crop = search_crop(self._tracker, state, frame)
+        x1, y1, *sides = drawing.window_box(output.window)
+        box = np.asarray(output.box, np.float32) - np.array([x1, y1, 0, 0], np.float32)
+        box *= len(crop) / np.tile(sides, 2)
         panels = [Panel(crop, "search", mark=functools.partial(draw_box, box=box))]
         for layer in self._layers:
             division = np.asarray(output.division[layer - 1]).reshape(self._tracker.model.search_grid)
@@ -223,14 +224,15 @@ def divides(model):
     return jax.eval_shape(predict).division is not None
 
 
-def search_crop(tracker, box, frame):
-    """(S,S,3) uint8 NumPy: what the tracker searches in a frame (H,W,3) uint8 for the target that was at `box`."""
-    return np.asarray(_search_crop(tracker, box, *canvases.pad(frame)))
+def search_crop(tracker, state, frame):
+    """(S,S,3) uint8 NumPy: what the tracker searches in a frame (H,W,3) uint8 for the target of a State."""
+    return np.asarray(_search_crop(tracker, state.box, state.crop_aspect, *canvases.pad(frame)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _search_crop(tracker, box, frame, frame_size):
-    crop, _ = crops.sample_target(frame, box, tracker.settings.search_factor, tracker.search_size, frame_size)
+def _search_crop(tracker, box, crop_aspect, frame, frame_size):
+    factor, size = tracker.settings.search_factor, tracker.search_size
+    crop, _ = crops.sample_target(frame, box, factor, size, frame_size, crop_aspect)
     return crop.astype(jnp.uint8)
 
 
