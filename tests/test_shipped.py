@@ -76,14 +76,3 @@ def test_the_programs_take_it_by_default(tmp_path):
     config = programs.ROOT / "configs" / "grm.py"
     done = _run("track.py", f"--config={config}:b256", f"--images={folder}", f"--box={box}", "--out=/x")
     assert done.returncode == 2 and "--checkpoint is needed" in done.stderr and "Traceback" not in done.stderr
-    # A config of square crops: it is told that the weights are used to others.
-    other = [
-        f"--config={config}:t128",
-        f"--images={folder}",
-        f"--box={box}",
-        f"--out={tmp_path / 'square'}",
-        "--no-draw",
-    ]
-    done = _run("track.py", *other)
-    assert done.returncode == 0, done.stderr
-    assert "tracking.crop_aspect is 0 in this config and 1 beside the weights" in done.stdout

@@ -71,7 +71,6 @@ def chosen_config():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
         with config.unlocked():
             config.model.update_from_flattened_dict(changes)
-        _say_other_crops(there if flags.FLAGS.checkpoint else beside(_SHIPPED), config)
         return config
     print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
     config = ml_collections.ConfigDict(there)
@@ -89,17 +88,6 @@ def beside(checkpoint):
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise InputError(f"{path} is not a config: it has no section `model`")
     return config
-
-
-def _say_other_crops(saved, config):
-    """Says where the crops of a config are of another aspect than those that the weights were trained on."""
-    theirs, ours = (section.get("tracking", {}).get("crop_aspect", 0.0) for section in (saved, config))
-    if "tracking" in saved and theirs != ours:
-        print(
-            f"tracking.crop_aspect is {ours:g} in this config and {theirs:g} beside the weights, which are used to the"
-            f" latter: give --config.tracking.crop_aspect={theirs:g}, or no --config",
-            flush=True,
-        )
 
 
 def _left_out_beside(saved, config_model):

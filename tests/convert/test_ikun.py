@@ -135,7 +135,7 @@ def test_configs_freeze_and_shard_what_they_say(variant):
     config = ikun.get_config(variant)
     fields = trackers.to_plain(config.model)
     if variant != "tiny":
-        fields["visual_depths"] = (1, 1, 1, 1)
+        fields |= {"visual_depths": (1, 1, 1, 1), "scan_layers": True}
     model = trackers.build(fields)
     shapes = jax.eval_shape(lambda key: trackers.init(model, key), jax.random.key(0))["params"]
     kept = freezing.trainable(shapes, config.train.frozen)

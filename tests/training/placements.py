@@ -29,6 +29,8 @@ _PARTS = (
 def abstract_state(family):
     """TrainState of shapes of a family's published base size, with a moving average."""
     config = families.config(family, families.FAMILIES[family])
+    # As on a pod of TPUs.
+    config.model.scan_layers = True
     model, optimizer = trackers.build(config.model), support.optimizer(config)
     return jax.eval_shape(lambda key: state.create(trackers.init(model, key), optimizer, 0.999), jax.random.key(0))
 

@@ -1,5 +1,6 @@
 """The few sizes that frames are padded to, so that a program is compiled for each of these and not for each video."""
 
+import jax
 import numpy as np
 
 # (height, width), from small to large; upright ones for upright video.
@@ -33,6 +34,13 @@ def pad(frame):
     padded = np.zeros((*canvas, 3), frame.dtype)
     padded[: size[0], : size[1]] = frame
     return padded, size
+
+
+def pad_if_known(frame, frame_size):
+    """(frame, frame_size), the frame padded where the caller has not done it and it is not traced."""
+    if frame_size is not None or isinstance(frame, jax.core.Tracer):
+        return frame, frame_size
+    return pad(frame)
 
 
 def _side_for(extent):

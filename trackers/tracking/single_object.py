@@ -267,13 +267,13 @@ class Tracker:
         """
         _check_frame(frame)
         _check_if_known(box, frame.shape[:2] if frame_size is None else frame_size)
-        frame, frame_size = _on_canvas(frame, frame_size)
+        frame, frame_size = canvases.pad_if_known(frame, frame_size)
         return self._init(variables, frame, box, frame_size)
 
     def step(self, variables, state, frame, frame_size=None):
         """Finds the target in the next frame: (State, Output). Arguments as of init."""
         _check_frame(frame)
-        frame, frame_size = _on_canvas(frame, frame_size)
+        frame, frame_size = canvases.pad_if_known(frame, frame_size)
         return self._step(variables, state, frame, frame_size)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -440,13 +440,6 @@ def _check_if_known(box, frame_size):
 def _check_frame(frame):
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != jnp.uint8:
         raise InputError(f"a frame must be (height, width, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
-
-
-def _on_canvas(frame, frame_size):
-    """(frame, frame_size) with the frame padded where the caller has not, and it is known."""
-    if frame_size is not None or isinstance(frame, jax.core.Tracer):
-        return frame, frame_size
-    return canvases.pad(frame)
 
 
 def _square(size, name):

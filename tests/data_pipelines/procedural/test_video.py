@@ -284,7 +284,7 @@ def test_config_is_collected_and_checked():
 def test_the_configs_have_every_field_with_the_same_default():
     defaults = {field.name: field.default for field in dataclasses.fields(video.SyntheticConfig)}
     section = sections.pairs().synthetic.to_dict()
-    elsewhere = {"template_size", "search_size", "templates", "template_factor", "search_factor"}
+    elsewhere = {"template_size", "search_size", "templates", "template_factor", "search_factor", "crop_aspect"}
     elsewhere |= {f"{view}_{what}_jitter" for view in ("template", "search") for what in ("center", "scale")}
     assert section == {name: defaults[name] for name in defaults.keys() - elsewhere - {"positive_probability"}}
     assert all(type(value) is type(defaults[name]) for name, value in section.items())
