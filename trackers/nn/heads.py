@@ -71,8 +71,7 @@ class BatchNorm(nn.Module):
                 var.value += self.momentum * (batch_var * count / max(count - 1, 1) - var.value)
         else:
             batch_mean, batch_var = mean.value, var.value
-        # One factor a channel: the map is read and written as rarely as can be.
-        y = (x32 - batch_mean) * (jax.lax.rsqrt(batch_var + self.eps) * scale) + bias
+        y = (x32 - batch_mean) * jax.lax.rsqrt(batch_var + self.eps) * scale + bias
         return y.astype(x.dtype)
 
 
