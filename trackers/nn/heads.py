@@ -71,7 +71,11 @@ class BatchNorm(nn.Module):
                 var.value += self.momentum * (batch_var * count / max(count - 1, 1) - var.value)
         else:
             batch_mean, batch_var = mean.value, var.value
-        y = (x32 - batch_mean) * jax.lax.rsqrt(batch_var + self.eps) * scale + bias
+        inverse = jax.lax.rsqrt(batch_var + self.eps)
+        if train:
+            return ((x32 - batch_mean) * inverse * scale + bias).astype(x.dtype)
+        # One factor a channel, known before the map is: a CPU does these operations one after another.
+        y = (x32 - batch_mean) * (inverse * scale) + bias
         return y.astype(x.dtype)
 
 
