@@ -9,7 +9,6 @@ import jax.numpy as jnp
 KERNELS = ("auto", "fused", "plain")
 # auto: float32 on a CPU, where 16 bits are slower, bfloat16 elsewhere.
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-_GPUS = ("gpu", "cuda", "rocm")
 
 
 def check(kernel):
