@@ -363,6 +363,10 @@ def procedural_video():
     synthetic.partial_probability = 0.0
     # Chance that motion blurs the search view along a line.
     synthetic.motion_blur_probability = 0.0
+    # Probability that the target has turned by any angle since the template.
+    synthetic.turn_probability = 0.0
+    # Probability that the light has changed since the template: exposure and color, or a shadow over the target.
+    synthetic.relight_probability = 0.0
     return synthetic
 
 

@@ -76,3 +76,22 @@ def test_the_programs_take_it_by_default(tmp_path):
     config = programs.ROOT / "configs" / "grm.py"
     done = _run("track.py", f"--config={config}:b256", f"--images={folder}", f"--box={box}", "--out=/x")
     assert done.returncode == 2 and "--checkpoint is needed" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "noted"),
+    [
+        (
+            ["--config=grm.py:t128"],
+            "note: other crops than the weights were learned with (in brackets): tracking.crop_aspect 0 (1)",
+        ),
+        (["--config=grm.py:t128", "--config.tracking.crop_aspect=0.5"], None),
+        (["--config=grm.py:t128_tuned"], None),
+        ([], None),
+    ],
+)
+def test_other_crops_than_those_of_the_weights_are_named(tmp_path, arguments, noted):
+    given = [text.replace("grm.py", str(programs.ROOT / "configs" / "grm.py")) for text in arguments]
+    done = _run("eval.py", *given, f"--benchmark=frames:{tmp_path / 'none'}", f"--out={tmp_path / 'out'}")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert (noted in done.stdout) if noted else ("other crops" not in done.stdout)

@@ -30,6 +30,8 @@ CONFIG_FILE = "config.json"
 BROKEN = ".broken"
 # Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
 _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
+# Settings of the tracking section that say what a crop shows, as the pairs did that the weights were learned from.
+_CROP_KEYS = ("template_factor", "search_factor", "crop_aspect")
 _ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128_tuned"
 _SHIPPED = _ROOT / "weights" / "grm_t128"
@@ -56,14 +58,16 @@ def chosen_config():
 
     Without --config it is the one that lies beside the weights of --checkpoint, where that is a whole one (of a run, of
     trackers.specialise), with what --config.KEY=VALUE changes in it. With --config it is that one; modules that the
-    config beside the weights leaves out (the model's `leaving_out`) are left out there, too.
+    config beside the weights leaves out (the model's `leaving_out`) are left out there, too, and a line says so where
+    its crops are others.
 
     Raises: InputError where the config beside the weights cannot be read, or holds a model that cannot be built.
     """
     import ml_collections
     from absl import flags
 
-    given, there = flags.FLAGS["config"], beside(flags.FLAGS.checkpoint)
+    given, checkpoint = flags.FLAGS["config"], flags.FLAGS.checkpoint
+    there = beside(checkpoint)
     if given.present or "tracking" not in there:
         config, changes = given.value, _left_out_beside(there, given.value.model)
         changes = {key: value for key, value in changes.items() if f"model.{key}" not in given.override_values}
@@ -71,12 +75,25 @@ def chosen_config():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
         with config.unlocked():
             config.model.update_from_flattened_dict(changes)
+        of_run = flags.FLAGS.get_flag_value("workdir", None)  # eval.py's, whose checkpoints it judges
+        if given.present and not of_run:
+            _say_other_crops(there if checkpoint else beside(_SHIPPED), config, given.override_values)
         return config
-    print(f"no --config: that of {epath.Path(flags.FLAGS.checkpoint) / CONFIG_FILE}", flush=True)
+    print(f"no --config: that of {epath.Path(checkpoint) / CONFIG_FILE}", flush=True)
     config = ml_collections.ConfigDict(there)
     with config.ignore_type():
         config.update_from_flattened_dict(given.override_values)
     return config.lock()
+
+
+def _say_other_crops(saved, config, chosen):
+    """Says where a config cuts other crops than the one beside the weights. chosen: {key: value} given on purpose."""
+    if "tracking" not in saved or differing_models(saved["model"], config.model):
+        return
+    theirs, here = saved["tracking"], config.tracking
+    keys = [key for key in _CROP_KEYS if key in theirs and key in here and f"tracking.{key}" not in chosen]
+    if other := [f"tracking.{key} {here[key]:g} ({theirs[key]:g})" for key in keys if here[key] != theirs[key]]:
+        print(f"note: other crops than the weights were learned with (in brackets): {', '.join(other)}", flush=True)
 
 
 def beside(checkpoint):

@@ -63,6 +63,8 @@ class SyntheticConfig:
     twin_probability: float = 0.0
     partial_probability: float = 0.0
     motion_blur_probability: float = 0.0
+    turn_probability: float = 0.0
+    relight_probability: float = 0.0
 
     def __post_init__(self):
         if self.distractors < 2 and (self.companion_probability or self.twin_probability):

@@ -81,6 +81,8 @@ def _view(key, scene, banks, config, is_search):
 
     # The target: turned, stretched and sheared, then scaled so that its box measures one unit.
     turn = scene["spin"] + change * (0.12 * n[0] + jnp.where(u[0] < 0.12, 1.2 * n[1], 0.0))
+    if config.turn_probability:
+        turn = turn + jnp.where(is_search, _turn(jax.random.fold_in(key, 4), config), 0.0)
     stretch = jnp.exp(change * 0.13 * n[2])
     shape = (
         _rotation(turn)
@@ -184,6 +186,9 @@ def _view(key, scene, banks, config, is_search):
         "grey": scene["grey"],
         "frame": jnp.where(ended, side * jnp.tile(size, 2) / 2, jnp.where(cut, side * ends, side * 100.0)),
     }
+    if config.relight_probability:
+        relit = _relit(jax.random.fold_in(key, 5), camera, config)
+        camera |= {name: jnp.where(is_search, new, camera[name]) for name, new in relit.items()}
     if config.jpeg_probability:
         camera["jpeg"] = scene["jpeg"]
     if config.motion_blur_probability:
@@ -211,6 +216,31 @@ def _streak(key, config):
     angle = 2 * jnp.pi * u[1]
     length = jnp.where(u[0] < config.motion_blur_probability, (0.1 + 0.3 * u[2]) * config.unit_pixels, 0.0)
     return jnp.minimum(length, LONGEST_STREAK) * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def _turn(key, config):
+    """The angle () by which the target has turned, 0 for most."""
+    u, _ = draws(key, (2,))
+    return jnp.where(u[0] < config.turn_probability, jnp.pi * (2.0 * u[1] - 1.0), 0.0)
+
+
+def _relit(key, camera, config):
+    """What of a camera is another once the light has changed: {name: as in `camera`}, the same for most.
+
+    Half of the changes are of exposure and color: a picture of 0.3 to 1.7 times the brightness, as what a camera does
+    before it has adapted. The others are a shadow whose edge lies across or near the target.
+    """
+    u, n = draws(key, (4,), (5,))
+    changed = u[0] < config.relight_probability
+    whole, cast = changed & (u[1] < 0.5), changed & (u[1] >= 0.5)
+    exposure = jnp.exp(-1.2 + 1.7 * u[2] + 0.08 * n[:3])
+    return {
+        "gain": camera["gain"] * jnp.where(whole, exposure, 1.0),
+        "curve": jnp.where(whole, jnp.clip(0.4 * n[3], -0.6, 0.6), camera["curve"]),
+        "shadow": camera["shadow"]
+        .at[jnp.array([0, 3])]
+        .set(jnp.where(cast, jnp.stack([4.0 * n[4], 0.35 + 0.45 * u[3]]), camera["shadow"][jnp.array([0, 3])])),
+    }
 
 
 def _window(key, size, is_search, crop_aspect, config):
