@@ -39,8 +39,9 @@ def test_a_kernel_takes_what_takes_longest_of_it_and_a_start():
     busy = card_kernels.Kernel(times=3, bytes=1.0, products=[equation], vector=67e6, special=39e6)
     idle = card_kernels.Kernel(times=2, bytes=3350e3, vector=1.0)
     arithmetic = (2 * 64 * 32 * 16 / 989e12 + 2e-6 + 10e-6) / 0.7
-    compute, memory, step = cards.seconds([busy, idle], H100)
+    compute, memory, starts, step = cards.seconds([busy, idle], H100)
     assert compute == pytest.approx(3 * arithmetic, rel=1e-6) and memory == pytest.approx(2 * 1e-6 / 0.9, rel=1e-6)
+    assert starts == pytest.approx(5 * 3e-6)
     assert step == pytest.approx(3 * (arithmetic + 3e-6) + 2 * (1e-6 / 0.9 + 3e-6), rel=1e-6)
 
 
@@ -86,6 +87,13 @@ def test_a_plan_on_more_cards_differs_by_its_links_alone():
     assert "by formula, nothing compiled" in reports.text(many) and "not predicted" in reports.text(many)
     row = reports.table([reports.summary(many)]).splitlines()[-1]
     assert "gpu:h100x16" in row and " - " in row
+
+
+def test_starts_of_kernels_may_be_what_a_step_is_made_of():
+    plan = planned("gpu:h100", 4)
+    assert plan.times.bound == "starts" and plan.times.starts < plan.times.step
+    assert "starts of kernels" in reports.text(plan) and "largest term: starts" in reports.text(plan)
+    assert reports.summary(plan)["bound"] == "starts"
 
 
 def test_a_measured_step_is_what_a_plan_goes_out_from():

@@ -73,11 +73,11 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
     if batch % count:
         raise UsageError(f"topology {topology}: {batch} pairs do not divide over {count} cards (--global_batch)")
     program, inputs, work = _work(assemble, shapes, config, batch // count)
-    compute, memory, step = seconds(work, chip)
+    compute, memory, starts, step = seconds(work, chip)
     if measured:
         alone = work if measured[1] == batch // count else _work(assemble, shapes, config, measured[1])[2]
-        share = measured[0] / seconds(alone, chip)[2]
-        compute, memory, step = compute * share, memory * share, step * share
+        share = measured[0] / seconds(alone, chip)[3]
+        compute, memory, starts, step = compute * share, memory * share, starts * share, step * share
     whole = config.copy_and_resolve_references()
     with whole.unlocked():
         whole.train.batch_size = batch
@@ -91,7 +91,7 @@ def make_plan(assemble, shapes, config, config_name, topology, mesh_sizes, batch
         rest=steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])), saved=0.0,
         model_flops=count * sum(each.times * _flops(each) for each in work), steps=schedules.schedule(whole).total,
         executed_flops=sum(each.times * _flops(each) * _again(each) for each in work),
-        times=prediction.Times(compute, memory, links, step + links, None),
+        times=prediction.Times(compute, memory, links, step + links, None, starts),
         collectives={("all-reduce", "data"): (1, gradients, False)} if count > 1 else {},
     )  # fmt: skip
 
@@ -115,17 +115,18 @@ def _work(assemble, shapes, config, rows):
 
 
 def seconds(work, chip):
-    """(arithmetic alone, memory alone, all) of kernels on one card, one after another.
+    """(arithmetic alone, memory alone, their starts alone, all) of kernels on one card, one after another.
 
     Args: work: list of card_kernels.Kernel. chip: chips.Chip of a card.
     """
-    compute = memory = step = 0.0
+    compute = memory = starts = step = 0.0
     for each in work:
         units = _flops(each) / chip.flops + each.vector / VECTOR[chip.name] + each.special / SPECIAL[chip.name]
         arithmetic, traffic = units * _again(each) / ARITHMETIC, each.bytes / (MEMORY * chip.bandwidth)
         compute, memory = compute + each.times * arithmetic, memory + each.times * traffic
+        starts += each.times * KERNEL
         step += each.times * (max(arithmetic, traffic) + KERNEL)
-    return compute, memory, step
+    return compute, memory, starts, step
 
 
 def _flops(kernel):

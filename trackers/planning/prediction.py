@@ -34,26 +34,32 @@ _RINGS = {
 class Times:
     """Seconds of one step on one chip: compute, memory, links as above; step, predicted; compiler: from the compiler's
     own cycle estimates and the chip's clock, kernels at KERNELS of the peak and collectives added, or None where either
-    is missing."""
+    is missing. starts: of a card's kernels, during which it does nothing else (cards.py); 0 on a TPU."""
 
     compute: float
     memory: float
     links: float
     step: float
     compiler: float | None
+    starts: float = 0.0
+
+    @property
+    def terms(self):
+        """{name: seconds} of what a step is made of."""
+        return {name: getattr(self, name) for name in ("compute", "memory", "links", "starts")}
 
     @property
     def least(self):
-        return max(self.compute, self.memory, self.links)
+        return max(self.terms.values())
 
     @property
     def most(self):
-        return self.compute + self.memory + self.links
+        return sum(self.terms.values())
 
     @property
     def bound(self):
-        """Which of the three terms is the largest."""
-        return max(("compute", "memory", "links"), key=lambda name: getattr(self, name))
+        """Which of the terms is the largest."""
+        return max(self.terms, key=self.terms.get)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -126,6 +126,7 @@ def _times(plan):
         f"  compute             {ms(times.compute)}",
         f"  memory              {ms(times.memory)}",
         f"  links               {ms(times.links)}",
+        *([f"  starts of kernels   {ms(times.starts)}"] if times.starts else []),
         f"  step                {ms(times.step)}  at least {1e3 * times.least:.4g} (largest term: {times.bound}),"
         f" without any overlap {1e3 * times.most:.4g}",
     ]
@@ -154,7 +155,7 @@ def summary(plan):
     kept |= {"chips": plan.chips, "batch": plan.batch, "limit": plan.chip.memory, "compiled_in": plan.seconds}
     if plan.lack:
         return kept | {"memory": plan.lack.needed, "limit": plan.lack.limit, "fits": False}
-    times = {name: getattr(plan.times, name) for name in ("compute", "memory", "links", "step", "compiler")}
+    times = {**plan.times.terms, "step": plan.times.step, "compiler": plan.times.compiler}
     memory = {"memory": plan.memory.total, "fits": plan.memory.fits} if plan.memory else {"memory": None, "fits": True}
     kept |= {**memory, "times": times, "bound": plan.times.bound}
     kept |= {"rate": plan.rate, "mfu": plan.utilization(), "hours": plan.steps * plan.times.step / 3600}
