@@ -19,7 +19,7 @@ from flax import linen as nn
 
 import trackers
 from data_pipelines import loader
-from trackers import errors, objectives
+from trackers import errors, objectives, platforms
 from trackers.io import compiled
 from trackers.training import (
     accumulation,
@@ -311,6 +311,7 @@ def define_flags():
 
 def main(argv):
     del argv
+    platforms.keep_freed_memory()
     processes.join()
     return train(*(flags.FLAGS[name].value for name in ("config", "workdir", "max_steps", "allow_config_change")))
 

@@ -52,6 +52,12 @@ t128_tuned   t128's weights, fine-tuned on 2 CPU cores on pairs in which the box
              --config.init.checkpoint=T128
              Result here, 80,000 pairs in about 54 minutes: validation IoU 0.76 (0.15 with the wrong template); AO
              58.1 on the eight real sequences, 61.9 as the mean.
+t128_relit   A second fine-tuning, on pairs whose target also turns, and whose light changes.
+             GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:t128_relit --workdir DIR
+             --config.init.checkpoint=weights/grm_t128
+             Result here: RELIT
+shipped      What weights/grm_t128 is run as: in every frame of every video its division lets all search tokens of layer
+             4 interact and none of layers 5 and 6, so that these have no module (appendix C.2). For tracking alone.
 t128_extents  The same from the start, on a GPU (docs/training.md). In pieces of ten minutes; the same command goes on
              where the last piece was stopped, until it returns 0:
              timeout 580 python train.py --config configs/grm.py:t128_extents --workdir DIR
@@ -247,6 +253,17 @@ def t128_tuned(c):
     c.train.update({"validate_every_epochs": 2, "steps_per_dispatch": 1})
 
 
+def t128_relit(c):
+    t128_tuned(c)
+    c.data.synthetic.update({"turn_probability": 0.2, "relight_probability": 0.4})
+    c.train.update({"total_epochs": 6, "learning_rate": 2e-4})
+
+
+def shipped(c):
+    t128_tuned(c)
+    c.model.division.update({"one_stream_layers": (4,), "two_stream_layers": (5, 6)})
+
+
 def tiny_extents(c):
     tiny(c)
     told_extents(c)
@@ -277,5 +294,5 @@ def fast192_extents(c):
 
 get_config = variants.chooser(
     *(b256, b256_got10k, b256_prototype, l320, tiny, tiny_prototype, tiny_extents, demo, pocket),
-    *(t128, t128_extents, t128_tuned, fast128, fast192, fast192_extents),
+    *(t128, t128_extents, t128_tuned, t128_relit, shipped, fast128, fast192, fast192_extents),
 )

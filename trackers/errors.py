@@ -101,7 +101,6 @@ def run(main, argv=None, positional=False):
     signals.install()
     argv = sys.argv if argv is None else argv
     platforms.leave_out_absent_tpu()
-    platforms.keep_freed_memory()
     app.define_help_flags()
     _list_all_flags()
     flags.FLAGS.set_gnu_getopt(positional)

@@ -5,7 +5,8 @@ it report at length what it cannot find. So where there is no TPU and the user h
 which ones there are.
 
 On a CPU, XLA asks the C library for the buffers of a call anew in each call, which gives large ones back to the kernel
-as soon as they are freed; the kernel then has to find, and zero, every page again.
+as soon as they are freed; the kernel then has to find, and zero, every page again. Training has such buffers; a frame
+of tracking has not, and is slower with one heap for all threads (benchmarks/RESULTS.md).
 """
 
 import ctypes
@@ -42,7 +43,7 @@ def leave_out_absent_tpu():
 def keep_freed_memory():
     """Has memory that was freed stay with the process, where jax will compute on a CPU and the C library is glibc.
 
-    Must come before there are threads. What the user has told malloc (MALLOC_*, GLIBC_TUNABLES) stands.
+    Must come before jax has threads. What the user has told malloc (MALLOC_*, GLIBC_TUNABLES) stands.
 
     Returns: whether it was done.
     """

@@ -33,7 +33,7 @@ _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
 # Settings of the tracking section that say what a crop shows, as the pairs did that the weights were learned from.
 _CROP_KEYS = ("template_factor", "search_factor", "crop_aspect")
 _ROOT = Path(__file__).resolve().parents[1]
-_SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:t128_tuned"
+_SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:shipped"
 _SHIPPED = _ROOT / "weights" / "grm_t128"
 
 
@@ -75,7 +75,7 @@ def chosen_config():
             print(f"model.{key}={value}, as {CONFIG_FILE} beside the weights says", flush=True)
         with config.unlocked():
             config.model.update_from_flattened_dict(changes)
-        of_run = flags.FLAGS.get_flag_value("workdir", None)  # eval.py's, whose checkpoints it judges
+        of_run = "workdir" in flags.FLAGS and flags.FLAGS.workdir  # eval.py's, whose checkpoints it judges
         if given.present and not of_run:
             _say_other_crops(there if checkpoint else beside(_SHIPPED), config, given.override_values)
         return config
@@ -88,7 +88,7 @@ def chosen_config():
 
 def _say_other_crops(saved, config, chosen):
     """Says where a config cuts other crops than the one beside the weights. chosen: {key: value} given on purpose."""
-    if "tracking" not in saved or differing_models(saved["model"], config.model):
+    if "tracking" not in saved or _differing_networks(saved["model"], config.model):
         return
     theirs, here = saved["tracking"], config.tracking
     keys = [key for key in _CROP_KEYS if key in theirs and key in here and f"tracking.{key}" not in chosen]
@@ -249,9 +249,9 @@ def named(source):
 def _shipped(config_model):
     """The folder of the shipped weights, where they are of this model."""
     theirs = json.loads((_SHIPPED / CONFIG_FILE).read_text())["model"]
-    if different := differing_models(theirs, config_model):
+    if different := _differing_networks(theirs, config_model):
         raise UsageError(
-            "--checkpoint is needed with this --config: the shipped weights are of configs/grm.py:t128_tuned"
+            "--checkpoint is needed with this --config: the shipped weights are of configs/grm.py:shipped"
             f" (there, here): {'; '.join(different[:3])}"
         )
     return epath.Path(_SHIPPED)
@@ -280,6 +280,12 @@ def differing_models(a, b):
     A field that is not named has its default. Raises: InputError for a section that is no model's.
     """
     return differing_keys(_filled(a), _filled(b), "model.")
+
+
+def _differing_networks(a, b):
+    """differing_models, but for modules that one of the two leaves out (the model's `leaving_out`)."""
+    keys = getattr(trackers.build(b), "leaving_out", ())
+    return differing_models(trackers.without(a, keys), trackers.without(b, keys))
 
 
 def _filled(config_model):

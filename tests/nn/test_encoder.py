@@ -90,6 +90,35 @@ def test_layers_are_cached_up_to_the_first_that_looks_at_the_rest():
     assert [relation.independent_layers((rows, *apart)) for rows in joint] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize(
+    ("relations", "without"),
+    [
+        ([relation.ONE_STREAM, relation.TWO_STREAM, relation.TWO_STREAM], 2),
+        (["learned", relation.TWO_STREAM], 1),
+        ([relation.TWO_STREAM, relation.ONE_STREAM, relation.TWO_STREAM], 1),
+        ([relation.ONE_STREAM, relation.MASKED_TWO_STREAM], 0),
+        ([((1, 1), (0, 1)), relation.TWO_STREAM], 2),
+    ],
+)
+def test_last_layers_that_do_not_look_at_the_template_are_run_without_it(relations, without, scan):
+    encoder, variables, (template, search), _ = make(relations, scan_layers=scan)
+    assert relation.layers_without_first(relations) == without
+
+    def found(keep, **context):
+        def of_search(encoder):
+            cache = encoder.encode_template(encoder.embed(template, "template"))
+            return encoder.encode_search(cache, encoder.embed(search, "search"), keep_tokens=keep, **context)
+
+        return encoder.apply(variables, method=of_search)
+
+    alone, kept = found(False), found(True)
+    assert alone.tokens.shape[1] == (12 if without else 16) and kept.tokens.shape[1] == 16
+    np.testing.assert_allclose(alone.tokens[:, -12:], kept.tokens[:, 4:], atol=1e-5)
+    assert len(alone.layers) == len(relations)
+    assert found(False, features=True).tokens.shape[1] == 16
+
+
 def test_stacked_layers_equal_unstacked_ones():
     relations = [relation.ONE_STREAM, "learned", "learned", "learned"]
     encoder, variables, images, run = make(relations)

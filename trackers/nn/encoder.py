@@ -310,17 +310,20 @@ class Encoder(nn.Module):
             return {**cache, "tokens": encoded.tokens}
         return {**cache, "encoded": encoded.tokens} if keep_tokens else cache
 
-    def encode_search(self, cache, tokens, lengths=None, **context):
+    def encode_search(self, cache, tokens, lengths=None, keep_tokens=False, **context):
         """Encodes the spans after the first one, given its cache.
+
+        At inference the last layers in which they do not look at the first span are run without it.
 
         Args:
           cache: from encode_template, or {"tokens": (B,N,D)} of the first span.
           tokens: (B,N,D) of the other spans.
           lengths: of these, tuple of int; one span when None.
+          keep_tokens: the first span is taken to the last layer all the same.
           context: further arguments of `__call__`.
 
-        Returns: Encoded; its tokens hold the first span too where the cache held tokens, its features where it held
-          nothing else.
+        Returns: Encoded; its tokens hold the first span too where the cache held tokens and no last layers went without
+          it, its features where the cache held nothing else.
         """
         lengths = (tokens.shape[1],) if lengths is None else tuple(lengths)
         memory = cache.get("memory", [])
@@ -333,8 +336,19 @@ class Encoder(nn.Module):
                 return encoded
             tokens, layers = encoded.tokens, encoded.layers
         tokens = jnp.concatenate([cache["tokens"], tokens], axis=1)
-        encoded = self(tokens, lengths, layers=(len(layers), self.depth), **context)
-        later = encoded.layers
-        if layers and context.get("features"):
-            later = [layer.replace(features=layer.features[:, n_first:]) for layer in later]
-        return Encoded(encoded.tokens, layers + later)
+        alone = self.depth
+        # What is sown is for pictures, which show both spans in every layer.
+        whole = keep_tokens or self.is_mutable_collection("intermediates")
+        if not (whole or context.get("train") or context.get("features")):
+            alone -= relation.layers_without_first(self.relations[len(layers) :])
+        begin = len(layers)
+        if begin < alone:
+            encoded = self(tokens, lengths, layers=(begin, alone), **context)
+            later, tokens = encoded.layers, encoded.tokens
+            if layers and context.get("features"):
+                later = [layer.replace(features=layer.features[:, n_first:]) for layer in later]
+            layers = layers + later
+        if alone < self.depth:
+            encoded = self(tokens[:, n_first:], lengths, (1, len(lengths)), layers=(alone, self.depth), **context)
+            layers = layers + encoded.layers
+        return Encoded(encoded.tokens, layers)

@@ -169,6 +169,8 @@ class OneStreamTracker(nn.Module):
         """
         if "template_mask" in cache:
             context["template_mask"] = cache["template_mask"]
+        if self.needs_template:
+            context["keep_tokens"] = True
         return self.encoder.encode_search(cache, self.embed_search(search), **context)
 
     def __call__(self, template, template_box, search, train=False, features=False, branch_scale=None, **options):

@@ -172,6 +172,17 @@ def independent_layers(relations):
     return len(relations)
 
 
+def layers_without_first(relations):
+    """How many of the last layers keep all other spans from the first one, whose tokens then change nothing there.
+
+    relations: as of independent_layers.
+    """
+    for count, relation in enumerate(reversed(relations)):
+        if isinstance(relation, str) or any(row[0] for row in relation[1:]) or len(relation) < 2:
+            return count
+    return len(relations)
+
+
 def box_token_mask(box, grid):
     """Tokens covered by a box, as the program counts them: from int(y*rows) to int(y*rows + h*rows + 1), exclusive.
 
