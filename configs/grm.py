@@ -54,7 +54,7 @@ t128_tuned   t128's weights, fine-tuned on 2 CPU cores on pairs in which the box
              58.1 on the eight real sequences, 61.9 as the mean.
 t128_relit   A second fine-tuning, on pairs whose target also turns, and whose light changes.
              GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:t128_relit --workdir DIR
-             --config.init.checkpoint=weights/grm_t128
+             --config.init.checkpoint=MEAN
              Result here, 64,000 pairs in about 43 minutes, from the mean above: validation IoU 0.71 (0.14 with the
              wrong template); as the mean with what it began from AO 64.8.
 shipped      What weights/grm_t128, that mean, is run as. In every frame of the eight sequences its division lets all
