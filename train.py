@@ -309,8 +309,7 @@ def define_flags():
     flags.mark_flags_as_required(["config", "workdir"])
 
 
-def main(argv):
-    del argv
+def main(_):
     platforms.keep_freed_memory()
     processes.join()
     return train(*(flags.FLAGS[name].value for name in ("config", "workdir", "max_steps", "allow_config_change")))

@@ -87,6 +87,7 @@ def test_the_programs_take_it_by_default(tmp_path):
         ),
         (["--config=grm.py:t128", "--config.tracking.crop_aspect=0.5"], None),
         (["--config=grm.py:t128_tuned"], None),
+        (["--config=grm.py:shipped"], None),
         ([], None),
     ],
 )

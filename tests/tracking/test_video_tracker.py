@@ -184,7 +184,7 @@ def test_what_cannot_be_updated():
 
 def test_load_by_name_and_by_path(tmp_path):
     shipped = trackers.load("grm_t128")
-    config = grm.get_config("t128_tuned")
+    config = grm.get_config("shipped")
     assert shipped.tracker == single_object.Tracker(trackers.build(config.model), config.tracking)
     small = grm.get_config("tiny")
     variables = trackers.init(trackers.build(small.model), jax.random.key(0))
