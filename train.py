@@ -19,7 +19,7 @@ from flax import linen as nn
 
 import trackers
 from data_pipelines import loader
-from trackers import errors, objectives, platforms
+from trackers import errors, objectives
 from trackers.io import compiled
 from trackers.training import (
     accumulation,
@@ -309,8 +309,8 @@ def define_flags():
     flags.mark_flags_as_required(["config", "workdir"])
 
 
-def main(_):
-    platforms.keep_freed_memory()
+def main(argv):
+    del argv
     processes.join()
     return train(*(flags.FLAGS[name].value for name in ("config", "workdir", "max_steps", "allow_config_change")))
 

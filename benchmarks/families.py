@@ -1,7 +1,6 @@
 """Forward pass and training step of every family on the CPU, ours beside the same network in PyTorch.
 
-    python -m benchmarks.families [--families grm,simtrack] [--batch 1] [--rounds 5] [--threads 2]
-        [--keep_memory] [--tiny]
+    python -m benchmarks.families [--families grm,simtrack] [--batch 1] [--rounds 5] [--threads 2] [--tiny]
 
 families: grm (b256), simtrack (b16), mixformer_v2 (b), mixvit (b), ostrack (b256) and ikun (cascade_attention, clips of
 one frame), at the published sizes; --tiny takes their variants for tests. Both compute in float32 on the same cores
@@ -14,8 +13,7 @@ step: in training mode forward, the sum of the mean squares of all outputs in pl
 gradient's norm, AdamW (PyTorch's fused one) of all parameters. Drop-path and dropout are off, so that both can be
 compared. What is timed is compared first: the outputs (their largest difference over their largest value, 1 at least),
 and of a first step the scalar and the gradient's norm, except where a tracker draws noise in training (grm). Networks
-that differ are not timed; the exit code is then 1. --keep_memory is how train.py computes its steps
-(platforms.keep_freed_memory); PyTorch's, in the same process, then does so too.
+that differ are not timed; the exit code is then 1.
 
 The rows of a family take turns; medians. "core ms" is processor time of all threads, which other work on the machine
 distorts less than the clock ("ms"), though threads that wait busily count. Without PyTorch there is one line that says
@@ -38,7 +36,7 @@ from absl import flags
 import trackers
 from benchmarks import timing
 from configs import variants
-from trackers import convert, errors, platforms
+from trackers import convert, errors
 from trackers.evaluation import tables
 from trackers.ops import boxes
 
@@ -253,7 +251,6 @@ def define_flags():
     flags.DEFINE_integer("phrases", 4, "Phrases that a clip is compared with (ikun).", lower_bound=1)
     flags.DEFINE_integer("rounds", 5, "Timed calls of each row.", lower_bound=1)
     flags.DEFINE_integer("threads", len(os.sched_getaffinity(0)), "CPU cores that are used.", lower_bound=1)
-    flags.DEFINE_bool("keep_memory", False, "Freed memory stays with the process, as train.py has it; on both sides.")
     flags.DEFINE_bool("tiny", False, "Networks of the tests in place of the published ones.")
 
 
@@ -265,8 +262,6 @@ def main(argv):
     if importlib.util.find_spec("torch") is None:
         print("skipped: PyTorch is not installed (pip install torch)")
         return
-    if FLAGS.keep_memory:
-        platforms.keep_freed_memory()
     timing.keep_to_cores(FLAGS.threads)
     rows = [row for name in FLAGS.families for row in measure(name)]
     print(f"batch {FLAGS.batch}, float32, CPU cores: {FLAGS.threads}\n\n{tables.markdown(HEADS, rows)}")
