@@ -342,7 +342,7 @@ class Encoder(nn.Module):
         if not (whole or context.get("train") or context.get("features")):
             alone -= relation.layers_without_first(self.relations[len(layers) :])
         begin = len(layers)
-        if begin < alone:
+        if begin < alone or not self.depth:
             encoded = self(tokens, lengths, layers=(begin, alone), **context)
             later, tokens = encoded.layers, encoded.tokens
             if layers and context.get("features"):
