@@ -55,8 +55,8 @@ t128_tuned   t128's weights, fine-tuned on 2 CPU cores on pairs in which the box
 t128_relit   A second fine-tuning, on pairs whose target also turns, and whose light changes.
              GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py --config configs/grm.py:t128_relit --workdir DIR
              --config.init.checkpoint=MEAN
-             Result here, 64,000 pairs in about 43 minutes, from the mean above: validation IoU 0.71 (0.14 with the
-             wrong template); as the mean with what it began from AO 64.8.
+             Result here, 64,000 pairs at 25 pairs/s, from the mean above, its cosine at first a longer one: validation
+             IoU 0.71 (0.14 with the wrong template); as the mean with what it began from AO 64.8.
 shipped      What weights/grm_t128, that mean, is run as. In every frame of the eight sequences its division lets all
              search tokens of layer 4 interact and none of layers 5 and 6, so these have no module (appendix C.2).
 t128_extents  The same from the start, on a GPU (docs/training.md). In pieces of ten minutes; the same command goes on

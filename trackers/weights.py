@@ -92,8 +92,12 @@ def _say_other_crops(saved, config, chosen):
         return
     theirs, here = saved["tracking"], config.tracking
     keys = [key for key in _CROP_KEYS if key in theirs and key in here and f"tracking.{key}" not in chosen]
-    if other := [f"tracking.{key} {here[key]:g} ({theirs[key]:g})" for key in keys if here[key] != theirs[key]]:
-        print(f"note: other crops than the weights were learned with (in brackets): {', '.join(other)}", flush=True)
+    if other := [key for key in keys if here[key] != theirs[key]]:
+        values = ", ".join(f"tracking.{key} {here[key]:g} ({theirs[key]:g})" for key in other)
+        remedy = " ".join(f"--config.tracking.{key}={theirs[key]:g}" for key in other)
+        print(
+            f"note: other crops than the weights were learned with (in brackets): {values}; give {remedy}", flush=True
+        )
 
 
 def beside(checkpoint):

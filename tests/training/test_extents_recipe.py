@@ -4,6 +4,7 @@ import pytest
 
 import train
 from configs import grm
+from tests import programs
 from tests.training import support
 from trackers import weights
 from trackers.training import checkpoints, metrics, sharding
@@ -18,6 +19,20 @@ def test_only_what_it_says_is_changed(variant):
         "data.synthetic.motion_blur_probability", "tracking.crop_aspect", "train.total_epochs", "variant",
     }  # fmt: skip
     assert told["train"]["ema_decay"] > 0 and told["train"]["steps_per_dispatch"] == 10
+
+
+def test_the_shipped_weights_come_from_configs_that_differ_by_what_they_say():
+    tuned, relit, shipped = (weights.plain(grm.get_config(name)) for name in ("t128_tuned", "t128_relit", "shipped"))
+
+    def changed(other):
+        return {line.split(":")[0] for line in weights.differing_keys(tuned, other)} - {"variant"}
+
+    assert changed(shipped) == {"model.division.one_stream_layers", "model.division.two_stream_layers"}
+    synthetic = {f"data.synthetic.{name}_probability" for name in ("turn", "relight")}
+    assert changed(relit) == synthetic | {"train.total_epochs", "train.learning_rate"}
+    saved = weights.beside(programs.ROOT / "weights" / "grm_t128")
+    assert not weights.differing_keys(saved["model"], shipped["model"])
+    assert not weights.differing_keys(saved["tracking"], shipped["tracking"])
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
   compute = executed FLOPs / peak, memory = bytes / bandwidth, links = sum over collectives of (bytes / speed + hops)
 
-on one chip. A step takes at least the largest of the three (everything overlaps) and, at these peaks, at most their sum
-(nothing does). Between them lies the step that is predicted: a chip does one operation of the program after another,
+on one chip; of a card (cards.py) there is a fourth, the starts of its kernels. A step takes at least the largest of
+them (everything overlaps) and, at these peaks, at most their sum (nothing does). Between them lies the step that is
+predicted: a chip does one operation of the program after another,
 
   step = max(sum over operations of max(their FLOPs / peak, their bytes / bandwidth), memory) + collectives that block
 

@@ -225,7 +225,9 @@ def _turn(key, config):
 
 
 def _relit(key, camera, config):
-    """What of a camera is another once the light has changed: {name: as in `camera`}, the same for most.
+    """What of a camera is another once the light has changed: {name: array as in `camera`}, the same for most.
+
+    camera: as of render.expose, lengths in units.
 
     Half of the changes are of exposure and color: a picture of 0.3 to 1.7 times the brightness, as what a camera does
     before it has adapted. The others are a shadow whose edge lies across or near the target.
@@ -233,13 +235,12 @@ def _relit(key, camera, config):
     u, n = draws(key, (4,), (5,))
     changed = u[0] < config.relight_probability
     whole, cast = changed & (u[1] < 0.5), changed & (u[1] >= 0.5)
-    exposure = jnp.exp(-1.2 + 1.7 * u[2] + 0.08 * n[:3])
+    exposure, shadow = jnp.exp(-1.2 + 1.7 * u[2] + 0.08 * n[:3]), camera["shadow"]
+    near = jnp.stack([4.0 * n[4], shadow[1], shadow[2], 0.35 + 0.45 * u[3]])
     return {
         "gain": camera["gain"] * jnp.where(whole, exposure, 1.0),
         "curve": jnp.where(whole, jnp.clip(0.4 * n[3], -0.6, 0.6), camera["curve"]),
-        "shadow": camera["shadow"]
-        .at[jnp.array([0, 3])]
-        .set(jnp.where(cast, jnp.stack([4.0 * n[4], 0.35 + 0.45 * u[3]]), camera["shadow"][jnp.array([0, 3])])),
+        "shadow": jnp.where(cast, near, shadow),
     }
 
 
