@@ -1,7 +1,7 @@
 # make demo   tracks held-out video with the shipped weights, then trains a small GRM on procedural video and
 #             tracks with it; tables, plots, MP4s in runs/demo
-# make test   the linter and the tests; test-plan those of plan.py, which install TPU's compiler (300 MB); test-slow
-#             parity at full size and other long ones
+# make test   the linter and the tests; test-plan those of plan.py, which install compilers for TPUs (300 MB) and NVIDIA
+#             cards (1.7 GB on disk); test-slow parity at full size and other long ones
 # make docs   the documentation as a site in build/site
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -V >/dev/null 2>&1 && echo python3.12 || \
 	(command -v python3.11 >/dev/null 2>&1 && python3.11 -V >/dev/null 2>&1 && echo python3.11) || echo python3)
@@ -24,9 +24,11 @@ $(VENV)/installed: requirements.txt $(wildcard requirements/*.txt)
 	$(RUN) -m pip install --quiet -r requirements.txt
 	@touch $@
 
-# TPU's compiler, which only plan.py needs.
+# Compilers for TPUs and NVIDIA cards, which only plan.py needs; the second in a folder of its own (docs/scaling.md).
 $(VENV)/planning: requirements/plan.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet -r requirements/plan.txt
+	rm -rf $(VENV)/xla-cuda
+	$(RUN) -m pip install --quiet --no-deps --target $(VENV)/xla-cuda $$($(RUN) -m trackers.planning.cards)
 	@touch $@
 
 # First what the shipped weights do, then a small tracker trained from nothing.

@@ -2,12 +2,14 @@
 
 python plan.py --config configs/grm.py:b256 --topology v5e:16x16 --mesh data=256 [--global_batch 8192]
 
---topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements/plan.txt, no TPU), cpu:N or gpu; on
-the last two the step is also run and its time compared. gpu:h100x8 are cards that are not here, by formula alone.
+--topology is a TPU slice (v4:, v5e:, v5p:, v6e: and its sides; needs requirements/plan.txt, no TPU), NVIDIA cards
+(gpu:h100x8, a100, h200; needs XLA's compiler for them, docs/scaling.md, no GPU), cpu:N or gpu; on the last two the step
+is also run and its time compared.
 --find_batch searches the largest batch a chip can hold.
 --sweep plans several topologies and writes a table and a picture of weak and strong scaling.
 """
 
+import functools
 import json
 import time
 
@@ -26,13 +28,15 @@ from trackers.training import flops, sharding
 _CLOSE = 0.06
 
 
-def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
+def make_plan(config, name, topology, mesh_sizes, batch, compare=True, scale=1.0):
     """The reports.Plan of a config.
 
     Args:
       config: whole config. name: the config's, for the report. topology: topologies.Topology.
       mesh_sizes: {"data", "fsdp", "tensor": size}, one may be -1. batch: rows over all chips, 0 = the config's.
-      compare: run the step, too, where the devices are here.
+      compare: run the step, too, where the devices are here. scale: of prediction.times.
+
+    Raises: InputError where the compiler fails, or a library is missing that it needs.
     """
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -54,22 +58,27 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True):
         "model_flops": train.model_flops(config, mesh, program, inputs),
         "steps": program.schedule.total,
     }  # fmt: skip
-    shared = flops.of_step(program, inputs) / mesh.size
     began = time.monotonic()
     try:
+        shared = flops.of_step(program, inputs) / mesh.size
         compiled = program.take_step.lower(*inputs).compile()
-    except jax.errors.JaxRuntimeError as error:
-        lack = prediction.lack_of_memory(error)
+    except RuntimeError as error:
+        lack, missing = prediction.lack_of_memory(error), cards.missing_library(error)
+        if not (lack or missing or isinstance(error, jax.errors.JaxRuntimeError)):
+            raise
         if lack is None:
-            raise errors.InputError(f"{topology.name}: the compiler failed: {str(error)[:300]}") from None
+            raise errors.InputError(
+                f"{topology.name}: {missing or f'the compiler failed: {str(error)[:300]}'}"
+            ) from None
         return reports.Plan(**known, executed_flops=shared, lack=lack, seconds=time.monotonic() - began)
     known["seconds"] = time.monotonic() - began
     read = programs.read(compiled.as_text())
-    # A library's matrix products do not show in the text of a program for GPUs.
-    executed = read.flops if topology.devices[0].platform == "tpu" else max(read.flops, shared)
+    # A library's matrix products do not show in the text of a program for a GPU or CPU that is here.
+    executed = max(read.flops, shared) if topology.present else read.flops
     known |= {"executed_flops": executed, "memory": prediction.memory(compiled, topology.chip)}
     known["collectives"] = reports.collectives(read, mesh.shape)
-    known["times"] = prediction.times(read, topology, list(mesh.devices.flat), executed)
+    known["times"] = prediction.times(read, topology, list(mesh.devices.flat), executed, scale)
+    known["kernels"] = sum(op.times for op in read.operations)
     if topology.present and compare:
         rows = steps.synthetic_batch(shapes, batch)
         known["measured"] = min(steps.measure(program, compiled, rows, mesh, repeats=3))
@@ -129,9 +138,7 @@ def sweep(plan_of, config_name, names, mesh_text, per_chip, batch, out, say=prin
             reports.table(list(kept.values()))  # all of them can be shown
     for item in names:
         name, _, own = item.partition("/")
-        sizes = mesh_sizes(own or mesh_text)
-        card = cards.named(name)
-        chips = card[1] if card else topologies.size(name)
+        sizes, chips = mesh_sizes(own or mesh_text), topologies.size(name)
         for rows in dict.fromkeys([per_chip * chips, batch]):
             key = f"{config_name} {item} {own or mesh_text} {rows}"
             if not rows or rows % chips:
@@ -203,29 +210,27 @@ def main(argv):
         if not args.per_chip_batch:
             errors.leave_out(["anchor_ms"], "is the time of --per_chip_batch pairs, of which there are none")
 
-        anchor = (args.anchor_ms / 1e3, args.per_chip_batch) if args.anchor_ms else None
+        @functools.cache
+        def scale_of(card):
+            """The measured time over the predicted one, of a step on one card of this kind."""
+            one = make_plan(config, name, topologies.find(card), mesh_sizes(""), args.per_chip_batch)
+            return args.anchor_ms / 1e3 / one.times.step
 
         def plan_of(topology, sizes, batch):
-            if cards.named(topology):
-                return cards.make_plan(
-                    train.assemble, loader.shapes(config), config, name, topology, sizes, batch, anchor
-                )
-            return make_plan(config, name, topologies.find(topology), sizes, batch, args.compare)
+            scale = scale_of(topology.partition("x")[0]) if args.anchor_ms and cards.named(topology) else 1.0
+            return make_plan(config, name, topologies.find(topology), sizes, batch, args.compare, scale)
 
         sweep(plan_of, name, args.sweep, args.mesh, args.per_chip_batch, args.global_batch, args.out)
         return 0
     if not args.topology:
-        raise errors.UsageError("--topology is missing: what hardware to plan for, e.g. v5e:16x16, cpu:8 or gpu")
+        raise errors.UsageError(
+            "--topology is missing: what hardware to plan for, e.g. v5e:16x16, gpu:h100x8, cpu:8 or gpu"
+        )
     errors.leave_out(["out", "anchor_ms"], "is of --sweep")
     if args.find_batch:
         errors.leave_out(["global_batch"], "is what --find_batch searches")
     else:
         errors.leave_out(["per_chip_batch"], "is of --sweep and --find_batch")
-    if cards.named(args.topology):
-        errors.leave_out(["find_batch"], "needs a compiler: memory of cards that are not here is not predicted")
-        given = train.assemble, loader.shapes(config), config, name, args.topology, mesh_sizes(args.mesh)
-        print(reports.text(cards.make_plan(*given, args.global_batch)), flush=True)
-        return 0
     topology = topologies.find(args.topology)
     sizes = mesh_sizes(args.mesh) if args.mesh else {axis: config.mesh[axis] for axis in sharding.AXES}
     if args.find_batch:

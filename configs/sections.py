@@ -195,6 +195,9 @@ def tracking(*, search_factor=4.0, window=None):
     if window is not None:
         # Weight of the Hann window on the score map; 1 = the program.
         c.window = window
+        # Share of an online filter's response in the score map (ours, GRM alone); 0 = the program. Of which layer's
+        # tokens, and the share of a frame in what it has learned.
+        c.filter_weight, c.filter_layer, c.filter_update = 0.0, 2, 0.02
         # Cells around the best one whose boxes are averaged (ours); 0 = the best one's, the program.
         c.average_cells = 0
     # Share of the new width and height that the box takes in a frame; 1 = the program.

@@ -100,7 +100,7 @@ def run(main, argv=None, positional=False):
     quiet.libraries()
     signals.install()
     argv = sys.argv if argv is None else argv
-    platforms.leave_out_absent_tpu()
+    platforms.leave_out_absent()
     app.define_help_flags()
     _list_all_flags()
     flags.FLAGS.set_gnu_getopt(positional)

@@ -1,7 +1,9 @@
-"""TPU's compiler may be installed where no TPU is, for plan.py: programs should start as if it were not.
+"""Compilers for TPUs and NVIDIA cards may be installed where neither is, for plan.py: programs should start as if they
+were not.
 
-jax takes an installed libtpu for a TPU, loads it and lets it report at length what it cannot find. So where there is no
-TPU and the user has not chosen platforms, jax is told which ones there are.
+jax takes an installed libtpu for a TPU, loads it and lets it report at length what it cannot find; likewise with a
+plugin for CUDA. So where the devices are absent and the user has not chosen platforms, jax is told which ones there
+are.
 """
 
 import glob
@@ -11,23 +13,32 @@ import pkgutil
 
 import jax
 
+# What a driver for NVIDIA cards makes: its own files, those of Windows' Linux, those of Jetson.
+_NVIDIA = ("/dev/nvidia*", "/dev/dxg", "/dev/nvmap", "/dev/nvhost*")
+
 
 def tpu_is_here():
     """Whether this machine has TPU chips."""
     return bool(glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*"))
 
 
-def leave_out_absent_tpu():
-    """Sets jax's platforms to those without TPU where libtpu is installed for nothing; must come before jax is used.
+def _nvidia_is_here():
+    return any(map(glob.glob, _NVIDIA))
+
+
+def leave_out_absent():
+    """Sets jax's platforms to those that are here, where a compiler is installed for one that is not; must come before
+    jax is used.
 
     A choice of the user (JAX_PLATFORMS) stands, and so does jax's own search where there are other plugins than CUDA's.
     """
-    asked = jax.config.jax_platforms or "JAX_FORCE_TPU_INIT" in os.environ
-    if asked or importlib.util.find_spec("libtpu") is None or tpu_is_here():
-        return
     plugins = _plugins()
-    if all("cuda" in name for name in plugins):
-        jax.config.update("jax_platforms", "cuda,cpu" if plugins else "cpu")
+    if jax.config.jax_platforms or "JAX_FORCE_TPU_INIT" in os.environ or not all("cuda" in name for name in plugins):
+        return
+    tpu, nvidia = importlib.util.find_spec("libtpu") is not None, bool(plugins)
+    if (tpu and not tpu_is_here()) or (nvidia and not _nvidia_is_here()):
+        here = ["tpu"] * (tpu and tpu_is_here()) + ["cuda"] * (nvidia and _nvidia_is_here()) + ["cpu"]
+        jax.config.update("jax_platforms", ",".join(here))
 
 
 def _plugins():

@@ -43,9 +43,11 @@ def test_a_published_size_is_laid_out_for_the_devices_of_the_mesh(platform, stac
     assert sharding.model_on(mesh, grm.get_config("tiny").model).scan_layers is False
 
 
-def test_a_card_that_is_not_here_gets_no_kernel_of_its_own():
-    """A program may be planned for a card on a machine without one; its kernels cannot be compiled there."""
-    assert not traced_for("cuda", lambda: kernels.on_gpu("auto", jnp.zeros(8, jnp.bfloat16)))
+def test_a_card_need_not_be_here():
+    """A program may be planned for a card on a machine without one: its kernels are compiled there, too."""
+    assert traced_for("cuda", lambda: kernels.on_gpu("auto", jnp.zeros(8, jnp.bfloat16)))
+    assert not traced_for("cuda", lambda: kernels.on_gpu("auto", jnp.zeros(8)))
+    assert not traced_for("cpu", lambda: kernels.on_gpu("auto", jnp.zeros(8, jnp.bfloat16)))
 
 
 def test_attention_takes_a_scale_and_may_be_causal():

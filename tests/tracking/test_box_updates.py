@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from trackers.tracking import box_updates, single_object
+from trackers.tracking import box_updates
+from trackers.tracking import settings as settings_of
 
 LAST, SEEN = np.float32([10, 20, 40, 10]), np.float32([16, 22, 20, 30])
 
 
 def _taken(aspect=None, score=0.5, **settings):
-    box, after = box_updates.taken(single_object.Settings(**settings), LAST, aspect, SEEN, np.float32(score))
+    box, after = box_updates.taken(settings_of.Settings(**settings), LAST, aspect, SEEN, np.float32(score))
     return np.asarray(box), after
 
 

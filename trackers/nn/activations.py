@@ -23,7 +23,9 @@ def _short_gelu(x):
 
 
 def _short_gelu_backward(x, cotangent):
-    wide = x.astype(jnp.float32)
+    # Times a 1 that XLA cannot see through: on several cards it would keep the forward pass's series for all of x, in
+    # float32, in place of computing it again.
+    wide = x.astype(jnp.float32) * jax.lax.optimization_barrier(jnp.float32(1))
     share, bell = _normal_share(wide)
     slope = share + wide * bell * np.float32(1 / np.sqrt(2 * np.pi))
     return ((slope * cotangent.astype(jnp.float32)).astype(x.dtype),)

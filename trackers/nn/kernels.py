@@ -81,7 +81,7 @@ def divided_attention(qkv, looks, division, eps=1e-6):
 
 
 def on_gpu(kernel, x):
-    """Whether x is computed on an NVIDIA card that is here, in a dtype that its kernels take.
+    """Whether x is computed on an NVIDIA card, in a dtype that its kernels take.
 
     Raises: ValueError where `kernel` is "fused" and there are no kernels for x.
     """
@@ -98,15 +98,15 @@ def _tpu_takes(kernel, x, *keys):
 
 
 def _device(kernel, x):
-    """ "gpu" or "tpu" where there are kernels for x, else None; a TPU need not be here."""
-    platforms, found = _platforms(), None
-    if {"gpu", "cuda"} >= {*platforms} and x.dtype in (jnp.bfloat16, jnp.float16):
+    """ "gpu" or "tpu" where there are kernels for x, else None; the device need not be here (plan.py)."""
+    platform, found = _platforms()[-1], None
+    if platform in ("gpu", "cuda") and x.dtype in (jnp.bfloat16, jnp.float16):
         found = "gpu"
-    if platforms[-1] == "tpu" and x.dtype == jnp.bfloat16:
+    if platform == "tpu" and x.dtype == jnp.bfloat16:
         found = "tpu"
     if kernel == "fused" and found is None:
         raise ValueError(
-            f"model.kernels is fused, and there is no fused attention for {x.dtype} on {platforms[-1]}:"
+            f"model.kernels is fused, and there is no fused attention for {x.dtype} on {platform}:"
             " set model.kernels=auto, or model.dtype=bfloat16 on an NVIDIA card or a TPU"
         )
     return found if kernel != "plain" else None

@@ -2,19 +2,21 @@
 
   compute = executed FLOPs / peak, memory = bytes / bandwidth, links = sum over collectives of (bytes / speed + hops)
 
-on one chip; of a card (cards.py) there is a fourth, the starts of its kernels. A step takes at least the largest of
-them (everything overlaps) and, at these peaks, at most their sum (nothing does). Between them lies the step that is
-predicted: a chip does one operation of the program after another,
+on one chip. A step takes at least the largest of them (everything overlaps) and, at these peaks, at most their sum
+(nothing does). Between them lies the step that is predicted: a chip does one operation of the program after another,
 
   step = max(sum over operations of max(their FLOPs / peak, their bytes / bandwidth), memory) + collectives that block
 
-where copies that the program starts and awaits later, and collectives of that kind, run beside the operations.
+where copies that the program starts and awaits later, and collectives of that kind, run beside the operations. NVIDIA's
+cards reach less than their data sheets say, and starting a kernel takes them time: there cards.py says what an
+operation takes, the starts of kernels are a fourth term, and what is computed between a collective's start and its end
+hides as much of it.
 """
 
 import dataclasses
 import re
 
-from trackers.planning import topologies
+from trackers.planning import cards, topologies
 
 # Share of the peak at which the compiler's estimate counts kernels (Pallas), as the compiler estimates none: what the
 # bundles that it schedules for those of attention come to (benchmarks/attention_ahead.py, docs/scaling.md).
@@ -88,13 +90,14 @@ class DoesNotFit(Exception):
         self.needed, self.limit = needed, limit
 
 
-def times(program, topology, mesh_devices, flops=None):
+def times(program, topology, mesh_devices, flops=None, scale=1.0):
     """Times of one step.
 
     Args:
       program: program.Program. topology: Topology.
       mesh_devices: the mesh's devices in order, a list; collectives name their positions in it.
       flops: executed FLOPs on one chip, in place of the program's where its text does not show them.
+      scale: of a card, what all times but the links' are multiplied with.
     """
     chip = topology.chip
     place = {device.id: i for i, device in enumerate(topology.devices)}
@@ -103,7 +106,12 @@ def times(program, topology, mesh_devices, flops=None):
     for one in program.collectives:
         seconds = one.times * collective_seconds(one, topology, [order[i] for i in one.group])
         all_links += seconds
-        blocking += 0.0 if one.overlaps else seconds
+        if cards.knows(chip) and one.beside:
+            seconds = max(0.0, seconds - scale * cards.seconds(one.beside, chip)[3])
+        blocking += 0.0 if one.overlaps and one.beside is None else seconds
+    if cards.knows(chip):
+        compute, memory, starts, serial = (scale * each for each in cards.seconds(program.operations, chip))
+        return Times(compute, memory, all_links, max(serial, all_links - blocking) + blocking, None, starts)
     flops = program.flops if flops is None else flops
     compute, memory = flops / chip.flops, program.bytes / chip.bandwidth
     blocks = (op for op in program.operations if not op.overlaps)
@@ -118,9 +126,10 @@ def times(program, topology, mesh_devices, flops=None):
 def collective_seconds(collective, topology, positions):
     """Seconds of one execution of a program.Collective; positions: where its group stands in topology.devices."""
     share, turns = _RINGS[collective.kind]
-    speed, hops = topologies.links(topology, positions)
-    count = len(positions)
-    return collective.bytes * share(count) / speed + turns * hops * topologies.HOP
+    return sum(
+        collective.bytes * ring.share * share(ring.members) / ring.speed + turns * ring.turn
+        for ring in topologies.rings(topology, positions)
+    )
 
 
 def memory(compiled, chip):

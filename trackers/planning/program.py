@@ -10,9 +10,7 @@ import functools
 import math
 import re
 
-import numpy as np
-
-from trackers.planning import groups
+from trackers.planning import convolutions, elementwise, groups, libraries
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = ")
@@ -63,6 +61,8 @@ class Instruction:
 class Operation:
     """An instruction that takes time. flops and bytes of one execution on one device, and how often it runs.
 
+    vector, special: operations on single numbers besides, by the units for all and by those for exponentials, roots and
+    the like (elementwise.py).
     overlaps: it runs beside others (a copy that is started and awaited later). cycles: the compiler's own estimate, 0
     for kernels, of which it knows no more than the FLOPs that they state.
     """
@@ -73,13 +73,16 @@ class Operation:
     bytes: float
     overlaps: bool
     cycles: float
+    vector: float = 0.0
+    special: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
     """kind: a name of COLLECTIVES. bytes: size of the whole array that is reduced, gathered or sent. times: executions.
 
-    group: positions of one group of devices in the mesh. overlaps: other work can go on meanwhile.
+    group: positions of one group of devices in the mesh. overlaps: other work can go on meanwhile. beside: the
+    operations that are computed between its start and where it is waited for, None where the text does not say.
     """
 
     kind: str
@@ -87,6 +90,7 @@ class Collective:
     times: int
     group: tuple
     overlaps: bool
+    beside: tuple | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,11 +178,18 @@ class _Reader:
 
     def walk(self, name, times, fused=False):
         """Adds what a computation does, `times` over; of a fused one only its collectives."""
-        body = self.computations[name]
+        body, started = self.computations[name], {}
         for instruction in body.values():
+            for start in {*instruction.operands} & {*started} if instruction.opcode.endswith("-done") else ():
+                at, operations = started[start]
+                beside = tuple(self.operations[operations:])
+                self.collectives[at] = dataclasses.replace(self.collectives[at], beside=beside)
             kind = instruction.opcode.removesuffix("-start")
             if kind in COLLECTIVES:
+                known = len(self.collectives)
                 self._add_collective(instruction, body, kind, times, name if fused else None)
+                if len(self.collectives) > known and instruction.opcode.endswith("-start"):
+                    started[instruction.name] = known, len(self.operations)
             elif not fused:
                 self._add_operation(instruction, body, times)
             for called, count in self._called(instruction, body):
@@ -226,7 +237,8 @@ class _Reader:
         cycles = re.search(r'"estimated_cycles":"(\d+)"', instruction.attrs)
         flops = self._flops(instruction, body)
         cycles = float(cycles[1]) if cycles and int(cycles[1]) < 2**40 else 0.0
-        self.operations.append(Operation(instruction.name, times, flops, moved, overlaps, cycles))
+        vector, special = self._elementwise(instruction, body)
+        self.operations.append(Operation(instruction.name, times, flops, moved, overlaps, cycles, vector, special))
 
     def _add_collective(self, instruction, body, kind, times, fused):
         """fused: name of the fused computation that the instruction is in, or None.
@@ -248,14 +260,16 @@ class _Reader:
             kind = "reduce-scatter"  # so it is executed where only a part of the result is used
         group = groups.read(instruction.attrs)
         if len(group) > 1:
-            overlaps = bool(chained) or instruction.opcode.endswith("-start")
+            waited = '"is_sync":true' in instruction.attrs
+            overlaps = bool(chained) or (instruction.opcode.endswith("-start") and not waited)
             self.collectives.append(Collective(kind, size, times, group, overlaps))
 
     # Products.
 
     def _flops(self, instruction, body):
         if instruction.opcode == "convolution":
-            return convolution_flops(instruction, *(body[name].leaves[0] for name in instruction.operands[:2]))
+            image, kernel = (body[name].leaves[0] for name in instruction.operands[:2])
+            return convolutions.flops(instruction.attrs, image, kernel, instruction.leaves[0])
         if instruction.opcode == "dot":
             left = body[instruction.operands[0]].leaves[0]
             contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.attrs)
@@ -263,7 +277,8 @@ class _Reader:
             return 2.0 * math.prod(instruction.leaves[0].dims) * inner
         if instruction.opcode == "custom-call":
             stated = _STATED.search(instruction.attrs)
-            return float(stated[1]) if stated else 0.0
+            operands = [body[name].leaves[0] for name in instruction.operands if name in body and body[name].leaves]
+            return float(stated[1]) if stated else libraries.flops(instruction, operands)
         if instruction.opcode == "fusion":
             return sum(self._flops_of(name) for name in _CALLED.findall(instruction.attrs))
         return 0.0
@@ -272,6 +287,23 @@ class _Reader:
     def _flops_of(self, name):
         body = self.computations[name]
         return sum(self._flops(instruction, body) for instruction in body.values())
+
+    def _elementwise(self, instruction, body):
+        """(vector, special) operations of one execution."""
+        if instruction.opcode == "custom-call":
+            return libraries.elementwise(instruction)
+        if instruction.opcode == "fusion":
+            inner = [self._elementwise_of(name) for name in _CALLED.findall(instruction.attrs)]
+            return tuple(map(sum, zip(*inner, strict=True))) if inner else (0.0, 0.0)
+        results = sum(math.prod(leaf.dims) for leaf in instruction.leaves)
+        read = sum(math.prod(leaf.dims) for name in instruction.operands if name in body for leaf in body[name].leaves)
+        return elementwise.operations(instruction.opcode, results, read)
+
+    @functools.cache  # noqa: B019
+    def _elementwise_of(self, name):
+        body = self.computations[name]
+        counts = [self._elementwise(instruction, body) for instruction in body.values()]
+        return tuple(map(sum, zip(*counts, strict=True)))
 
     # Memory traffic.
 
@@ -362,39 +394,3 @@ def _started(instruction):
     """Bytes of main memory that an asynchronous copy touches: its first two arrays are source and destination."""
     ends = instruction.leaves[:2]
     return min((leaf.bytes for leaf in ends), default=0.0) * sum(leaf.main for leaf in ends)
-
-
-def convolution_flops(instruction, image, kernel):
-    """FLOPs of a convolution: products with padding or with the zeros between dilated inputs do not count.
-
-    TPU's compiler writes matrix products as convolutions, batches of them as axes that are mostly such zeros.
-
-    Args:
-      instruction: Instruction. image, kernel: Leaf of its operands.
-    """
-    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.attrs)
-    window = _window(instruction.attrs)
-    products = 1
-    for axis in sorted(set(labels[1]) - {"b", "f"}):
-        size, extent = image.dims[labels[1].index(axis)], kernel.dims[labels[2].index(axis)]
-        length = instruction.leaves[0].dims[labels[3].index(axis)]
-        along = {name: values[int(axis)] for name, values in window.items()}
-        low, stride = along.get("pad", (0, 0))[0], along.get("stride", 1)
-        starts = np.arange(length)[:, None] * stride - low + np.arange(extent)[None] * along.get("rhs_dilate", 1)
-        dilation = along.get("lhs_dilate", 1)
-        valid = (starts >= 0) & (starts <= (size - 1) * dilation) & (starts % dilation == 0)
-        products *= int(valid.sum())
-    batches = re.search(r"batch_group_count=(\d+)", instruction.attrs)
-    batch = image.dims[labels[1].index("b")] // (int(batches[1]) if batches else 1)
-    return 2.0 * products * batch * math.prod(kernel.dims[labels[2].index(name)] for name in "io")
-
-
-def _window(attrs):
-    """{"size": [...], "pad": [(low, high), ...], ...}, one entry an axis."""
-    window = re.search(r"window=\{([^}]*)\}", attrs)
-    fields = {}
-    for item in window[1].split() if window else ():
-        name, values = item.split("=")
-        values = values.split("x")
-        fields[name] = [tuple(map(int, v.split("_"))) if name == "pad" else int(v) for v in values]
-    return fields

@@ -12,10 +12,10 @@ class Plan:
 
     name: the config's. topology: its name. chip: chips.Chip. mesh: {axis: size}. batch: rows over all chips.
     parameters: number. params, optimizer, average, rest: bytes of the state's parts. saved: bytes kept for the backward
-    pass, before the compiler's savings. model_flops: FLOPs of a step on all chips. times, collectives: None where the
-    program does not fit. memory: None there, too, and where it is not predicted (cards.py). lack: prediction.DoesNotFit
-    or None. seconds: what compiling took, 0 for nothing. steps: number of them in the whole run. measured: seconds of a
-    step that was run, or None.
+    pass, before the compiler's savings. model_flops: FLOPs of a step on all chips. times, memory, collectives: None
+    where the program does not fit. lack: prediction.DoesNotFit or None. seconds: what compiling took. kernels: number
+    of operations of a step on a chip. steps: number of them in the whole run. measured: seconds of a step that was run,
+    or None.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Plan:
     memory: prediction.Memory | None = None
     collectives: dict | None = None
     lack: prediction.DoesNotFit | None = None
+    kernels: int = 0
     measured: float | None = None
 
     @property
@@ -61,9 +62,7 @@ def text(plan):
         f" ({plan.batch / plan.chips:g} a chip)",
         f"peaks of a chip: {chip.flops / 1e12:.4g} TFLOP/s, {chip.memory / 2**30:.4g} GiB at {chip.bandwidth / 1e9:.4g}"
         f" GB/s, {chip.link / 1e9:.4g} GB/s a link and direction  [{chip.source}]",
-        f"compiled in {plan.seconds:.0f} s"
-        if plan.seconds
-        else "by formula, nothing compiled (trackers/planning/cards.py)",
+        f"compiled in {plan.seconds:.0f} s",
         "",
         f"parameters            {plan.parameters / 1e6:.2f} M",
         *_memory(plan),
@@ -95,8 +94,6 @@ def _memory(plan):
         *([f"  moving average      {gib(plan.average)}"] if plan.average else []),
         f"  batch and others    {gib(plan.rest)}",
     ]
-    if not plan.lack and not plan.memory:
-        return lines + ["  activations           not predicted"]
     kept = f"  activations         {gib(plan.saved)}  kept for the backward pass before the compiler's savings,"
     if plan.lack:
         lines.append(f"{kept} among too many temporaries")
@@ -121,12 +118,12 @@ def _times(plan):
     lines += [
         *([] if plan.collectives else ["  none"]),
         "",
-        f"PREDICTION from the peaks above (trackers/planning/{'prediction' if plan.memory else 'cards'}.py has the"
+        f"PREDICTION from the peaks above (trackers/planning/{'cards' if times.starts else 'prediction'}.py has the"
         " formula), not a measurement",
         f"  compute             {ms(times.compute)}",
         f"  memory              {ms(times.memory)}",
         f"  links               {ms(times.links)}",
-        *([f"  starts of kernels   {ms(times.starts)}"] if times.starts else []),
+        *([f"  starts of kernels   {ms(times.starts)}  of {plan.kernels}"] if times.starts else []),
         f"  step                {ms(times.step)}  at least {1e3 * times.least:.4g} (largest term: {times.bound}),"
         f" without any overlap {1e3 * times.most:.4g}",
     ]
@@ -156,8 +153,7 @@ def summary(plan):
     if plan.lack:
         return kept | {"memory": plan.lack.needed, "limit": plan.lack.limit, "fits": False}
     times = {**plan.times.terms, "step": plan.times.step, "compiler": plan.times.compiler}
-    memory = {"memory": plan.memory.total, "fits": plan.memory.fits} if plan.memory else {"memory": None, "fits": True}
-    kept |= {**memory, "times": times, "bound": plan.times.bound}
+    kept |= {"memory": plan.memory.total, "fits": plan.memory.fits, "times": times, "bound": plan.times.bound}
     kept |= {"rate": plan.rate, "mfu": plan.utilization(), "hours": plan.steps * plan.times.step / 3600}
     kept["collectives"] = [[*key, *value] for key, value in sorted(plan.collectives.items())]
     return kept | {"compiler_mfu": plan.utilization(times["compiler"]) if times["compiler"] else None}
@@ -180,7 +176,7 @@ def _cells(row):
     mesh = " ".join(f"{axis}={size}" for axis, size in row["mesh"].items() if size > 1) or "1"
     name, chips, batch = row["config"].removesuffix(".py").replace(".py", ""), row["chips"], row["batch"]
     cells = [name, row["topology"], mesh, str(chips), str(batch), f"{batch / chips:g}"]
-    cells.append("-" if row["memory"] is None else f"{row['memory'] / 2**30:.1f}")
+    cells.append(f"{row['memory'] / 2**30:.1f}")
     if not row["fits"]:
         cells[-1] += f" (+{(row['memory'] - row['limit']) / 2**30:.1f})"
     if "times" not in row:

@@ -1,4 +1,4 @@
-"""The devices of a slice that need not exist, and how fast groups of them can talk."""
+"""Devices that need not be here, a slice of TPU chips or NVIDIA cards, and how fast groups of them can talk."""
 
 import dataclasses
 import math
@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import topologies as jax_topologies
 
 from trackers.errors import InputError, UsageError
+from trackers.planning import cards
 from trackers.training import chips
 
 # Time that a message takes to the next chip, seconds: an assumption ("about a microsecond", How to Scale Your Model).
@@ -21,7 +22,7 @@ _NAMES = re.compile(r"(v4|v5e|v5p|v6e):([0-9]+)x([0-9]+)(?:x([0-9]+))?")
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """name: as asked for. devices: jax devices, here or of a slice that need not exist. chip: what each of them is."""
+    """name: as asked for. devices: jax devices, here or only for a compiler. chip: what each of them is."""
 
     name: str
     devices: tuple
@@ -30,22 +31,24 @@ class Topology:
     @property
     def present(self):
         """Whether a program can run here, not only be compiled."""
-        return not _NAMES.fullmatch(self.name)
+        return not (_NAMES.fullmatch(self.name) or cards.named(self.name))
 
 
 def find(name):
-    """The Topology of a name: "v5e:4x4" (v4, v5e, v5p, v6e; chips along each axis), "cpu:N" or "gpu[:N]".
+    """The Topology of a name: "v5e:4x4" (v4, v5e, v5p, v6e; chips along each axis), "gpu:h100x8" (a100, h200 too),
+    "cpu:N" or "gpu[:N]".
 
     cpu:N is N devices of this machine's processor, so it must be asked for before jax is used otherwise.
 
-    Raises: UsageError for another name, InputError where libtpu is not installed or the devices are not here.
+    Raises: UsageError for another name, InputError where the compiler for it is not installed or the devices are not
+      here.
     """
-    if _NAMES.fullmatch(name):
-        devices = _tpu_devices(name)
+    if _NAMES.fullmatch(name) or cards.named(name):
+        devices = cards.devices(name) if cards.named(name) else _tpu_devices(name)
         return Topology(name, devices, chips.of_device(devices[0]))
     match = re.fullmatch(r"(cpu|gpu)(?::([1-9][0-9]*))?", name)
     if match is None:
-        raise UsageError(f"topology {name!r}: give e.g. v5e:4x4 (or v4:, v5p:, v6e:), cpu:8 or gpu")
+        raise UsageError(f"topology {name!r}: give e.g. v5e:4x4 (or v4:, v5p:, v6e:), gpu:h100x8, cpu:8 or gpu")
     if int(match[2] or 0) > _MOST_DEVICES:
         raise UsageError(f"topology {name}: give at most {_MOST_DEVICES} devices, or a TPU's, such as v5e:16x16")
     platform, count = match[1], int(match[2] or 0)
@@ -63,8 +66,10 @@ def find(name):
 
 def size(name):
     """Devices of a topology, from its name where that says it."""
-    match = _NAMES.fullmatch(name)
-    return math.prod(int(side or 1) for side in match.groups()[1:]) if match else len(find(name).devices)
+    if match := _NAMES.fullmatch(name):
+        return math.prod(int(side or 1) for side in match.groups()[1:])
+    card = cards.named(name)
+    return card[1] if card else len(find(name).devices)
 
 
 def _virtual_devices(count):
@@ -100,8 +105,39 @@ def _options(name):
     return {"chip_config_name": "megacore"} if name.startswith(("v4", "v5p")) else {}
 
 
+@dataclasses.dataclass(frozen=True)
+class Ring:
+    """members: of a group that take part in it. speed: bytes/s at which each sends to its neighbors. turn: seconds that
+    a message takes to all of them. share: of a collective's bytes that goes over it."""
+
+    members: int
+    speed: float
+    turn: float
+    share: float = 1.0
+
+
+def rings(topology, positions):
+    """The rings, one after another, over which a group's collective goes, a list of Ring.
+
+    One for TPU chips and for cards of a node. Where cards of several nodes take part, those of a node do what they can
+    among themselves first, and each takes its part of the array to its like in the other nodes.
+
+    Args:
+      topology: Topology. positions: indices of the group's devices in topology.devices.
+    """
+    chip, count = topology.chip, len(positions)
+    if chip.ring != "switch":
+        speed, hops = links(topology, positions)
+        return [Ring(count, speed, hops * HOP)]
+    nodes = len({position // cards.NODE for position in positions}) if cards.named(topology.name) else 1
+    inside = count // nodes
+    within = [Ring(inside, chip.link, cards.latency(inside))] if inside > 1 else []
+    between = [Ring(nodes, cards.NETWORK[chip.name], cards.latency(nodes), 1 / inside)] if nodes > 1 else []
+    return within + between
+
+
 def links(topology, positions):
-    """(bytes/s at which each chip of a group can send to its neighbors in the group, hops once around it).
+    """(bytes/s at which each chip of a group can send to its neighbors in the group, hops once around it), of a TPU.
 
     A group that lies along several axes of the torus uses all of them at once. An axis counts twice where it closes to
     a ring, since both directions are free; on a line one of them takes the data back.
@@ -110,8 +146,6 @@ def links(topology, positions):
       topology: Topology. positions: indices of the group's devices in topology.devices.
     """
     chip = topology.chip
-    if chip.ring == "switch":
-        return chip.link, 1
     coords = np.array([device.coords for device in topology.devices])
     mine, sides = coords[list(positions)], coords.max(axis=0) + 1
     speed, hops = 0.0, 0

@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 _CALLS = 4
 _AXIS = "slots"
 # What of a State finding the target changes.
-_FOLLOWED = ("box", "online", "sighting", "aspect")
+_FOLLOWED = ("box", "online", "sighting", "aspect", "filter")
 
 
 class Batch(NamedTuple):

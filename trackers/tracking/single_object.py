@@ -6,7 +6,6 @@ jax.vmap (`jax.vmap(lambda frames, box: track(tracker, variables, frames, box))`
 lockstep: lockstep.py).
 """
 
-import dataclasses
 import functools
 
 import flax
@@ -19,98 +18,14 @@ from trackers.errors import InputError
 from trackers.nn import heads
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
-from trackers.tracking import box_updates, canvases, recovery
+from trackers.tracking import box_updates, canvases, online_filter, recovery
 from trackers.tracking import online as online_templates
+from trackers.tracking import settings as settings_of
 
-# The part of a config's tracking section that chooses settings by benchmark (for_benchmark).
-_BY_BENCHMARK = "benchmarks"
 # Settings that need a score, and what for.
 _BY_SCORE = {"update_interval": "chooses templates by their score", "size_score_power": "weighs sizes by their score"}
 # Coordinates and sides of a first box in pixels: beyond them float32 holds no crop around it.
 LARGEST, SMALLEST = 1e6, 1e-2
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The `tracking` section of a config.
-
-    template_factor, search_factor: side of the crop over sqrt(w * h) of the target.
-    window: weight of the Hann window on the score map, 0..1; 1 is the published program.
-    size_update: share of the new width and height that is taken each frame, above 0 and up to 1; 1 is the program.
-    size_score_power: that share is multiplied by the score to this power, so that doubtful frames change the size less;
-      0 is the program.
-    aspect_update: share of size_update with which width over height follows; 0 keeps the first box's, 1 is the program.
-    crop_aspect: share of the logarithm of the first box's width over height that the crops take: 0 is the program's
-      square, with 1 the first box is a square in its crop.
-    average_cells: the box is a mean over so many cells around the best one (heads.averaged_box); 0 is the program.
-    clip_margin: pixels of a box that stay inside the frame, and its smallest side.
-    template_box_step: the template box's corner is cut to a multiple of so many pixels of the crop, 0 leaves it as it
-      is; 1 is SimTrack's program.
-    update_interval: frames after which an online template is replaced (online.py), 0 never.
-    update_threshold: score above which a frame may become an online template, 0..1.
-    score_decay: factor of the best score so far in each frame of an interval, above 0 and up to 1.
-    lost_below: score below which a frame does not show the target (recovery.py), 0..1; 0 never judges, the program.
-    found_above: score from which on a lost target is found again, lost_below..1.
-    lost_after: frames in a row below lost_below that lose a target.
-    """
-
-    template_factor: float = 2.0
-    search_factor: float = 4.0
-    window: float = 1.0
-    size_update: float = 1.0
-    size_score_power: float = 0.0
-    aspect_update: float = 1.0
-    crop_aspect: float = 0.0
-    average_cells: int = 0
-    clip_margin: float = 10.0
-    template_box_step: float = 0.0
-    update_interval: int = 0
-    update_threshold: float = 0.5
-    score_decay: float = 1.0
-    lost_below: float = 0.0
-    found_above: float = recovery.FOUND_ABOVE
-    lost_after: int = 3
-
-    def __post_init__(self):
-        limits = {
-            "template_factor": (self.template_factor > 0, "above 0"),
-            "search_factor": (self.search_factor > 0, "above 0"),
-            "window": (0 <= self.window <= 1, "from 0 to 1"),
-            "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
-            "size_score_power": (self.size_score_power >= 0, "at least 0"),
-            "aspect_update": (0 <= self.aspect_update <= 1, "from 0 to 1"),
-            "crop_aspect": (0 <= self.crop_aspect <= 1, "from 0 to 1"),
-            "average_cells": (self.average_cells >= 0, "at least 0"),
-            "clip_margin": (self.clip_margin >= 0, "at least 0"),
-            "template_box_step": (self.template_box_step >= 0, "at least 0"),
-            "update_interval": (self.update_interval >= 0, "at least 0"),
-            "update_threshold": (0 <= self.update_threshold <= 1, "from 0 to 1"),
-            "score_decay": (0 < self.score_decay <= 1, "above 0 and at most 1"),
-            "lost_below": (0 <= self.lost_below <= 1, "from 0 to 1"),
-            "found_above": (self.lost_below <= self.found_above <= 1, "from tracking.lost_below to 1"),
-            "lost_after": (self.lost_after >= 1, "at least 1"),
-        }
-        for name, (holds, rule) in limits.items():
-            if not holds:
-                raise InputError(f"tracking.{name} must be {rule}, got {getattr(self, name)}")
-
-
-def _settings(config):
-    known = {field.name: field.type for field in dataclasses.fields(Settings)}
-    values = {}
-    for name, value in {} if config is None else config.items():
-        if name == _BY_BENCHMARK:
-            continue
-        if name not in known:
-            raise InputError(f"tracking.{name} is not a setting of the tracker: it has {', '.join(known)}")
-        try:
-            values[name] = known[name](value)
-            if values[name] != float(value):
-                raise ValueError
-        except (TypeError, ValueError):
-            kind = "whole number" if known[name] is int else "number"
-            raise InputError(f"tracking.{name} must be a {kind}, got {value!r}") from None
-    return Settings(**values)
 
 
 def for_benchmark(config, name):
@@ -127,10 +42,13 @@ def for_benchmark(config, name):
     Raises: InputError naming what the benchmark sets and model or tracker do not have, or cannot take.
     """
     model, tracking = (trackers.to_plain(config[section]) for section in ("model", "tracking"))
-    where, settings = f"config.tracking.{_BY_BENCHMARK}.{name}", tracking.pop(_BY_BENCHMARK, {}).get(name, {})
+    where, settings = (
+        f"config.tracking.{settings_of.BY_BENCHMARK}.{name}",
+        tracking.pop(settings_of.BY_BENCHMARK, {}).get(name, {}),
+    )
     # What is wrong without the benchmark's settings is not laid at its door.
     trackers.build(model)
-    _settings(tracking)
+    settings_of.read(tracking)
     fields = settings.get("model", {}) if isinstance(settings, dict) else None
     if not isinstance(fields, dict):
         raise InputError(f"{where} must be a section of settings, with a section `model` of fields: {settings!r}")
@@ -138,7 +56,7 @@ def for_benchmark(config, name):
     model, tracking = trackers.merged(model, fields), {**tracking, **settings}
     try:
         trackers.build(model)
-        _settings(tracking)
+        settings_of.read(tracking)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return model, tracking, {**_flat(fields, "model"), **_flat(settings, "tracking")}
@@ -159,6 +77,7 @@ class State:
     sighting: whether the target is lost, None where the settings don't ask (lost_below 0).
     aspect: () logarithm of width over height, None where the settings don't ask (aspect_update 1).
     crop_aspect: () the same of the crops, None where they are square (settings crop_aspect 0).
+    filter: what the online filter has learned, None where the settings don't ask (filter_weight 0).
     """
 
     box: jax.Array
@@ -167,6 +86,7 @@ class State:
     sighting: recovery.Sighting | None = None
     aspect: jax.Array | None = None
     crop_aspect: jax.Array | None = None
+    filter: online_filter.Filter | None = None
 
 
 @flax.struct.dataclass
@@ -174,7 +94,8 @@ class Output:
     """What the tracker says of one frame.
 
     box: (4,) x, y, w, h in pixels, float32.
-    score: () of the chosen cell before the window is applied; NaN where the tracker gives no score.
+    score: () of the chosen cell before the window is applied, of the mixed map with filter_weight; NaN
+      where the tracker gives no score.
     division: (L, Nx) int32 category of each search token in each layer (heads.Prediction), None where nothing divides.
     window: int32, of the search crop in the frame: (3,) x1, y1, side; (4,) x1, y1, width, height with crop_aspect.
     lost: () bool, None where the settings don't ask; the box of a lost target is the best guess.
@@ -224,7 +145,7 @@ class Tracker:
 
     Args:
       model: from trackers.build.
-      config: mapping or ConfigDict of Settings; what is absent takes its default.
+      config: mapping or ConfigDict of settings.Settings; what is absent takes its default.
 
     Raises: InputError for an unknown or impossible setting.
 
@@ -236,7 +157,7 @@ class Tracker:
 
     def __init__(self, model, config=None):
         self.model = model
-        self.settings = _settings(config)
+        self.settings = settings_of.read(config)
         self.template_size = _square(model.template_size, "template_size")
         self.search_size = _square(model.search_size, "search_size")
         if self.settings.update_interval and model.templates < 2:
@@ -286,7 +207,31 @@ class Tracker:
         seen = recovery.start(box) if self.settings.lost_below else None
         aspect = box_updates.log_aspect(box) if self.settings.aspect_update < 1 else None
         cache = self.encode(variables, online)
-        return State(box=box, cache=cache, online=online, sighting=seen, aspect=aspect, crop_aspect=crop_aspect)
+        state = State(box=box, cache=cache, online=online, sighting=seen, aspect=aspect, crop_aspect=crop_aspect)
+        if not self.settings.filter_weight:
+            return state
+        return state.replace(filter=self._first_filter(variables, state, frame, frame_size))
+
+    def _first_filter(self, variables, state, frame, frame_size):
+        """What the filter learns of the first frame, in search crops that show the target in the middle and beside."""
+
+        def seen(step):
+            moved = state.box.at[:2].add(step * state.box[2:])
+            _, _, prediction, window = self._look(variables, state, moved, frame, frame_size)
+            return self._tokens(prediction), _center_in(window, state.box, moved)
+
+        return online_filter.start(*jax.lax.map(seen, jnp.asarray(online_filter.VIEWS)))
+
+    def _tokens(self, prediction):
+        """The search crop's tokens after the filter's layer, (rows, columns, D)."""
+        layers = (prediction.features or {}).get("layers")
+        if layers is None or "score_map" not in prediction.maps or layers.shape[1] < self.settings.filter_layer:
+            raise InputError(
+                "tracking.filter_weight needs a model with a center head that keeps all tokens, such as grm, with at"
+                f" least filter_layer={self.settings.filter_layer} layers: set it to 0"
+            )
+        tokens, (rows, columns) = layers[0, self.settings.filter_layer - 1], self.model.search_grid
+        return tokens[-self.model.lengths[1] :][: rows * columns].reshape(rows, columns, -1)
 
     def _cut_template(self, frame, box, frame_size, crop_aspect):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
@@ -333,6 +278,7 @@ class Tracker:
         settings = self.settings
         height, width = frame.shape[:2] if frame_size is None else frame_size
         box, score, prediction, window = self._look(variables, state, state.box, frame, frame_size)
+        center = _center_in(window, box, state.box)
         box, aspect = box_updates.taken(settings, state.box, state.aspect, box, score)
         seen, lost = state.sighting, None
         if seen is not None:
@@ -343,6 +289,12 @@ class Tracker:
         division = None if prediction.division is None else prediction.division[0]
         output = Output(box=box, score=score, division=division, window=window, lost=lost)
         state = state.replace(box=box, sighting=seen, aspect=aspect)
+        if state.filter is not None:
+            sure = score > online_filter.SURE if lost is None else (score > online_filter.SURE) & ~lost
+            learned = online_filter.learned(state.filter, self._tokens(prediction), center, settings.filter_update)
+            state = state.replace(
+                filter=jax.tree.map(lambda new, old: jnp.where(sure, new, old), learned, state.filter)
+            )
         if not settings.update_interval:
             return state, output, None
         # This frame is considered as an online template.
@@ -385,7 +337,12 @@ class Tracker:
         factor = self.settings.search_factor
         x1, y1, side = crops.crop_window(box, factor, state.crop_aspect)
         crop, _ = crops.sample_target(frame, box, factor, self.search_size, frame_size, state.crop_aspect)
-        prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate")
+        options = {"features": True} if self.settings.filter_weight else {}
+        prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate", **options)
+        if state.filter is not None:
+            share, seen = self.settings.filter_weight, online_filter.response(state.filter, self._tokens(prediction))
+            mixed = (1 - share) * prediction.maps["score_map"] + share * seen[None, :, :, None]
+            prediction = prediction.replace(maps={**prediction.maps, "score_map": mixed})
         box_in_crop, score = self._decide(prediction, self.settings.window if window is None else window)
         return crops.map_box_back(box_in_crop, box, side), score, prediction, jnp.hstack([x1, y1, side])
 
@@ -430,6 +387,12 @@ def _track(tracker, variables, frames, box, frame_size):
 
     state = tracker.init(variables, frames[0], box, frame_size)
     return jax.lax.scan(body, state, frames[1:])[1]
+
+
+def _center_in(window, box, around):
+    """x, y of a box's center in fractions of the crop (Output.window) that was taken around another box: (2,)."""
+    box = crops.box_to_crop(box, around, window[2:] if len(window) == 4 else window[2])
+    return box[:2] + 0.5 * box[2:]
 
 
 def _check_if_known(box, frame_size):

@@ -36,7 +36,7 @@ class Targets:
         import ml_collections
 
         quiet.libraries()
-        platforms.leave_out_absent_tpu()
+        platforms.leave_out_absent()
         config = ml_collections.ConfigDict(plain_text.read_json(config, "a config"))
         self._tracker = single_object.Tracker(trackers.build(config.model), config.tracking)
         self._variables = jax.device_put(weights.load(checkpoint, config.model))
