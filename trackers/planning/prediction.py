@@ -106,9 +106,10 @@ def times(program, topology, mesh_devices, flops=None, scale=1.0):
     for one in program.collectives:
         seconds = one.times * collective_seconds(one, topology, [order[i] for i in one.group])
         all_links += seconds
-        if cards.knows(chip) and one.beside:
-            seconds = max(0.0, seconds - scale * cards.seconds(one.beside, chip)[3])
-        blocking += 0.0 if one.overlaps and one.beside is None else seconds
+        if cards.knows(chip) and one.beside is not None:
+            blocking += max(0.0, seconds - one.times * scale * cards.seconds(one.beside, chip)[3])
+        elif not one.overlaps:
+            blocking += seconds
     if cards.knows(chip):
         compute, memory, starts, serial = (scale * each for each in cards.seconds(program.operations, chip))
         return Times(compute, memory, all_links, max(serial, all_links - blocking) + blocking, None, starts)

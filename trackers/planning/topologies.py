@@ -129,6 +129,8 @@ def rings(topology, positions):
     if chip.ring != "switch":
         speed, hops = links(topology, positions)
         return [Ring(count, speed, hops * HOP)]
+    if not cards.knows(chip):
+        return [Ring(count, chip.link, HOP)]
     nodes = len({position // cards.NODE for position in positions}) if cards.named(topology.name) else 1
     inside = count // nodes
     within = [Ring(inside, chip.link, cards.latency(inside))] if inside > 1 else []

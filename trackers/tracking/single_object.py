@@ -42,10 +42,8 @@ def for_benchmark(config, name):
     Raises: InputError naming what the benchmark sets and model or tracker do not have, or cannot take.
     """
     model, tracking = (trackers.to_plain(config[section]) for section in ("model", "tracking"))
-    where, settings = (
-        f"config.tracking.{settings_of.BY_BENCHMARK}.{name}",
-        tracking.pop(settings_of.BY_BENCHMARK, {}).get(name, {}),
-    )
+    where = f"config.tracking.{settings_of.BY_BENCHMARK}.{name}"
+    settings = tracking.pop(settings_of.BY_BENCHMARK, {}).get(name, {})
     # What is wrong without the benchmark's settings is not laid at its door.
     trackers.build(model)
     settings_of.read(tracking)
