@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests import programs
+from trackers import platforms
 
 PROGRAM = "import jax, eval; from trackers import errors; " + (
     "errors.run(lambda argv: print(jax.default_backend()), ['x', '--benchmark=x', '--out=x'])"
@@ -25,6 +26,31 @@ def test_programs_start_quietly_beside_an_installed_tpu_compiler():
     done = _start(PROGRAM)
     assert done.returncode == 0 and done.stdout.strip() in ("cpu", "gpu")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("tpu", "card", "plugins", "left"),
+    [
+        (True, True, ["xla_cuda12"], None),
+        (False, True, ["xla_cuda12"], "cuda,cpu"),
+        (True, False, ["xla_cuda12"], "tpu,cpu"),
+        (False, False, ["xla_cuda12"], "cpu"),
+        (False, False, [], "cpu"),
+        (False, False, ["xla_cuda12", "other"], None),
+    ],
+)
+def test_compilers_of_absent_devices_are_left_out(monkeypatch, tpu, card, plugins, left):
+    """libtpu is installed, and the plugins named; chips and cards are here or not."""
+    told = {}
+    monkeypatch.setattr(platforms.jax.config, "update", told.__setitem__)
+    monkeypatch.setattr(type(platforms.jax.config), "jax_platforms", None, raising=False)
+    monkeypatch.delenv("JAX_FORCE_TPU_INIT", raising=False)
+    monkeypatch.setattr(platforms, "_plugins", lambda: plugins)
+    monkeypatch.setattr(platforms, "tpu_is_here", lambda: tpu)
+    monkeypatch.setattr(platforms, "_nvidia_is_here", lambda: card)
+    monkeypatch.setattr(platforms.importlib.util, "find_spec", lambda name: name)
+    platforms.leave_out_absent()
+    assert told == ({} if left is None else {"jax_platforms": left})
 
 
 def test_the_users_choice_of_platforms_stands():
