@@ -57,7 +57,9 @@ def test_base_beside_ours():
         np.testing.assert_array_equal(row[1].image, crop)
         for panel, layer in zip(row[2:], attention.target_attention(*part, search), strict=True):
             expected = panels.blend(crop, layer[0])
-            assert np.abs(panel.image.astype(int) - expected).max() <= 2  # colors; one compiled, one op by op
+            # One compiled, one op by op: rounding moves a color by one entry of its table at most, 0.55 * 4.5 of 255.
+            difference = np.abs(panel.image.astype(int) - expected)
+            assert difference.max() <= 3 and difference.mean() < 0.1
             assert panel.caption.endswith(" %")
     assert any((a.image != b.image).any() for a, b in zip(rows[0][1], rows[1][1], strict=True))
 
