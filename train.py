@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 from flax import linen as nn
 
@@ -30,18 +28,20 @@ from trackers.training import (
     freezing,
     initial,
     metrics,
+    packing,
     processes,
     ranges,
     schedules,
     sharding,
     state,
     tracing,
+    updates,
 )
 
 
 def train_step(
     train_state, batch, key, teacher_variables=None,
-    *, objective, optimizer, ema_decay=0.0, epoch_steps=1, frozen=(), accumulate=1,
+    *, objective, optimizer, ema_decay=0.0, epoch_steps=1, frozen=(), accumulate=1, packing=None,
 ):  # fmt: skip
     """One step of training, pure.
 
@@ -56,10 +56,9 @@ def train_step(
       epoch_steps: steps in an epoch.
       frozen: patterns of the parameters that are not trained (config.train.frozen).
       accumulate: parts that the batch is taken in, one after another (accumulation.py).
+      packing: packing.Packing of a train_state that is packed.
 
-    Returns: (TrainState, metrics): the objective's () float32 scalars, the norms "grad_norm" (before clipping),
-      "update_norm" and "param_norm" (after the step), and "bad_leaf" () int32, the first leaf (in tree order) with a
-      non-finite gradient, -1 for none.
+    Returns: (TrainState, metrics): the objective's () float32 scalars, and those of updates.apply.
     """
     keys = jax.random.split(jax.random.fold_in(key, train_state.step), len(objectives.RNG_NAMES))
     rngs = {name: keys[i] for i, name in enumerate(objectives.RNG_NAMES)}
@@ -68,21 +67,12 @@ def train_step(
     def loss(params, batch_stats, batch, rngs):
         return objective(freezing.stop(params, frozen), batch_stats, batch, rngs=rngs, train=True, **context)
 
-    inputs = train_state.params, train_state.batch_stats, batch, rngs
+    params = train_state.params if packing is None else packing.unpack(train_state.params)
+    inputs = params, train_state.batch_stats, batch, rngs
     grads, scalars, batch_stats = accumulation.gradients(loss, *inputs, accumulate, objective.reduction)
-    squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
-    bad = ~jnp.isfinite(squares)
-    updates, opt_state = optimizer.update(grads, train_state.opt_state, train_state.params)
-    params = optax.apply_updates(train_state.params, updates)
-    ema = train_state.ema
-    if ema is not None:
-        ema = jax.tree.map(lambda old, new: ema_decay * old + (1 - ema_decay) * new, ema, params)
-    train_state = train_state.replace(
-        step=train_state.step + 1, params=params, opt_state=opt_state, batch_stats=batch_stats, ema=ema
-    )
-    norms = {"update_norm": optax.global_norm(updates), "param_norm": optax.global_norm(params)}
-    bad_leaf = jnp.where(bad.any(), jnp.argmax(bad), -1)
-    return train_state, {**scalars, **norms, "grad_norm": jnp.sqrt(squares.sum()), "bad_leaf": bad_leaf}
+    settings = {"optimizer": optimizer, "ema_decay": ema_decay, "packing": packing}
+    train_state, norms = updates.apply(train_state, grads, batch_stats, **settings)
+    return train_state, {**scalars, **norms}
 
 
 def eval_step(variables, batch, epoch=1, teacher_variables=None, *, objective):
@@ -107,6 +97,7 @@ class Program:
     create: function of the model's variables -> TrainState before the first step.
     target, teacher_variables: shapes with placements of the TrainState and of the teacher's variables ({} without one).
     step: train_step with all settings, (train_state, batch, key, teacher_variables) -> (train_state, metrics).
+    packing: what a loop of steps packs its TrainState with, and gives to `step`; None = nothing.
     take_step: the same jitted; the state is donated.
     """
 
@@ -117,6 +108,7 @@ class Program:
     target: state.TrainState
     teacher_variables: dict
     step: Callable
+    packing: packing.Packing | None
     take_step: Callable
 
     def inputs(self, shapes, batch_size, mesh):
@@ -158,6 +150,7 @@ def assemble(config, mesh):
     return Program(
         model=model, objective=objective, schedule=schedule, create=create,
         target=target, teacher_variables=teacher_variables, step=step, take_step=take_step,
+        packing=packing.of_run(target.params, config.train),
     )  # fmt: skip
 
 

@@ -83,6 +83,9 @@ class OnDevice:
         self.size, self.ends = size, (source.renew_every_steps,)
         self._source, self._whole, self._period, self._facts = source, sharding.replicated(mesh), None, None
         places, teacher_places = sharding.places(program.target), sharding.places(program.teacher_variables)
+        packing = program.packing
+        pack, unpack = (packing.pack_state, packing.unpack_state) if packing else (lambda state: state,) * 2
+        loop_places = packing.packed_places(places) if packing else places
         make = jax.shard_map(
             source.make, mesh=mesh, in_specs=(P(), P(), P(BATCH_AXES)), out_specs=P(BATCH_AXES), check_vma=False
         )
@@ -90,7 +93,8 @@ class OnDevice:
         def step(train_state, facts, key, teacher_variables):
             batch = make(facts, train_state.step, jnp.arange(batch_size, dtype=jnp.int32))
             # Not to be computed together with the step: a batch is the one that `make` gives by itself.
-            return program.step(train_state, jax.lax.optimization_barrier(batch), key, teacher_variables)
+            inputs = jax.lax.optimization_barrier(batch), key, teacher_variables
+            return program.step(train_state, *inputs, packing=packing)
 
         def take(train_state, inputs, key, teacher_variables):
             facts, count = inputs
@@ -99,11 +103,13 @@ class OnDevice:
                 train_state, kept = carry
                 train_state, scalars = step(train_state, facts, key, teacher_variables)
                 kept = {name: values.at[i].set(scalars[name]) for name, values in kept.items()}
-                return jax.lax.with_sharding_constraint(train_state, places), kept
+                return jax.lax.with_sharding_constraint(train_state, loop_places), kept
 
+            train_state = pack(train_state)
             _, shapes = jax.eval_shape(step, train_state, facts, key, teacher_variables)
             kept = {name: jnp.zeros((size, *shape.shape), shape.dtype) for name, shape in shapes.items()}
-            return jax.lax.fori_loop(0, size if count is None else count, body, (train_state, kept))
+            train_state, kept = jax.lax.fori_loop(0, size if count is None else count, body, (train_state, kept))
+            return unpack(train_state), kept
 
         self.take = jax.jit(
             sharding.under(mesh, take),
