@@ -61,7 +61,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True, scale=1.0
     began = time.monotonic()
     try:
         shared = flops.of_step(program, inputs) / mesh.size
-        compiled = program.take_step.lower(*inputs).compile()
+        compiled = _compile(program.take_step.lower(*inputs))
     except RuntimeError as error:
         lack, missing = prediction.lack_of_memory(error), cards.missing_library(error)
         if not (lack or missing or isinstance(error, jax.errors.JaxRuntimeError)):
@@ -83,6 +83,16 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True, scale=1.0
         rows = steps.synthetic_batch(shapes, batch)
         known["measured"] = min(steps.measure(program, compiled, rows, mesh, repeats=3))
     return reports.Plan(**known)
+
+
+def _compile(lowered):
+    """The compiled program, with other options for the compiler where its own fail by a known fault."""
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if (options := cards.options_for(error)) is None:
+            raise
+    return lowered.compile(compiler_options=options)
 
 
 def find_batch(plan_of, start, shards, say=print):

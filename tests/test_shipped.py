@@ -34,7 +34,7 @@ def test_it_follows_a_target_far_better_than_a_box_that_stays():
 
 
 def test_another_model_needs_its_own_checkpoint():
-    with pytest.raises(UsageError, match="--checkpoint is needed.*model\."):
+    with pytest.raises(UsageError, match=r"--checkpoint is needed.*model\."):
         weights.load(None, grm.get_config("b256").model)
 
 

@@ -1,5 +1,6 @@
 """What a device is best given."""
 
+import functools
 import types
 
 import jax
@@ -57,3 +58,24 @@ def test_attention_takes_a_scale_and_may_be_causal():
     expected = jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits), v)
     got = kernels.attention(q, k, v, scale=0.5, causal=True)
     assert float(jnp.abs(got - expected).max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "causal"), [(5, 5, True), (5, 5, False), (4, 7, False), (3, 6, False), (4, 4, True)]
+)
+def test_odd_numbers_of_tokens_are_filled_up_and_change_nothing(queries, keys, causal):
+    """Values and gradients; on the CPU, as cuDNN would be told it."""
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.standard_normal((2, n, 3, 8)), jnp.float32) for n in (queries, keys, keys))
+    weights = jnp.asarray(rng.standard_normal(q.shape), jnp.float32)
+
+    def loss(attend, *arrays):
+        return jnp.sum(weights * attend(*arrays, is_causal=causal, implementation="xla"))
+
+    attended, plain = (
+        jax.value_and_grad(functools.partial(loss, attend), argnums=(0, 1, 2))(q, k, v)
+        for attend in (kernels.even_attention, jax.nn.dot_product_attention)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), attended, plain)
+    taken = jax.eval_shape(functools.partial(kernels.even_attention, is_causal=causal), q, k, v)
+    assert taken.shape == q.shape

@@ -72,6 +72,18 @@ def test_a_kernel_takes_what_takes_longest_of_it_and_a_start():
     assert step == pytest.approx(3 * (arithmetic + 3e-6) + 2 * (1e-6 / 0.9 + 3e-6), rel=1e-6)
 
 
+def test_products_of_float32_take_twice_as_long():
+    half, all_wide = operation(flops=989e6, wide=494.5e6), operation(flops=989e6, wide=989e6)
+    for product, factor in ((half, 1.5), (all_wide, 2.0)):
+        assert cards.seconds([product], H100)[0] == pytest.approx(factor * 1e-6 / 0.7)
+
+
+def test_which_faults_of_the_compiler_other_options_get_past():
+    fault = RuntimeError("INTERNAL: Couldn't find output tile sizes that satisfy hlo: %dot_general.3 = f32[784,2048]")
+    assert cards.options_for(fault) == {"xla_gpu_enable_triton_gemm": False}
+    assert cards.options_for(RuntimeError("INTERNAL: something else")) is None
+
+
 def test_what_is_computed_meanwhile_hides_as_much_of_a_collective():
     work = operation(flops=0.7 * 989e12 * 1e-3)  # a millisecond
     beside = collective("all-reduce", 450e6, 8, beside=(work,))
@@ -128,6 +140,13 @@ def test_a_step_with_fused_kernels_on_one_card():
     assert row(out, "step") > row(out, "starts of kernels") > 0 == row(out, "links")
     executed, model = (float(line.split()[2]) for line in out.splitlines() if "FLOPs   " in line)
     assert executed == pytest.approx(model, rel=0.3)  # both in GFLOP
+
+
+@needs_compiler
+def test_an_odd_number_of_tokens():
+    """9 + 16 of them: cuDNN's attention has gradients for even numbers alone."""
+    out = plan(*TINY, "--config.model.template_size=48", "--topology=gpu:h100", "--global_batch=8")
+    assert "fits" in out
 
 
 @needs_compiler

@@ -42,6 +42,16 @@ def test_what_is_not_known_counts_by_its_traffic_alone(attrs):
     assert libraries.flops(instruction, [leaf(4, 4)]) == 0 and libraries.elementwise(instruction) == (0, 0)
 
 
+@pytest.mark.parametrize("target", ["__cublas$gemm", "__cublas$lt$matmul", "__cublas$lt$matmul$f8"])
+def test_a_product_counts_what_it_sums(target):
+    numbers = (
+        '{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1","3"],"rhs_contracting_dimensions":["0","2"]}}'
+    )
+    attrs = f'custom_call_target="{target}", backend_config={{"gemm_backend_config":{numbers}}}'
+    instruction = call(attrs, leaf(4, 6, 9), leaf(4194304))  # a work space after the result
+    assert libraries.flops(instruction, [leaf(4, 5, 6, 7), leaf(5, 9, 7)]) == 2 * 4 * 6 * 9 * 5 * 7
+
+
 IMAGE, KERNEL, RESULT = leaf(2, 8, 8, 5), leaf(6, 3, 3, 5), leaf(2, 8, 8, 6)
 # 3x3 over 8x8 with zeros around: 22 of 24 places an axis are inside.
 FLOPS = 2 * 2 * 22 * 22 * 5 * 6

@@ -133,6 +133,12 @@ def test_a_kernel_counts_with_the_flops_that_it_states():
     assert program.read(kernel).flops == 7 * 5000
 
 
+def test_products_of_float32_are_told_apart():
+    assert {op.wide for op in program.read(LOOP).operations} == {0.0}
+    by_name = {op.name: op for op in program.read(LOOP.replace("bf16", "f32")).operations}
+    assert by_name["y"].wide == by_name["y"].flops == 2 * 8 * 64 * 32 and by_name["weight"].wide == 0
+
+
 def test_a_noted_trip_count_goes_first_and_a_loop_without_any_is_refused():
     noted = LOOP.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"3"}}')
     assert program.read(noted).flops == 3 * 2 * 8 * 64 * 32

@@ -49,9 +49,23 @@ def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
         from trackers.nn import tpu_attention  # here: programs on a CPU start without Pallas
 
         return tpu_attention.attention((q, k, v), scale=scale, causal=causal)
-    fused = on_gpu(kernel, q) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
-    implementation = "cudnn" if fused else "xla"
-    return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, implementation=implementation)
+    settings = {"scale": scale, "is_causal": causal}
+    if on_gpu(kernel, q) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128:
+        return even_attention(q, k, v, implementation="cudnn", **settings)
+    return jax.nn.dot_product_attention(q, k, v, implementation="xla", **settings)
+
+
+def even_attention(q, k, v, **settings):
+    """jax.nn.dot_product_attention with `settings`, an odd number of queries or keys filled up with one that is not
+    looked at: jax gives cuDNN's attention gradients for even numbers alone."""
+    queries, keys = q.shape[1], k.shape[1]
+
+    def filled(x):
+        return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)))
+
+    if keys % 2:
+        settings["key_value_seq_lengths"] = jnp.full(q.shape[:1], keys, jnp.int32)
+    return jax.nn.dot_product_attention(*map(filled, (q, k, v)), **settings)[:, :queries]
 
 
 def self_attention(qkv, kernel="auto"):

@@ -1,4 +1,4 @@
-"""What a program for NVIDIA cards gives to cuDNN, and to our own kernels (Triton): their text says no more of these
+"""What a program for NVIDIA cards gives to cuDNN, cuBLAS and our own kernels (Triton): their text says no more of these
 than shapes and names."""
 
 import math
@@ -14,6 +14,8 @@ _LOGITS = re.compile(r'"intermediate_tensor_shape":\s*\{[^{}]*"dimensions":\s*\[
 _CUDNN = {"__cudnn$fmhaSoftmax": 2, "__cudnn$fmhaSoftmaxBackward": 5}
 _OURS = {"divided_attention": 2, "divided_attention_backward": 7}
 _KERNEL = re.compile(r"/(\w+)/pallas_call")
+# Of a product: the axes of its first operand that are summed.
+_SUMMED = re.compile(r'"lhs_contracting_dimensions":\[([^\]]*)\]')
 # For each logit that is computed: exponentials, and other operations (scale, shift, largest and sum; extents by the
 # division; their gradients).
 _SPECIAL = {"__cudnn$fmhaSoftmax": 1, "__cudnn$fmhaSoftmaxBackward": 1}
@@ -32,6 +34,8 @@ def flops(instruction, operands):
         return 0.0
     if target[1].startswith("__cudnn$conv") and len(operands) > 1:
         return _convolution(target[1], instruction, operands)
+    if target[1].startswith("__cublas") and operands:
+        return _product(instruction, operands[0])
     name, logits, d = _attention(instruction, target[1])
     return 2.0 * (_CUDNN | _OURS)[name] * logits * d if name else 0.0
 
@@ -54,6 +58,13 @@ def _attention(instruction, target):
         # (B,N,H,d), of its gradient (B,N,3,H,d).
         return named[1], shape[0] * shape[1] ** 2 * shape[-2], shape[-1]
     return None, 0, 0
+
+
+def _product(instruction, first):
+    """Of a matrix product, whose result comes first (a work space after it)."""
+    summed = _SUMMED.search(instruction.attrs)
+    sizes = [first.dims[int(axis)] for axis in re.findall(r"\d+", summed[1])] if summed else [0]
+    return 2.0 * math.prod(instruction.leaves[0].dims) * math.prod(sizes)
 
 
 def _convolution(target, instruction, operands):

@@ -61,8 +61,8 @@ class Instruction:
 class Operation:
     """An instruction that takes time. flops and bytes of one execution on one device, and how often it runs.
 
-    vector, special: operations on single numbers besides, by the units for all and by those for exponentials, roots and
-    the like (elementwise.py).
+    wide: those of the flops that multiply float32 numbers. vector, special: operations on single numbers besides, by
+    the units for all and by those for exponentials, roots and the like (elementwise.py).
     overlaps: it runs beside others (a copy that is started and awaited later). cycles: the compiler's own estimate, 0
     for kernels, of which it knows no more than the FLOPs that they state.
     """
@@ -73,6 +73,7 @@ class Operation:
     bytes: float
     overlaps: bool
     cycles: float
+    wide: float = 0.0
     vector: float = 0.0
     special: float = 0.0
 
@@ -204,7 +205,7 @@ class _Reader:
         if instruction.opcode == "conditional":
             branches = _BRANCHES.search(instruction.attrs)
             names = _NAME.findall(branches[1]) if branches else _CALLED.findall(instruction.attrs)
-            return [(max(names, key=self._flops_of), 1)]
+            return [(max(names, key=self._products_of), 1)]
         if instruction.opcode in ("fusion", "call", "async-start") or "called_computations" in instruction.attrs:
             return [(name, 1) for name in _CALLED.findall(instruction.attrs) if name in self.computations]
         return []
@@ -235,10 +236,11 @@ class _Reader:
         overlaps = instruction.opcode.endswith("-start")
         moved = _started(instruction) if overlaps else self._moved(instruction, body)
         cycles = re.search(r'"estimated_cycles":"(\d+)"', instruction.attrs)
-        flops = self._flops(instruction, body)
+        flops, wide = self._products(instruction, body)
         cycles = float(cycles[1]) if cycles and int(cycles[1]) < 2**40 else 0.0
         vector, special = self._elementwise(instruction, body)
-        self.operations.append(Operation(instruction.name, times, flops, moved, overlaps, cycles, vector, special))
+        known = {"wide": wide, "vector": vector, "special": special}
+        self.operations.append(Operation(instruction.name, times, flops, moved, overlaps, cycles, **known))
 
     def _add_collective(self, instruction, body, kind, times, fused):
         """fused: name of the fused computation that the instruction is in, or None.
@@ -266,35 +268,38 @@ class _Reader:
 
     # Products.
 
-    def _flops(self, instruction, body):
+    def _products(self, instruction, body):
+        """(FLOPs, those of them that multiply float32 numbers) of one execution."""
+        if instruction.opcode == "fusion":
+            return _sums(self._products_of(name) for name in _CALLED.findall(instruction.attrs))
+        operands = [body[name].leaves[0] for name in instruction.operands if name in body and body[name].leaves]
+        flops = self._flops(instruction, operands)
+        return flops, flops if operands and operands[0].bits >= 32 else 0.0
+
+    @functools.cache  # noqa: B019
+    def _products_of(self, name):
+        body = self.computations[name]
+        return _sums(self._products(instruction, body) for instruction in body.values())
+
+    def _flops(self, instruction, operands):
+        """operands: Leaf of each."""
         if instruction.opcode == "convolution":
-            image, kernel = (body[name].leaves[0] for name in instruction.operands[:2])
-            return convolutions.flops(instruction.attrs, image, kernel, instruction.leaves[0])
+            return convolutions.flops(instruction.attrs, *operands[:2], instruction.leaves[0])
         if instruction.opcode == "dot":
-            left = body[instruction.operands[0]].leaves[0]
             contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.attrs)
-            inner = math.prod(left.dims[int(i)] for i in contracted[1].split(",") if i) if contracted else 1
+            inner = math.prod(operands[0].dims[int(i)] for i in contracted[1].split(",") if i) if contracted else 1
             return 2.0 * math.prod(instruction.leaves[0].dims) * inner
         if instruction.opcode == "custom-call":
             stated = _STATED.search(instruction.attrs)
-            operands = [body[name].leaves[0] for name in instruction.operands if name in body and body[name].leaves]
             return float(stated[1]) if stated else libraries.flops(instruction, operands)
-        if instruction.opcode == "fusion":
-            return sum(self._flops_of(name) for name in _CALLED.findall(instruction.attrs))
         return 0.0
-
-    @functools.cache  # noqa: B019
-    def _flops_of(self, name):
-        body = self.computations[name]
-        return sum(self._flops(instruction, body) for instruction in body.values())
 
     def _elementwise(self, instruction, body):
         """(vector, special) operations of one execution."""
         if instruction.opcode == "custom-call":
             return libraries.elementwise(instruction)
         if instruction.opcode == "fusion":
-            inner = [self._elementwise_of(name) for name in _CALLED.findall(instruction.attrs)]
-            return tuple(map(sum, zip(*inner, strict=True))) if inner else (0.0, 0.0)
+            return _sums(self._elementwise_of(name) for name in _CALLED.findall(instruction.attrs))
         results = sum(math.prod(leaf.dims) for leaf in instruction.leaves)
         read = sum(math.prod(leaf.dims) for name in instruction.operands if name in body for leaf in body[name].leaves)
         return elementwise.operations(instruction.opcode, results, read)
@@ -302,8 +307,7 @@ class _Reader:
     @functools.cache  # noqa: B019
     def _elementwise_of(self, name):
         body = self.computations[name]
-        counts = [self._elementwise(instruction, body) for instruction in body.values()]
-        return tuple(map(sum, zip(*counts, strict=True)))
+        return _sums(self._elementwise(instruction, body) for instruction in body.values())
 
     # Memory traffic.
 
@@ -373,6 +377,11 @@ class _Reader:
             inner = next(line.name for line in self.computations[called].values() if line.root)
             return self._written(called, inner, leaves)
         return size
+
+
+def _sums(pairs):
+    """(sum of the first, sum of the second) numbers of pairs."""
+    return tuple(map(sum, zip((0.0, 0.0), *pairs, strict=True)))
 
 
 def _is_link(name, body):
