@@ -150,7 +150,7 @@ def assemble(config, mesh):
     return Program(
         model=model, objective=objective, schedule=schedule, create=create,
         target=target, teacher_variables=teacher_variables, step=step, take_step=take_step,
-        packing=packing.of_run(target.params, config.train),
+        packing=packing.of_run(target.params, config.train, mesh),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from data_pipelines import loader
 from tests.training import support
 from trackers import weights
 from trackers.errors import UsageError
-from trackers.training import checkpoints, dispatch, sharding
+from trackers.training import checkpoints, dispatch, packing, sharding
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -122,6 +122,19 @@ def test_one_step_a_dispatch_gives_the_same_state(config, uninterrupted, tmp_pat
     assert not support.leaves_equal(_state(config, tmp_path), _state(config, uninterrupted))
 
 
+@pytest.mark.slow
+def test_packed_steps_are_the_same(config, monkeypatch):
+    """As on a GPU: to the last bit however they are dispatched, and up to rounding those of other devices."""
+    mesh, alone = sharding.make_mesh(config.mesh, jax.devices()[:1]), config.copy_and_resolve_references()
+    alone.train.steps_per_dispatch = 1
+    plain = losses(config, mesh, 7)
+    monkeypatch.setattr(packing, "PLATFORMS", ("cpu",))
+    assert train.assemble(config, mesh).packing is not None
+    packed = losses(config, mesh, 7)
+    assert packed == losses(alone, mesh, 7)
+    np.testing.assert_allclose(packed, plain, rtol=1e-4)
+
+
 def test_sigterm_leaves_after_the_dispatch(config, tmp_path, monkeypatch, capsys):
     facts = Noise.facts
 
@@ -165,6 +178,7 @@ def test_rows_are_made_where_they_live(config):
     pipes = {"capture_output": True, "text": True, "timeout": 300}
     done = subprocess.run(command, cwd=support.ROOT, env=support.environ(8), **pipes)
     assert done.returncode == 0, done.stderr[-3000:]
-    there, here = json.loads(done.stdout.splitlines()[-1]), losses(config, sharding.make_mesh(config.mesh), 7)
+    here = losses(config, sharding.make_mesh(config.mesh), 7)
     assert len(here) == 7 and np.ptp(here) > 1e-3
-    np.testing.assert_allclose(there, here, rtol=1e-4)
+    for there in done.stdout.splitlines()[-2:]:
+        np.testing.assert_allclose(json.loads(there), here, rtol=1e-4)

@@ -79,5 +79,11 @@ def test_the_first_bad_leaf_is_named(packed_by, value):
             assert packed_by.first_not_finite(packed_by.pack(jax.tree.unflatten(structure, changed))) == number
 
 
-def test_runs_with_frozen_parameters_are_not_packed():
-    assert packing.of_run({}, SimpleNamespace(frozen=("encoder",))) is None
+@pytest.mark.parametrize(
+    ("platform", "frozen", "packs"),
+    [("gpu", (), True), ("gpu", ("encoder",), False), ("tpu", (), False), ("cpu", (), False)],
+)
+def test_which_runs_are_packed(platform, frozen, packs):
+    mesh = SimpleNamespace(devices=np.array([SimpleNamespace(platform=platform)], object))
+    train = SimpleNamespace(frozen=frozen, encoder_multiplier=0.1)
+    assert (packing.of_run({}, train, mesh) is not None) == packs

@@ -1,6 +1,7 @@
-"""Small parameters that are updated alike, as one long vector: a card has few arrays to update, sum and copy.
+"""Small parameters that are updated alike, as one long vector: a GPU has few arrays to update, sum and copy.
 
-For the inside of a loop of steps (dispatch.py); checkpoints and all other programs know only trees.
+For the inside of a loop of steps (dispatch.py); checkpoints and all other programs know only trees. A TPU gains nothing
+(benchmarks/RESULTS.md): it starts a program, not kernels, and lays matrices out in other ways than vectors.
 """
 
 import math
@@ -14,6 +15,7 @@ from trackers.training.state import named_leaves
 
 # Elements. Larger ones keep a card busy by themselves, and need no second copy.
 MAX_SMALL = 2**18
+PLATFORMS = ("gpu",)
 
 
 class Packing:
@@ -89,11 +91,11 @@ class Packing:
         return jnp.where(first == none, -1, first)
 
 
-def of_run(params, train):
-    """The Packing for a run's steps in a loop; None where some parameters are not trained, and have no moments.
+def of_run(params, train, mesh):
+    """The Packing for a run's steps in a loop; None where it does not pay, or some parameters are not trained.
 
-    Args: params: tree of shapes with placements. train: config.train.
+    Args: params: tree of shapes with placements. train: config.train. mesh: the run's.
     """
-    if train.frozen:
+    if train.frozen or mesh.devices.flat[0].platform not in PLATFORMS:
         return None
     return Packing(params, schedules.multipliers(params, schedules.multiplier_rules(train.encoder_multiplier)))
