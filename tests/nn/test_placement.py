@@ -5,6 +5,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AbstractMesh, AxisType
 
 import trackers
@@ -30,6 +31,22 @@ def test_the_batch_is_split_and_the_rest_whole():
     assert equation.primitive.name == "sharding_constraint"
     assert tuple(equation.params["sharding"].spec)[0] == ("data", "fsdp")
     assert not any(tuple(equation.params["sharding"].spec)[1:])
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((8, 5, 4, 16), (("data", "fsdp"), None, "tensor")),
+        ((6, 5, 4, 16), (None, None, "tensor")),
+        ((8, 5, 3, 16), (("data", "fsdp"), None, None)),
+    ],
+)
+def test_heads_are_split_where_they_divide(shape, expected):
+    x = jnp.ones(shape)
+    assert placement.split_heads(x) is x
+    (equation,) = jax.make_jaxpr(_on((2, 2, 2), placement.split_heads))(x).eqns
+    spec = tuple(equation.params["sharding"].spec)
+    assert (*spec, None, None, None)[:3] == expected
 
 
 def test_every_block_of_a_tracker_is_constrained():

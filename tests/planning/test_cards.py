@@ -150,6 +150,13 @@ def test_an_odd_number_of_tokens():
 
 
 @needs_compiler
+def test_queries_and_keys_of_two_sources_on_several_cards():
+    """iKUN's fusion: cuDNN's attention wants them split alike."""
+    flags = ("--topology=gpu:h100x4", "--mesh=data=-1,fsdp=2", "--global_batch=8")
+    assert "fits" in plan("--config=configs/ikun.py:tiny", "--config.model.dtype=bfloat16", *flags)
+
+
+@needs_compiler
 def test_a_sharded_step_on_two_nodes():
     out = plan(*TINY, "--topology=gpu:a100x16", "--mesh=data=-1,fsdp=2", "--global_batch=32")
     kinds = {tuple(line.split()[:2]) for line in out.splitlines() if " times " in line}

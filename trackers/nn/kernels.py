@@ -4,6 +4,8 @@ norms. docs/training.md has the table, with the measurement behind each row."""
 import jax
 import jax.numpy as jnp
 
+from trackers.nn import placement
+
 # auto: fused kernels where there are any for the device and the arrays; fused: the same, or an error; plain: XLA's
 # operations alone, as on a CPU.
 KERNELS = ("auto", "fused", "plain")
@@ -51,6 +53,8 @@ def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
         return tpu_attention.attention((q, k, v), scale=scale, causal=causal)
     settings = {"scale": scale, "is_causal": causal}
     if on_gpu(kernel, q) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128:
+        # cuDNN's wants all three split alike, which they are not by themselves where keys come from elsewhere.
+        q, k, v = map(placement.split_heads, (q, k, v))
         return even_attention(q, k, v, implementation="cudnn", **settings)
     return jax.nn.dot_product_attention(q, k, v, implementation="xla", **settings)
 

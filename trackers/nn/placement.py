@@ -4,6 +4,8 @@ The mesh is the one that the function being traced runs under (trackers.training
 one device, nothing is done. So modules need to know neither the mesh nor whether there is one.
 """
 
+import math
+
 import jax
 from jax.sharding import PartitionSpec as P
 
@@ -16,6 +18,16 @@ def split_batch(x):
     B has to divide over them, as sharding.process_rows sees to.
     """
     return jax.lax.with_sharding_constraint(x, P(BATCH_AXES)) if is_split() else x
+
+
+def split_heads(x):
+    """`x` (B,N,H,d), constrained as above, and its heads split over "tensor"; each axis where it divides."""
+    if not is_split():
+        return x
+    mesh = jax.sharding.get_abstract_mesh()
+    batch = BATCH_AXES if x.shape[0] % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0 else None
+    heads = "tensor" if "tensor" in mesh.shape and x.shape[2] % mesh.shape["tensor"] == 0 else None
+    return jax.lax.with_sharding_constraint(x, P(batch, None, heads))
 
 
 def is_split():
