@@ -60,8 +60,11 @@ def attention(q, k, v, *, scale=None, causal=False, kernel="auto"):
 
 
 def even_attention(q, k, v, **settings):
-    """jax.nn.dot_product_attention with `settings`, an odd number of queries or keys filled up with one that is not
-    looked at: jax gives cuDNN's attention gradients for even numbers alone."""
+    """jax.nn.dot_product_attention of queries (B,N,H,d) to keys and values (B,M,H,d): (B,N,H,d).
+
+    Odd N and M are filled up with a token that nothing looks at: jax gives cuDNN's attention gradients for even ones
+    alone. settings: dot_product_attention's.
+    """
     queries, keys = q.shape[1], k.shape[1]
 
     def filled(x):

@@ -46,8 +46,7 @@ class Packing:
         """The tree that `pack` was given."""
         leaves = {}
         for name, members in self._members.items():
-            sizes = [math.prod(self._shapes[i]) for i in members]
-            parts = jnp.split(packed[name], np.cumsum(sizes)[:-1]) if len(members) > 1 else [packed[name]]
+            parts = jnp.split(packed[name], self._ends(members)[:-1]) if len(members) > 1 else [packed[name]]
             leaves |= {i: part.reshape(self._shapes[i]) for i, part in zip(members, parts, strict=True)}
         return jax.tree.unflatten(self._structure, [leaves[i] for i in range(len(leaves))])
 
@@ -67,6 +66,10 @@ class Packing:
 
         return jax.tree.map(lambda part: self.unpack(part) if is_packed(part) else part, train_state, is_leaf=is_packed)
 
+    def _ends(self, members):
+        """Where each of a vector's parameters ends in it."""
+        return np.cumsum([math.prod(self._shapes[i]) for i in members])
+
     def _grouped(self, tree, join):
         leaves = jax.tree.leaves(tree)
         groups = {name: [leaves[i] for i in members] for name, members in self._members.items()}
@@ -85,8 +88,7 @@ class Packing:
         for name, members in self._members.items():
             values = packed[name].ravel()
             place = jnp.where(jnp.isfinite(values), values.size, jnp.arange(values.size)).min()
-            ends = jnp.asarray(np.cumsum([math.prod(self._shapes[i]) for i in members]))
-            found.append(jnp.asarray([*members, none])[(ends <= place).sum()])
+            found.append(jnp.asarray([*members, none])[(self._ends(members) <= place).sum()])
         first = jnp.min(jnp.array(found))
         return jnp.where(first == none, -1, first)
 
