@@ -53,7 +53,8 @@ def _rows(data, columns):
     """Rows of numbers by a second, strict reading. Raises: AssertionError where a cell is no number."""
     rows = []
     for line in _decoded(data).rstrip().splitlines():
-        cells = re.sub("[,;\t]", " ", line).split()[:columns]
+        between = "[ \t]*[,;][ \t]*" if re.search("[,;]", line) else "[ \t]+"
+        cells = re.split(between, re.sub("[,;]?[ \t]*$", "", line).lstrip(" \t"))[:columns] if line.strip() else []
         assert all(_CELL.fullmatch(cell) for cell in cells), f"{line[:60]!r} was taken for numbers"
         rows.append([float(cell) for cell in cells])
     return rows

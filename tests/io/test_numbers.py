@@ -40,8 +40,18 @@ def test_coordinates_in_json_are_finite(value):
     assert numbers.is_pixel(-3) and numbers.is_pixel(2.5) and not numbers.is_pixel(value)
 
 
+@pytest.mark.parametrize("line", ["1,,3", ",1,2", "10,5 20,5", "1 2,3", "1\t10,5\t2"])
+def test_a_line_has_one_separator_and_no_empty_place(line):
+    """A missing value would give the next one its place, and a decimal comma is none."""
+    with pytest.raises(ValueError, match="float|is not a number"):
+        numbers.line_reader(line)(line)
+    with pytest.raises(ValueError, match="is not a number"):
+        [numbers.number(cell) for cell in numbers.cells(line)]
+    assert numbers.line_reader("1,2 ,")("1,2 ,") == [1, 2] and numbers.cells("1,2 ,") == ["1", "2"]
+
+
 @pytest.mark.parametrize("space", ["\xa0", "\u2028", "\x0c", "\x1f", "\x85"])
 def test_only_blanks_and_commas_separate(space):
-    assert numbers.cells(" 1, 2\t3 ") == ["1", "2", "3"]
+    assert numbers.cells(" 1, 2,\t3 ") == numbers.cells("1 2\t 3") == ["1", "2", "3"]
     with pytest.raises(ValueError, match="other characters"):
         numbers.line_reader(f"1{space}2")(f"1{space}2")

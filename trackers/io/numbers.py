@@ -36,10 +36,22 @@ def number(text, missing=False):
 
 
 def cells(text):
-    """Parts of a line or text between commas and white space. Raises: ValueError for other than ASCII separators."""
+    """Parts of a line between its commas, or between white space where it has none: an empty one is a part, too.
+
+    Raises: ValueError for other than ASCII separators.
+    """
     if not text.isascii() or not _CONTROL.isdisjoint(text):
         raise ValueError(f"{text.strip()[:40]!r} has other characters than numbers have")
-    return text.replace(",", " ").split()
+    return [cell.strip() for cell in _parts(text)]
+
+
+def _parts(line):
+    # Never between both: the numbers of "10,5 20,5" may be two or four.
+    if "," not in line:
+        return line.split()
+    parts = line.split(",")
+    # Many programs write a comma behind the last number, too.
+    return parts if parts[-1].strip() else parts[:-1]
 
 
 def line_reader(text, most=None):
@@ -49,7 +61,7 @@ def line_reader(text, most=None):
     """
     if set(text) <= _FRACTION | _MISSING | _SPACE | {","}:
         # Of these characters float makes nothing but numbers and nan, many times faster than asked one by one.
-        return lambda line: list(map(float, line.replace(",", " ").split()[:most]))
+        return lambda line: list(map(float, _parts(line)[:most]))
     return lambda line: [number(cell, missing=True) for cell in cells(line)[:most]]
 
 

@@ -44,11 +44,12 @@ def read_targets(path):
     Raises: InputError naming the file and line.
     """
     targets, before, named = {}, None, None
-    for number, line in enumerate(plain_text.read_text(path, _EXPECTED).splitlines(), start=1):
+    for number, line in enumerate(plain_text.read_text(path, _EXPECTED).split("\n"), start=1):
         if not line.strip():
             continue
-        cells, where = line.replace(",", " ").split(), f"{path}, line {number}"
+        where = f"{path}, line {number}"
         try:
+            cells = numbers.cells(line)
             if named is None:
                 named = cells[-4:] == _BOX
                 if named:
