@@ -22,9 +22,10 @@ def libraries():
     """Installs the filters, once; every program begins with it, before anything is read or written."""
     if os.environ.get(VARIABLE, "0") not in ("", "0") or getattr(sys.excepthook, "storage_is_quiet", False):
         return
-    # XLA and TensorFlow read it when they are loaded.
+    # XLA, TensorFlow and OpenCV read them when they are loaded.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_worth_saying)
     threaded, unraisable, uncaught = threading.excepthook, sys.unraisablehook, sys.excepthook

@@ -2,6 +2,7 @@ import concurrent.futures
 import ctypes
 import struct
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_jpeg_damaged_inside_is_named_and_told_from_those_read_beside_it(tmp_pat
     assert capfd.readouterr().err == ""
 
 
+def test_a_png_says_one_line_where_it_is_damaged_and_none_of_its_color_profile(tmp_path, capfd):
+    whole = _encoded(".png", np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    name = b"iCCP" + b"none\0\0" + zlib.compress(b"no profile")
+    chunk = struct.pack(">I", len(name) - 4) + name + struct.pack(">I", zlib.crc32(name))
+    (tmp_path / "1.png").write_bytes(whole[:33] + chunk + whole[33:])
+    assert image_files.read_image(tmp_path / "1.png").shape == (60, 80, 3)
+    (tmp_path / "2.png").write_bytes(whole[:200] + b"\xff" * 40 + whole[240:])
+    with pytest.raises(InputError, match=r"2.png is damaged inside \(libpng error: .*\): copy it again"):
+        image_files.read_image(tmp_path / "2.png")
+    assert capfd.readouterr().err == ""
+
+
 def _share_noticed(tmp_path, damage, count=60):
     """Of JPEGs whose picture data is damaged so that a pixel changes by more than 10 levels: those that are refused."""
     path, changed, noticed = tmp_path / "damaged.jpg", 0, 0
@@ -181,6 +194,14 @@ def test_dead_pixels_do_not_count(tmp_path):
     image = _write_levels(tmp_path / "raw", [np.full_like(levels, 7000), levels])[1]
     assert np.abs(image[1:, :, 0].astype(int) - grey[1:]).max() <= 2
     assert (image[0, :3] == 0).all() and (image[0, 3:6] == 255).all()
+
+
+def test_a_damaged_16_bit_picture_does_not_take_the_others_with_it(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (60, 80))
+    first = _write_levels(tmp_path / "raw", [7000 + 2 * grey] * 3)[0]
+    (tmp_path / "raw" / "1.png").write_bytes(b"")
+    image_files._table.cache_clear()
+    np.testing.assert_array_equal(image_files.read_image(tmp_path / "raw" / "2.png"), first)
 
 
 def test_whole_range_of_16_bits_is_its_high_byte(tmp_path):

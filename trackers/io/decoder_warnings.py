@@ -1,5 +1,6 @@
-"""What libjpeg says of damage in a picture. It fills in something, writes a line to C's stderr and goes on, and OpenCV
-has no other way to tell. (Damage after which it finds its way again by chance it does not notice.)
+"""What libjpeg and libpng say of damage in a picture. libjpeg fills in something, writes a line to C's stderr and goes
+on, and OpenCV has no other way to tell. (Damage after which it finds its way again by chance it does not notice.)
+libpng ends with a line there; what it only warns of, a color profile say, is no damage and would be said of each frame.
 
 While pictures are decoded C's variable stderr (not the file descriptor, so Python's messages and other programs are not
 touched) names a file in memory. Which of several threads' pictures a line is about shows when one is decoded again
@@ -14,18 +15,22 @@ import re
 import tempfile
 import threading
 
-_LINE = re.compile(r"^(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression sequence).*$", re.MULTILINE)
-# Cameras leave a byte before the end marker; the picture is whole.
-_HARMLESS = re.compile(r"Corrupt JPEG data: 1 extraneous bytes before marker 0xd9")
+_LINE = re.compile(
+    r"^(?:Corrupt JPEG data|Premature end of JPEG|Inconsistent progression sequence|libpng (?:error|warning)).*$",
+    re.MULTILINE,
+)
+# Cameras leave a byte before a JPEG's end marker; the picture is whole.
+_HARMLESS = re.compile("Corrupt JPEG data: 1 extraneous bytes before marker 0xd9|libpng warning")
 _UNBUFFERED = 2  # _IONBF of stdio.h
 
 
 def watched(decode):
-    """Decodes a JPEG and listens.
+    """Decodes a JPEG or PNG and listens.
 
     Args: decode: function () -> picture, to be called once or twice, by any number of threads at a time.
 
-    Returns: (picture, what libjpeg says is damaged or "" for nothing). Always "" where C's stderr can't be replaced.
+    Returns: (picture, what the decoder says is damaged or "" for nothing). Always "" where C's stderr cannot be
+      replaced.
     """
     stderr = _stderr()
     if stderr is None:
@@ -98,7 +103,7 @@ class _Stderr:
         return self._seek(self._fd, 0, os.SEEK_END)
 
     def _pass_on(self):
-        """Hands what is no line of libjpeg's to the real stderr, and forgets all."""
+        """Hands what is no line of a decoder's to the real stderr, and forgets all."""
         if size := self._size():
             rest = _LINE.sub("", os.pread(self._fd, size, 0).decode(errors="replace")).strip()
             os.ftruncate(self._fd, 0)

@@ -1,10 +1,10 @@
 """Images from files, (H, W, 3) uint8 RGB, alone or as the frames of a sequence.
 
 16-bit pictures (thermal cameras, depth) become 8-bit ones by one rule for all images of a folder, which is what a
-sequence is, so that brightness does not flicker. Levels are taken from the folder's first image with more than one
-level (in order of numbers), without the lowest and highest 0.1 % of its values, which dead pixels have. Where these
-levels span a quarter of the 16 bits or more, the high byte is taken; where they are narrower they are stretched to
-0..255, and what lies outside is cut off.
+sequence is, so that brightness does not flicker. Levels are taken from the folder's first whole image with more
+than one level (in order of numbers), without the lowest and highest 0.1 % of its values, which dead pixels have. Where
+these levels span a quarter of the 16 bits or more, the high byte is taken; where they are narrower they are stretched
+to 0..255, and what lies outside is cut off.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ def read_image(path):
       path: str or path object (pathlib, etils.epath).
 
     Raises: InputError naming the file where it is missing, empty, no image, larger than limits.IMAGE, cut short, or a
-      JPEG that libjpeg finds damaged inside. (Decoders fill the missing part of a cut JPEG with grey and say nothing,
-      so its end is looked for here.)
+      JPEG or PNG that its decoder finds damaged inside. (Decoders fill the missing part of a cut JPEG with grey and say
+      nothing, so its end is looked for here.)
     """
     path = path if hasattr(path, "read_bytes") else Path(path)
     return decode(read_data(path), path)
@@ -65,19 +65,20 @@ def _decode(data, path):
     import cv2
 
     encoded, damage = np.frombuffer(data, np.uint8), ""
+    kind = cv2.IMREAD_COLOR_RGB | (0 if data.startswith(_JPEG_START) else cv2.IMREAD_ANYDEPTH)
     try:
-        if data.startswith(_JPEG_START):
-            image, damage = decoder_warnings.watched(lambda: cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+        if data.startswith((_JPEG_START, _PNG_START)):
+            image, damage = decoder_warnings.watched(lambda: cv2.imdecode(encoded, kind))
         else:
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+            image = cv2.imdecode(encoded, kind)
         if image is not None and image.dtype not in (np.uint8, np.uint16):
             image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         image = None
-    if image is None:
-        raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
     if damage:
         raise InputError(f"image {path} is damaged inside ({damage}): copy it again")
+    if image is None or image.ndim != 3:
+        raise InputError(f"image {path} cannot be decoded: is it a whole JPEG, PNG or BMP file?")
     return image
 
 
@@ -101,7 +102,10 @@ def _table(folder):
     levels = np.arange(2**16)
     names = [path.name for path in folder.iterdir() if path.name.lower().endswith(_SUFFIXES) and path.name[0] != "."]
     for name in sorted(names, key=lambda name: (len(name), name)):
-        image = _decode(read_data(folder / name), folder / name)
+        try:
+            image = _decode(read_data(folder / name), folder / name)
+        except InputError:
+            continue  # said where that image is read; the others can be
         if image.dtype == np.uint16:
             low, high = np.quantile(image, [_LEFT_OUT, 1 - _LEFT_OUT])
             if 0 < high - low < _WIDE_SPAN:

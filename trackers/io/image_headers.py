@@ -28,7 +28,7 @@ def check(data, path):
     """Raises: InputError naming the file where its header states no size, or more pixels than limits.IMAGE allows."""
     size = image_size(data, path)
     if size is None:
-        raise InputError(f"image {path} cannot be decoded: is it a JPEG, PNG or BMP file?")
+        raise InputError(f"image {path} cannot be decoded: is it a whole JPEG, PNG or BMP file?")
     # Names are put together where they are needed: this runs for every image that is trained on.
     if size[0] * size[1] > limits.IMAGE.value:
         limits.IMAGE.check(f"image {path} of {size[0]}x{size[1]}", size[0] * size[1])
