@@ -1,3 +1,4 @@
+import struct
 import subprocess
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 
 from trackers.errors import InputError
 from trackers.io import video_files
+
+cv2 = pytest.importorskip("cv2")
 
 
 def test_video_goes_out_and_comes_back(tmp_path):
@@ -26,6 +29,21 @@ def test_wrong_video(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         list(video_files.Video(path))
+
+
+@pytest.mark.parametrize("length", [10**9, 2**32 - 1])
+def test_a_header_is_not_taken_at_its_word(tmp_path, length):
+    """More frames than the file has bytes; each would ask for a box."""
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (32, 24))
+    for level in (0, 100, 200):
+        writer.write(np.full((24, 32, 3), level, np.uint8))
+    writer.release()
+    data = bytearray((tmp_path / "v.avi").read_bytes())
+    for chunk, offset in ((b"avih", 24), (b"strh", 40)):
+        struct.pack_into("<I", data, data.find(chunk) + offset, length)
+    (tmp_path / "v.avi").write_bytes(data)
+    video = video_files.Video(tmp_path / "v.avi")
+    assert len(video) == 0 and len(list(video)) == 3 and not video.cut_short
 
 
 def test_video_has_one_size(tmp_path):

@@ -44,7 +44,7 @@ class TimeLine:
 
 
 class Video:
-    """The frames of a video file; `len` is what its header says, 0 where it says nothing.
+    """The frames of a video file; `len` is what its header says, 0 where it says nothing or more than the file can hold.
 
     After all frames were read `cut_short` says whether they end well before the time that the header gives (TimeLine).
 
@@ -65,7 +65,9 @@ class Video:
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = float(rate) if 0 < rate <= 1000 else 25.0
         self.cut_short = False
-        self._length = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        # A frame has a byte at least, so that no number is taken for one that memory can be asked for.
+        self._length = length if 0 < length <= self.path.stat().st_size else 0
         width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         capture.release()
         limits.IMAGE.check(f"video {path} of {width}x{height}", width * height)
