@@ -21,7 +21,6 @@ from trackers.io import numbers, outputs, plain_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _NUMBERS = re.compile(r"([0-9]+)")
-_SEPARATORS = str.maketrans(",;\t", "   ")
 
 
 def natural_key(name):
@@ -83,7 +82,7 @@ def read_list(path, expected):
 def read_boxes(path):
     """(T, 4) float64 boxes, one x,y,w,h a line, separated by comma, semicolon, tab or space; NaN is allowed."""
     expected = "one line of x,y,w,h for each frame"
-    text = read_text(path, expected).rstrip().translate(_SEPARATORS)
+    text = read_text(path, expected).rstrip().replace(";", ",")
     if not text:
         raise errors.InputError(f"{path} is empty: expected {expected}")
     boxes, read_line = array.array("d"), numbers.line_reader(text)
@@ -172,7 +171,7 @@ class _Numbered(collections.abc.Sequence):
 def image_names(path):
     """Names of the images directly in folder `path`, in natural order; empty where there is no such folder.
 
-    Raises: InputError for two images whose names differ in the ending only: 1.jpg and 1.png.
+    Raises: InputError for two images of one name and number: 1.jpg and 1.png, or 1.jpg and 01.jpg.
     """
     _watch(path)
     if not path.is_dir():
@@ -182,9 +181,9 @@ def image_names(path):
     images = sorted(images, key=natural_key)
     # Neighbors in this order: only the ending tells them apart.
     for name, following in itertools.pairwise(images):
-        if name.rpartition(".")[0] == following.rpartition(".")[0]:
+        if natural_key(name.rpartition(".")[0]) == natural_key(following.rpartition(".")[0]):
             raise errors.InputError(
-                f"{path} has {name} and {following}, which would be two frames: keep one kind of image in the folder"
+                f"{path} has {name} and {following}, which would be two frames: keep one of the two kinds in the folder"
             )
     return images
 

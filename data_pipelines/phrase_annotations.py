@@ -130,12 +130,18 @@ def compare(source):
 
 
 def numbered(path):
-    """{number in the name: file name} of the images in folder `path`, in order of the numbers."""
+    """{number in the name: file name} of the images in folder `path`, in order of the numbers.
+
+    Raises: InputError for two of one number.
+    """
     files = {}
     for name in annotations.image_names(path):
         digits = re.findall("[0-9]+", name)
         if digits:
-            files[int(digits[-1])] = name
+            number = int(digits[-1])
+            if number in files:
+                raise errors.InputError(f"{path} has {files[number]} and {name}, both of number {number}: keep one")
+            files[number] = name
     return dict(sorted(files.items()))
 
 

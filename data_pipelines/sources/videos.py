@@ -111,6 +111,8 @@ def read_csv(path, length):
     lines = annotations.read_text(path, _LAYOUT).rstrip().split("\n")
     heads = [cell.strip().strip('"').lower() for cell in lines[0].split(",")]
     named = set(_COLUMNS) <= set(heads)
+    if named and (twice := [column for column in ("frame", *_COLUMNS) if heads.count(column) > 1]):
+        raise errors.InputError(f"{path}:1: two columns are named {twice[0]}: keep one")
     columns = heads if named else list(_COLUMNS)
     rows, most = {}, length if length and "frame" in columns else _MOST_FRAMES
     for number, line in enumerate(lines[named:], 1 + named):

@@ -18,6 +18,7 @@ from trackers.io import array_files, plain_text
         ("[" * 100_000, "levels of brackets"),
         ('{"a": ' * 101 + "1" + "}" * 101, "101 levels of brackets; 100 are allowed: set TRACKERS_MAX_JSON_DEPTH"),
         ('{"a": 1, "b": 2, "a": 3}', "key 'a' stands twice"),
+        (r'{"a": ["half a character \uD83D"]}', "not JSON .*surrogates not allowed"),
         ('{"a": NaN}', "NaN is not a number"),
         ("[-Infinity]", "-Infinity is not a number"),
         ("[1,\n2,,]", ":2: not JSON"),
@@ -31,6 +32,10 @@ def test_what_is_no_json(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         plain_text.read_json(file, "a config")
     assert "a.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_escaped_character_of_two_halves_is_one():
+    assert plain_text.parse_json(r'["\ud83d\ude97", "\\ud83d"]', "x") == ["\U0001f697", r"\ud83d"]
 
 
 def test_brackets_in_strings_are_no_levels():

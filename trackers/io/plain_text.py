@@ -113,7 +113,11 @@ def parse_json(text, source):
     """
     limits.JSON_DEPTH.check(source, _depth(text))
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        if "\\ud" in text.lower():
+            # Escaped halves of a character that are no whole one: nothing could print or write them.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         raise InputError(f"{source}:{error.lineno}: not JSON ({error.msg}); download it again") from None
     except (ValueError, RecursionError, MemoryError) as error:

@@ -276,6 +276,9 @@ def test_videos_with_another_number_of_boxes(tmp_path):
     (root / "walk.csv").write_text("frame,x,y,w,h\n1,2,3,4,5\n1,2,3,4,5\n")
     with pytest.raises(InputError, match=r"walk\.csv:3: '1,2,3,4,5': expected frame,x,y,w,h"):
         _open("videos", root)
+    (root / "walk.csv").write_text("x,y,w,h,x\n1,2,3,4,5\n")
+    with pytest.raises(InputError, match=r"walk\.csv:1: two columns are named x: keep one"):
+        _open("videos", root)
 
 
 def test_mot17_tracks(tmp_path):

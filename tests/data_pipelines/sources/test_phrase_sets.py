@@ -109,6 +109,13 @@ def filled(layout, root, split, published):
     return phrase_annotations.compare(sources.Source(layout, list(videos), full.__getitem__, published=counted))
 
 
+def test_two_images_of_one_number_are_refused(tmp_path):
+    images = layouts.refer_kitti(tmp_path) / "KITTI" / "training" / "image_02" / "0001"
+    shutil.copy(images / "000001.png", images / "copy_1.png")
+    with pytest.raises(InputError, match=r"has 000001.png and copy_1.png, both of number 1: keep one"):
+        phrase_annotations.numbered(images)
+
+
 def test_published_numbers_are_compared_in_a_line(tmp_path):
     dance, kitti = layouts.refer_dance(tmp_path / "d"), layouts.refer_kitti(tmp_path / "k")
     train = {str(video): [str(min(video, 38)), "38"] for video in range(40)}
