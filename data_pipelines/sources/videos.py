@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-from data_pipelines import annotations, trees
+from data_pipelines import annotations, bad_samples, trees
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers import errors
 from trackers.io import numbers, video_files
@@ -88,7 +88,7 @@ def _decoder(path):
 
 
 def _load(file, boxes_file):
-    length = len(video_files.Video(file))
+    length = len(bad_samples.read(video_files.Video, file))
     boxes, listed = read_csv(boxes_file, length)
     if listed and length and len(boxes) != length:
         raise errors.InputError(

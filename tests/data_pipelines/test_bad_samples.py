@@ -7,7 +7,7 @@ import pytest
 
 from data_pipelines import annotations, bad_samples, loader, sampling
 from data_pipelines.procedural import people
-from tests.data_pipelines import layouts
+from tests.data_pipelines import benchmark_layouts, layouts
 from tests.data_pipelines.test_loader import make_config
 from tests.data_pipelines.test_loader_clips import make_config as make_clips_config
 from trackers.errors import InputError, UsageError
@@ -75,6 +75,20 @@ def test_too_many_bad_images_end_the_run_in_one_line(tmp_path, monkeypatch):
         config.data.max_bad_fraction = share
         with pytest.raises(UsageError, match="config.data.max_bad_fraction .*: give a share from 0 to 1"):
             _take(config, 0, range(2))
+
+
+@pytest.mark.parametrize("kept", [0, 900])
+def test_a_video_file_that_is_no_whole_one_is_replaced(tmp_path, capfd, kept):
+    for name in ("run", "walk"):
+        root = benchmark_layouts.videos(tmp_path, 24, name)
+    video = next(root.glob("walk.*i"))
+    video.write_bytes(video.read_bytes()[:kept])
+    config = make_config()
+    with config.unlocked():
+        config.data.ratio.videos, config.data.videos = 1.0, str(root)
+    _take(config, 0, range(8))
+    said = [line for line in capfd.readouterr().err.splitlines() if "walk" in line]
+    assert len(said) == 1 and "cannot be decoded" in said[0] and "other samples take its place" in said[0]
 
 
 def test_bad_images_of_clips_are_replaced(tmp_path, capfd):

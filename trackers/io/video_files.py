@@ -44,7 +44,7 @@ class TimeLine:
 
 
 class Video:
-    """The frames of a video file; `len` is what its header says, 0 where it says nothing or more than the file can hold.
+    """The frames of a video file; `len` is what its header says, 0 where it says nothing or more than a file can hold.
 
     After all frames were read `cut_short` says whether they end well before the time that the header gives (TimeLine).
 
