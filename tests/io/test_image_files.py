@@ -1,12 +1,15 @@
 import concurrent.futures
 import ctypes
 import struct
+import subprocess
+import sys
 import types
 import zlib
 
 import numpy as np
 import pytest
 
+from trackers import quiet
 from trackers.errors import InputError
 from trackers.io import decoder_warnings, image_files
 
@@ -110,6 +113,14 @@ def test_a_png_says_one_line_where_it_is_damaged_and_none_of_its_color_profile(t
     with pytest.raises(InputError, match=r"2.png is damaged inside \(libpng error: .*\): copy it again"):
         image_files.read_image(tmp_path / "2.png")
     assert capfd.readouterr().err == ""
+
+
+def test_opencv_says_nothing_beside_the_line_of_a_program(tmp_path):
+    (tmp_path / "1.bmp").write_bytes(_encoded(".bmp")[:-900])
+    # The file alone, as the whole package takes a second to import.
+    program = f"import runpy; runpy.run_path({quiet.__file__!r})['libraries'](); import cv2; print(cv2.imread('1.bmp'))"
+    said = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env={}, capture_output=True, text=True)
+    assert (said.stdout, said.stderr) == ("None\n", "")
 
 
 def _share_noticed(tmp_path, damage, count=60):
