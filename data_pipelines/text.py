@@ -22,8 +22,8 @@ from trackers.io import limits, plain_text
 # CLIP's file holds more merges than its 49408 ids have room for.
 LARGEST_VOCABULARY = 49408
 # What CLIP takes for one word before it merges: contractions (ignoring case, by which ſ is an s), letters, single
-# digits, runs of other signs.
-_WORD = r"'[sſ]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# digits, runs of other signs. U+0345 (iota below), whose capital is a letter, is none of these.
+_WORD = r"'[sſ]|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _MARKS = re.compile(f"({re.escape(_START)}|{re.escape(_END)})")
 

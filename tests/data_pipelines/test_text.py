@@ -62,6 +62,7 @@ def test_text_is_mended_as_in_the_program(clip):
 
     assert ids("ligature \ufb01ne \ufb02ow") == [19915, 4490, 3797, 5608]
     assert ids("fullwidth \uff21\uff22\uff23 \uff11\uff12\uff13") == [9407, 23571, 5334, 272, 273, 274]
+    assert ids("red\u0345 car") == ids("red car")
     assert ids("voitures \u00c3\u00a0 c\u00c3\u00b4t\u00c3\u00a9") == ids("voitures \u00e0 c\u00f4t\u00e9")
 
 
