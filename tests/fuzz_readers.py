@@ -154,7 +154,7 @@ def _coco(folder):
 
 def _wrong_coco(objects, data):
     content, twice = _loads(data)
-    numbers = [a[key] for a in content["annotations"] if not a["iscrowd"] for key in ("id", "image_id")]
+    numbers = [a[key] for a in content["annotations"] if not a.get("iscrowd") for key in ("id", "image_id")]
     numbers += [image["id"] for image in content["images"]]
     if twice or not all(type(number) is int for number in numbers):
         return "an id that is no whole number, or a key twice"

@@ -54,7 +54,7 @@ def _parse(file):
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise errors.InputError(
             f"{file}: not COCO's instance annotations ({plain_text.reason(error)}); expected images"
-            " with id and file_name, annotations with id, image_id, iscrowd and bbox"
+            " with id and file_name, annotations with id, image_id and bbox"
         ) from None
     table = np.array(sorted(row for row in objects if row[4] > 0 and row[5] > 0), np.float64).reshape(-1, _COLUMNS)
     image_ids = table[:, 1].astype(np.int64)
@@ -65,7 +65,7 @@ def _parse(file):
 
 
 def _is_crowd(annotation):
-    flag = annotation["iscrowd"]
+    flag = annotation.get("iscrowd", 0)  # many programs that write COCO's format leave it out
     if flag not in (0, 1) or isinstance(flag, float):
         raise ValueError(f"annotation {annotation['id']} has iscrowd {str(flag)[:40]!r}, not 0 or 1")
     return flag

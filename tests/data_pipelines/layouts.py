@@ -67,7 +67,7 @@ def trackingnet(root, length=LENGTH):
 def coco(root, split="train2017", images="train2017"):
     objects = [
         {"id": 7, "image_id": 1, "iscrowd": 0, "bbox": [10.5, 8, 14, 12]},
-        {"id": 3, "image_id": 2, "iscrowd": 0, "bbox": [20, 10, 9.25, 16]},
+        {"id": 3, "image_id": 2, "bbox": [20, 10, 9.25, 16]},  # as many programs write it
         {"id": 4, "image_id": 2, "iscrowd": 1, "bbox": [1, 1, 30, 30]},
         {"id": 5, "image_id": 1, "iscrowd": 0, "bbox": [5, 5, 0, 10]},
     ]
