@@ -124,8 +124,10 @@ def _track_words(config, model, out):
     variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
 
     start = time.perf_counter()
+    # The header of a video file may say a wrong length.
+    length = None if FLAGS.video else len(frames)
     similarities, work = referrer.similarities(
-        variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame
+        variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame, length=length
     )
     similarities = similarities + shift
     seconds = time.perf_counter() - start
@@ -272,7 +274,7 @@ def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
             if name in rows:
                 bar.set_postfix_str(name, refresh=False)
                 given = variables, tracks, _frames(video), tokens_of[name]
-                found[name], _ = referrer.similarities(*given, tick=bar.update)
+                found[name], _ = referrer.similarities(*given, tick=bar.update, length=len(video.frames))
                 names = [phrase.name for phrase in video.phrases]
                 phrase_results.write_similarities(out / name, tracks, names, found[name], run=runs[name])
     rate = total / (time.perf_counter() - start)

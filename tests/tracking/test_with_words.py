@@ -189,6 +189,10 @@ def test_phrase_without_match(referrer, variables):
 def test_wrong_video(referrer, variables):
     with pytest.raises(InputError, match="tracks have frame 9 but the video ends at 5"):
         referrer.similarities(variables, words.tracks(1, 9), words.video(5), words.phrases(1))
+    frames = iter(words.video(5))
+    with pytest.raises(InputError, match="tracks have frame 9 but the video ends at 5"):
+        referrer.similarities(variables, words.tracks(1, 9), frames, words.phrases(1), length=5)
+    assert len(list(frames)) == 4  # found in the first frame, not after all were read
     mixed = [*words.video(4), *words.video(5, height=44)]
     with pytest.raises(InputError, match="frame 5 of the video has another size"):
         referrer.similarities(variables, words.tracks(1, 9), mixed, words.phrases(1))

@@ -168,7 +168,7 @@ class Referrer:
         fused = self.model.apply(variables, related, text, method="fuse_related")
         return ikun.similarity(fused, text.sentence).reshape(clips, phrases)
 
-    def similarities(self, variables, tracks, frames, tokens, first_frame=1, tick=lambda rows: None):
+    def similarities(self, variables, tracks, frames, tokens, first_frame=1, tick=lambda rows: None, length=None):
         """How well each phrase fits each box.
 
         Args:
@@ -179,6 +179,7 @@ class Referrer:
           first_frame: number that the tracks give to the first frame of the video.
           tick: called with the number of pairs of a clip and a phrase that are done, again and again; pairs_of says how
             many there are.
+          length: frames of the video where they have been counted, so that tracks of another are found at its start.
 
         Returns: (similarities (n, P) float32, Work). NaN for a box without a pixel inside the frame.
 
@@ -189,7 +190,7 @@ class Referrer:
         work = Work()
         if len(tracks) and len(tokens):
             text = self._text(variables, tokens, work)
-            for clip, cosines in self._clips(variables, tracks, frames, text, first_frame, work):
+            for clip, cosines in self._clips(variables, tracks, frames, text, first_frame, length, work):
                 total[clip.rows] += cosines[: len(tokens)]
                 count[clip.rows] += 1
                 tick(len(tokens))
@@ -208,10 +209,10 @@ class Referrer:
             )
         return batches
 
-    def _clips(self, variables, tracks, frames, text, first_frame, work):
+    def _clips(self, variables, tracks, frames, text, first_frame, length, work):
         """Yields (clip, (P or more,) cosines) of all clips while the frames are read."""
         features, waiting, gathered = _Features(), [], []
-        video = self._read(tracks, frames, first_frame, features)
+        video = self._read(tracks, frames, first_frame, length, features)
         with concurrent.futures.ThreadPoolExecutor(1) as reader:
             ahead = collections.deque(reader.submit(next, video, None) for _ in range(self.settings.frames_per_batch))
             try:
@@ -231,7 +232,7 @@ class Referrer:
             finally:
                 reader.shutdown(cancel_futures=True)
 
-    def _read(self, tracks, frames, first_frame, features):
+    def _read(self, tracks, frames, first_frame, length, features):
         """Iterator of _Read of the frames that are shown to the network; checks tracks and video on the way."""
         clips, shape = None, None
         number = first_frame - 1
@@ -239,7 +240,7 @@ class Referrer:
             if clips is None:
                 shape = image.shape
                 clips = collections.deque(plan(tracks, self.settings, *shape[:2]))
-                _check_frames(tracks, clips, first_frame)
+                _check_frames(tracks, clips, first_frame, length)
                 rows_of = features.expect(clips, tracks.frames)
             if image.shape != shape:
                 raise InputError(
@@ -254,10 +255,7 @@ class Referrer:
                 yield _Read(number, squares.global_image(image, self._global_side), rows_of[number], crops_, complete)
             if not clips:
                 return
-        raise InputError(
-            f"the tracks have frame {tracks.frames.max()} but the video ends at {number} (its first frame counts as"
-            f" {first_frame}): give the video that was tracked, or another --first_frame"
-        )
+        raise _too_short(tracks, number, first_frame)
 
     def _is_full(self, gathered):
         """Whether frames that were gathered fill a batch."""
@@ -338,13 +336,23 @@ def _square(model, name):
     return int(height)
 
 
-def _check_frames(tracks, clips, first_frame):
+def _check_frames(tracks, clips, first_frame, length):
     early = [int(tracks.frames[clip.sampled[0]]) for clip in clips]
     if early and min(early) < first_frame:
         raise InputError(
             f"the tracks have frame {min(early)} but the first frame of the video counts as {first_frame}: give"
             " --first_frame, or count frames as the video does"
         )
+    late = [int(tracks.frames[clip.sampled[-1]]) for clip in clips]
+    if late and length is not None and max(late) >= first_frame + length:
+        raise _too_short(tracks, first_frame + length - 1, first_frame)
+
+
+def _too_short(tracks, last, first_frame):
+    return InputError(
+        f"the tracks have frame {tracks.frames.max()} but the video ends at {last} (its first frame counts as"
+        f" {first_frame}): give the video that was tracked, or another --first_frame"
+    )
 
 
 def _in_batches(encode, variables, pictures, largest):
