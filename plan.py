@@ -170,7 +170,7 @@ def mesh_sizes(text):
     Raises: UsageError for another axis or no number.
     """
     sizes = {"data": -1, "fsdp": 1, "tensor": 1}
-    for item in filter(None, text.split(",")):
+    for item in text.split(",") if text else ():
         axis, _, size = item.partition("=")
         if axis not in sizes or not numbers.is_digits(size.removeprefix("-")):
             raise errors.UsageError(f"--mesh {text!r}: write e.g. fsdp=8,data=-1 with {', '.join(sizes)}")

@@ -48,7 +48,8 @@ def define_flags():
         " VIDEO.txt, VIDEO/gt/gt.txt or VIDEO/{car,pedestrian}/predict.txt, or: truth.",
     )
     flags.DEFINE_string("phrases", None, "Phrases separated by ;, or @FILE with one a line.")
-    flags.DEFINE_integer("first_frame", 1, "Number that --tracks gives to a video's first frame; iKUN's NeuralSORT: 0.")
+    help_first = "Number that --tracks gives to a video's first frame; iKUN's NeuralSORT: 0."
+    flags.DEFINE_integer("first_frame", 1, help_first, lower_bound=0)
     flags.DEFINE_string("calibration", None, "CLIP's ViT-B-32.pt: calibrates similarities by phrase frequency.")
     help_data = "Training set of --calibration for --phrases: refer_kitti:FOLDER, refer_dance:FOLDER."
     flags.DEFINE_string("calibration_data", None, help_data)

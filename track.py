@@ -96,6 +96,8 @@ def _main(lines):
     if model.task != "track":
         return refer.track(config, model)
     refer.one_object()
+    if FLAGS["no-draw"].value and not FLAGS.window:
+        errors.leave_out(["layer", "trail"], "is drawn, which --no-draw leaves out")
     targets = _targets()
     source = video_input.open_frames()
     if not 0 <= FLAGS.layer <= model.depth:
@@ -163,7 +165,7 @@ def _main(lines):
 def _targets():
     """{id: target_files.Start} that --box says; empty for the mouse."""
     given = FLAGS.box
-    if not given or "" in given:
+    if not given or {"", "@"} & set(given):
         raise errors.UsageError(
             "--box is needed: x,y,w,h in pixels, such as --box=110,90,48,40, or mouse to draw it on the screen"
         )

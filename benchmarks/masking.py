@@ -68,6 +68,8 @@ def define_flags():
 
 def main(argv):
     del argv
+    if FLAGS.width % FLAGS.heads:
+        raise errors.UsageError(f"--width={FLAGS.width}: give a multiple of --heads={FLAGS.heads}")
     n = FLAGS.template + FLAGS.search
     shape = FLAGS.batch, n, FLAGS.heads, FLAGS.width // FLAGS.heads
     qkv = [jax.random.normal(key, shape) for key in jax.random.split(jax.random.key(0), 3)]

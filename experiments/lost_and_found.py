@@ -47,6 +47,7 @@ def main(argv):
     model, section = trackers.build(FLAGS.config.model), dict(FLAGS.config.tracking.items())
     chosen = recovery.switched_on(section, FLAGS.lost_below, FLAGS.found_above)
     ways = {"without": {**section, "lost_below": 0.0}, "with": chosen}
+    ways = {name: single_object.Tracker(model, settings) for name, settings in ways.items()}
     kinds = {"procedural, on its path": _procedural(False), "procedural, elsewhere": _procedural(True)}
     if FLAGS.sequences:
         kinds["real, with a cut"] = _cut(sources.open_sequences(f"frames:{FLAGS.sequences}")[1])
@@ -54,8 +55,7 @@ def main(argv):
     for kind, cases in kinds.items():
         measured = {name: [] for name in ways}
         for number, case in enumerate(cases):
-            for name, settings in ways.items():
-                tracker = single_object.Tracker(model, settings)
+            for name, tracker in ways.items():
                 measured[name].append(returns.outcome(case, *_follow(tracker, variables, case)))
             print(f"{kind}: {number + 1}", file=sys.stderr)
         rows += [_row(kind, name, results) for name, results in measured.items() if results]

@@ -45,6 +45,7 @@ def main(argv):
     benchmark.check_starts(sequences, image_files.read_image)
     short_runs.share_programs(FLAGS.workdir)
     footage = _linked(FLAGS.footage, sequences)
+    sources.open_source("footage", str(footage))  # nothing usable in it is said before anything is tracked
     before, after, regions = _judged(None, name, sequences), [], []
     for seed in range(FLAGS.seeds):
         run = pathlib.Path(FLAGS.workdir) / f"seed{seed}"

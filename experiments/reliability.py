@@ -40,12 +40,12 @@ def main(argv):
     if FLAGS.out:
         errors.require("matplotlib")
         outputs.claim_file(FLAGS.out)
+    found = sources.open_sequences(f"frames:{FLAGS.sequences}")[1] if FLAGS.sequences else []
     variables = jax.device_put(weights.load(FLAGS.checkpoint, FLAGS.config.model))
     tracker = single_object.Tracker(trackers.build(FLAGS.config.model), FLAGS.config.tracking)
     made = (video.sequence(FLAGS.seed + number, FLAGS.length) for number in range(FLAGS.videos))
     kinds = {"procedural": [_followed(tracker, variables, *each) for each in made]}
     if FLAGS.sequences:
-        found = sources.open_sequences(f"frames:{FLAGS.sequences}")[1]
         reals = (([*map(image_files.read_image, each.frames)], each.boxes) for each in found)
         kinds["real"] = [_followed(tracker, variables, *each) for each in reals]
     rows, curves = [], {}

@@ -36,6 +36,8 @@ LINES = """
 2 --name 'a b': trackers.evaluation.vot init --workspace=P/out '--name=a b'
 1 P/absent: trackers.evaluation.vot init --workspace=P/out --checkpoint=P/absent
 2 --results: trackers.evaluation.vot score
+2 --sequences is of --benchmark: trackers.evaluation.vot init --workspace=P/out --sequences=first
+1 P/absent: trackers.evaluation.vot score --results=P/absent
 2 --workspace has no use with score: trackers.evaluation.vot score --workspace=P/out
 1 list.txt is missing: trackers.evaluation.vot score --results=P/frames/first --sequences_folder=P/frames
 2 --repeat: EVAL --repeat=0
@@ -87,6 +89,15 @@ LINES = """
 1 P/file: eval.py --benchmark=frames:P/frames --out=P/file
 1 P/badboxes/first/groundtruth.txt:1: eval.py --benchmark=frames:P/badboxes --out=P/out
 1 P/badframes/first: eval.py --benchmark=frames:P/badframes --out=P/out
+2 ~ was not expanded: eval.py --benchmark=frames:P/frames --out=~/results
+2 ~ was not expanded: eval.py --benchmark=frames:~/frames --out=P/out
+2 $HOME was not expanded: TRAIN '--config.data.frames=$HOME/frames'
+2 is empty: eval.py --benchmark=frames:P/frames '--out= '
+2 https:// is not opened: EVAL --checkpoint=https://example.org/grm.pth
+2 https:// is not opened: TRAIN --config.data.frames=https://example.org/frames
+2 file:// is not opened: eval.py --benchmark=frames:file:///frames --out=P/out
+2 https:// is not opened: trackers.evaluation.compare https://example.org/results --out=P/out
+2 get_config of the file: EVAL --config=P/plain.py
 2 --batch=1_0: EVAL --batch=1_0
 2 --batch=２: EVAL --batch=２
 2 --frames_per_dispatch: EVAL --frames_per_dispatch=2
@@ -94,6 +105,8 @@ LINES = """
 2 --starts=inf: EVAL --starts=inf
 2 --length: EVAL --length=20
 2 'nope': EVAL --sequences=nope
+2 --sequences=first,: EVAL --sequences=first,
+2 --baselines=,static: EVAL --baselines=,static
 2 'nope': EVAL --baselines=static,nope
 2 nano was given 1 files: EVAL --baselines=static,nano:P/absent
 1 P/absent: EVAL --baselines=static,nano:P/absent,P/absent,kcf
@@ -108,6 +121,9 @@ LINES = """
 2 --batch is of tracking one object: EVAL IKUN --tracks=truth --batch=2
 2 --starts is of tracking one object: EVAL IKUN --tracks=truth --starts=2
 2 --box: TRACK
+2 --box: TRACK --box=@
+2 --trail is drawn: TRACK --box=1,1,20,20 --trail=5 --no-draw
+2 --layer is drawn: TRACK --box=1,1,20,20 --layer=4 --no-draw
 2 --box '1_0,1,20,20': TRACK --box=1_0,1,20,20
 2 --box '１,１,５,５': TRACK --box=１,１,５,５
 2 --box 'nan,1,20,20': TRACK --box=nan,1,20,20
@@ -140,11 +156,14 @@ LINES = """
 2 stream 'nonsense': track.py --stream=nonsense --box=1,1,20,20 --out=P/out
 1 P/absent: experiments.lost_and_found --sequences=P/absent
 2 --found_above=1_0: experiments.lost_and_found --found_above=1_0
+1 tracking.found_above: experiments.lost_and_found --lost_below=0.9 --found_above=0.5
+1 P/absent: experiments.reliability --sequences=P/absent
 1 P/file: experiments.reliability --out=P/file/below.png
 2 --phrases: REFER
 2 --phrases: REFER '--phrases=; ;'
 1 P/absent: REFER --phrases=@P/absent
 1 a-man: REFER '--phrases=a man;a  man'
+2 --first_frame=-1: REFER --phrases=man --first_frame=-1
 2 --first_frame=1_0: REFER --phrases=man --first_frame=1_0
 2 --sequences: REFER --phrases=man --sequences=first
 2 --calibration_data: REFER --phrases=man --calibration=P/page.pth
@@ -159,6 +178,7 @@ LINES = """
 2 'v9:3x3': PLAN --topology=v9:3x3
 2 'cpu:1_0': PLAN --topology=cpu:1_0
 2 'cpu:２': PLAN --topology=cpu:２
+2 --mesh 'data=1,,': PLAN --topology=cpu:1 --mesh=data=1,,
 2 --mesh 'data=1_0': PLAN --topology=cpu:1 --mesh=data=1_0
 2 --global_batch=1_0: PLAN --topology=cpu:1 --global_batch=1_0
 2 --out: PLAN --sweep=cpu:1
@@ -191,7 +211,11 @@ LINES = """
 2 --results=: trackers.evaluation --results=
 1 P/empty: trackers.evaluation --results=P/empty
 1 P/page.pth: trackers.evaluation --results=P/results --seqmap=P/page.pth
+1 P/file: trackers.evaluation --results=P/results --seqmap=P/file
+1 P/file: trackers.evaluation.mot --ground_truth=P/results --results=P/results --seqmap=P/file
+2 --first_frame=-1: trackers.evaluation --results=P/results --first_frame=-1
 2 --first_frame=1_0: trackers.evaluation --results=P/results --first_frame=1_0
+2 --out: trackers track
 2 --to: trackers.export
 2 --formats=nope: trackers.export --formats=nope --to=P/out
 2 --platforms=abacus: trackers.export --platforms=abacus --to=P/out
@@ -225,10 +249,13 @@ LINES = """
 1 P/file: experiments.relations --workdir=P/file
 2 --steps=1_0: experiments.relations --workdir=P/run --steps=1_0
 2 --rows nope: experiments.box_extents --workdir=P/run --rows=nope
+2 --footage=P/empty,: experiments.own_footage --workdir=P/run --footage=P/empty, --benchmark=frames:P/frames
+1 footage: experiments.own_footage --workdir=P/run --footage=P/empty --benchmark=frames:P/frames
 1 P/file: experiments.distillation --workdir=P/file
 2 --scales: experiments.wrong_scale --sequences=P/frames --scales=1_0
 2 --scales=: experiments.wrong_scale --sequences=P/frames --scales=
 2 --seed=-1: experiments.phrase_kinds --seed=-1
+2 --width=7: benchmarks.masking --width=7 --heads=3
 2 --share=nan: benchmarks.masking --share=nan
 2 --tokens=1_0: benchmarks.attention --tokens=1_0
 2 --size=６４０x４８０: benchmarks.tracking --size=６４０x４８０
@@ -266,6 +293,7 @@ def place(tmp_path_factory):
     (folder / "sweep" / "sweep.json").write_text("[1]")
     (folder / "tracks.txt").write_text("1,1,1,1,20,20,1,-1,-1,-1\n")
     (folder / "file").write_text("")
+    (folder / "plain.py").write_text('def get_config():\n    return {"a": 2}\n')
     for name, text in STARTS.items():
         (folder / f"{name}.csv").write_text(text)
     (folder / "text.mp4").write_text("not a video\n" * 50)

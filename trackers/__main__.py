@@ -52,7 +52,7 @@ def _with_installed_configs(words):
     """The arguments with configs/... as the installed file where the current folder has none of that name."""
     house = Path(__file__).resolve().parents[1]
     changed = []
-    for before, word in zip([None, *words[:-1]], words, strict=True):
+    for before, word in zip([None, *words], words, strict=False):
         flag, _, value = word.rpartition("=")
         if flag in ("--config", "-config") or (not flag and before in ("--config", "-config")):
             file = Path(value.split(":")[0])

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import sys
 import threading
 
@@ -110,9 +111,12 @@ def run(main, argv=None, positional=False):
         if len(rest) > 1 and not positional:
             raise UsageError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         # A config file that could not be loaded says so only when it is asked for.
-        if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
+            if not hasattr(flags.FLAGS.config, "lock"):
+                raise UsageError("--config: get_config of the file returns no ConfigDict: end it with 'return config'")
             flags.FLAGS.config.keys()
         _check_values(given)
+        _check_places([("", word) for word in rest[1:]] + [(f"--{name}=", text) for name, text in _given(given)])
     except SystemExit:
         # The flags asked for help and got it: absl's exit code is 1.
         _end(0)
@@ -244,8 +248,10 @@ def _check_values(argv):
     """
     for name, text in _given(argv):
         flag = flags.FLAGS[name]
-        if text == "" and flag.default not in ("", []) and not name.startswith("config."):
-            raise UsageError(f"--{name}= is empty: give a value, or leave the flag out")
+        if not text.strip() and flag.default not in ("", []) and not name.startswith("config."):
+            raise UsageError(f"--{name}={text} is empty: give a value, or leave the flag out")
+        if isinstance(flag.parser, flags.ListParser) and "" in flag.value:
+            raise UsageError(f"--{name}={text}: nothing stands before or after a comma: give a value, or no comma")
         listed = isinstance(flag.value, (tuple, list)) and not text.count("(") > 1
         cells = [cell.strip() for cell in text.strip("()[] ").split(",")] if listed else [text.strip()]
         for cell, value in zip(cells, flag.value if listed else [flag.value], strict=False):
@@ -254,6 +260,31 @@ def _check_values(argv):
                 rule and rule(cell)
             except ValueError as error:
                 raise UsageError(f"--{name}={text}: {error}: write it in digits, such as 8 or 0.5") from None
+
+
+# A home folder or a variable at the start of a path, which shells leave as it stands in --flag=~/..., in quotes and in
+# files of flags; places that are written like URLs, and those that etils.epath opens.
+_UNEXPANDED = re.compile(r"(?:^|(?<=[:@,]))(~|\$\w+|\$\{\w+\})(?=/|$)")
+_SCHEME, _SCHEMES = re.compile(r"([A-Za-z][\w+.-]*)://"), ("gs", "s3", "az", "hf")
+
+
+def _check_places(given):
+    """Refuses paths that no shell has expanded, under which outputs would be made here, and URLs that no program opens.
+
+    Args: given: (what is said before, text) of flags and arguments.
+
+    Raises: UsageError naming the flag.
+    """
+    for name, text in given:
+        if name in ("--stream=", "--phrases="):
+            continue
+        if unexpanded := _UNEXPANDED.search(text):
+            raise UsageError(f"{name}{text}: {unexpanded[1]} was not expanded by the shell: write the whole path")
+        scheme = _SCHEME.search(text)
+        if scheme and scheme[1] not in _SCHEMES:
+            raise UsageError(
+                f"{name}{text}: {scheme[0]} is not opened: give a path on this machine, or gs://BUCKET/PATH"
+            )
 
 
 def _given(argv):

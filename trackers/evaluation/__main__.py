@@ -32,7 +32,7 @@ def main(argv):
 if __name__ == "__main__":
     flags.DEFINE_string("results", None, "Folder of VIDEO/PHRASE/{gt,predict}.txt.")
     flags.DEFINE_string("seqmap", None, "File of lines VIDEO+PHRASE to score; default FOLDER/seqmap.txt, else all.")
-    flags.DEFINE_integer("first_frame", 1, "Number that the files give to a video's first frame.")
+    flags.DEFINE_integer("first_frame", 1, "Number that the files give to a video's first frame.", 0)
     flags.DEFINE_string("out", None, "Folder for results.json, table.md and report.html; none: printed only.")
     flags.mark_flags_as_required(["results"])
     errors.run(main)

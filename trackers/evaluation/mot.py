@@ -75,6 +75,8 @@ def _sequences(root, seqmap):
         raise errors.InputError(f"ground truth {root}: no such folder; {expected}")
     if seqmap:
         names = [name for name in plain_text.read_names(epath.Path(seqmap), "a sequence a line") if name != "name"]
+        if not names:
+            raise errors.InputError(f"seqmap {seqmap} names no sequence: give one a line")
     else:
         names = [file.parent.parent.name for file in root.glob("*/gt/gt.txt")]
         names = names or [file.stem for file in root.glob("*.txt") if not file.stem.endswith("seqmap")]

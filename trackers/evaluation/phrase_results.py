@@ -164,6 +164,8 @@ def _listed(root, seqmap):
         wrong = next((pair[0] for pair in pairs if len(pair) != 2), None)
         if wrong is not None:
             raise InputError(f"seqmap {path}: line {wrong!r} is not VIDEO+PHRASE")
+        if not pairs:
+            raise InputError(f"seqmap {path} names no phrase: give lines VIDEO+PHRASE")
     else:
         pairs = sorted((file.parent.parent.name, file.parent.name) for file in root.glob(f"*/*/{TRUTH}"))
     if not pairs:

@@ -66,6 +66,8 @@ def init():
         )
     if FLAGS.checkpoint and "://" not in FLAGS.checkpoint and not epath.Path(FLAGS.checkpoint).exists():
         raise errors.InputError(f"--checkpoint {FLAGS.checkpoint} does not exist")
+    if not FLAGS.benchmark:
+        errors.leave_out(["sequences", "anchor_distance"], "is of --benchmark")
     if not 1 <= FLAGS.low < FLAGS.high:
         raise errors.UsageError(f"--low {FLAGS.low} and --high {FLAGS.high}: give frames, 1 <= low < high")
     weights.load(FLAGS.checkpoint, config.model)  # before a workspace names what cannot be loaded
@@ -90,6 +92,8 @@ def score():
     if not FLAGS.results:
         raise errors.UsageError("score: give --results=FOLDER, such as W/results/TRACKER/baseline")
     results = epath.Path(FLAGS.results)
+    if not results.is_dir():
+        raise errors.InputError(f"--results {results}: no such folder; give one such as W/results/TRACKER/baseline")
     folder = epath.Path(FLAGS.sequences_folder or results.resolve().parents[2] / "sequences")
     if FLAGS.out:
         outputs.claim_folder(FLAGS.out)
