@@ -79,7 +79,7 @@ def test_tables(results):
         (lambda root: (root / "v1/a-man/predict.txt").unlink(), "predict.txt is missing"),
         (lambda root: (root / "seqmap.txt").write_text("v2+a-man\n"), "v2/a-man/gt.txt is missing"),
         (lambda root: (root / "seqmap.txt").write_text("v1 a-man\n"), "line 'v1 a-man' is not VIDEO"),
-        (lambda root: (root / "seqmap.txt").write_text(""), "hold no phrase"),
+        (lambda root: (root / "seqmap.txt").write_text(""), "seqmap.txt names no phrase"),
         (lambda root: (root / "v1/a-man/predict.txt").write_text("1,2,3\n"), "predict.txt line 1: 3 columns"),
     ],
 )
