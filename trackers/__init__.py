@@ -6,6 +6,7 @@ module, init(model, rng) its variables; trackers.convert reads published weights
 
 import dataclasses
 import importlib
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,22 @@ if any(Path(__file__).resolve().parents[1].glob("trackers-*.dist-info")):
     )
 
 # Fields of models, at any depth of a config, that count or measure something that every model has.
-_SIZES = ("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates")
+_SIZES = (
+    *("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates", "position_grid", "hidden"),
+    *("local_size", "global_size", "local_grid", "global_grid", "text_width", "length", "vocabulary", "channels"),
+)
+_LARGEST_SIZE = 65536
+# Others, (least, most).
+_BELOW_1 = math.nextafter(1, 0)
+_LIMITS = {
+    "drop_path": (0, _BELOW_1),
+    "dropout": (0, _BELOW_1),
+    "mlp_ratio": (0.01, 100),
+    "smoothing": (0, 100),
+    "threshold": (0, 1),
+    "ratio": (0, 1),
+    "temperature": (0.001, 1000),
+}
 
 
 def load(source, config=None, colors="rgb", recover=False):
@@ -111,13 +127,28 @@ def _make(cls, fields, path):
             value = _make(type(known[key].default), value, f"{path}.{key}")
         elif isinstance(value, list):
             value = tuple(value)
-        elif key in _SIZES and isinstance(value, int) and value < 1:
-            raise errors.InputError(f"{path}.{key} must be at least 1, got {value}")
+        _check_number(f"{path}.{key}", key, value)
         values[key] = value
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise errors.InputError(str(error)) from None
+
+
+def _check_number(name, key, value):
+    """Refuses what no size, share or factor of a network can be. name: how the message calls it; key: its last part."""
+    if key in _SIZES:
+        every = value if isinstance(value, tuple) else (value,)
+        if not all(not isinstance(size, int) or 1 <= size <= _LARGEST_SIZE for size in every):
+            raise errors.InputError(f"{name} must be from 1 to {_LARGEST_SIZE}, got {value}")
+        pair = key.endswith("_grid") or isinstance(value, tuple) and key == "hidden"
+        if value is not None and pair and len(every) != 2:
+            raise errors.InputError(f"{name} must be two numbers, got {value}")
+    elif key in _LIMITS and isinstance(value, (int, float)):
+        least, most = _LIMITS[key]
+        if not least <= value <= most:
+            end = "below 1" if most == _BELOW_1 else most
+            raise errors.InputError(f"{name} must be from {least} to {end}, got {value}")
 
 
 def example_inputs(model, batch=1):

@@ -363,6 +363,14 @@ def test_any_patch_and_rectangular_sizes():
         ({"remat": "some"}, "model.remat"),
         ({"head": {"channels": 4}}, "model.head.channels"),
         ({"template_size": 8}, "smaller than one patch"),
+        ({"depth": 10**12}, "model.depth must be from 1 to 65536"),
+        ({"mlp_ratio": 0.0}, "model.mlp_ratio must be from 0.01 to 100"),
+        ({"drop_path": 1.0}, "model.drop_path must be from 0 to below 1"),
+        ({"position_grid": (14,)}, "model.position_grid must be two numbers"),
+        ({"division": {"hidden": ()}}, "model.division.hidden must be two numbers"),
+        ({"division": {"hidden": (0, 0)}}, "model.division.hidden must be from 1"),
+        ({"division": {"temperature": 0.0}}, "model.division.temperature must be from"),
+        ({"division": {"smoothing": 1e12}}, "model.division.smoothing must be from 0 to 100"),
     ],
 )
 def test_wrong_configs_are_named(change, says):

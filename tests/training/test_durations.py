@@ -32,6 +32,13 @@ def test_durations_of_every_variant_fit(family, variant):
         ("ostrack:b256_ce", {"train.total_epochs": 240}, "drop_epoch=240"),
         ("mixformer_v2:stage1", {"train.total_epochs": 50}, "drop_epoch=400"),
         ("mixformer_v2:score_b", {"train.total_epochs": 20}, "drop_epoch=20"),
+        # A run without an end, whose table of rates alone would fill the memory.
+        (
+            "grm:tiny",
+            {"train.total_epochs": 10**9},
+            "total_epochs=1e.09 of 8 steps each .config.data.pairs_per_epoch, config.train.batch_size. are more than"
+            " 100000000 steps: give fewer",
+        ),
         # Warm-up: of a rate that drops, and of one that falls along a cosine.
         ("grm:tiny", {"train.warmup_epochs": 1.0}, "warmup_epochs=1 does not end before --config.train.drop_epoch=1:"),
         ("ikun:tiny", {"train.total_epochs": 0.3}, "warmup_epochs=0.3 does not end before the end of the run"),

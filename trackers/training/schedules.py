@@ -12,6 +12,9 @@ from trackers.errors import UsageError
 from trackers.training import freezing
 from trackers.training.state import path_name
 
+# Of a run: far more than any paper's, and what a table of rates takes in memory stays below 1 GB.
+_MOST_STEPS = 10**8
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
@@ -64,6 +67,11 @@ def check_durations(config, epoch, total):
     """
     train, objective, epochs = config.train, config.objective, config.train.total_epochs
     run = f"--config.train.total_epochs={epochs:g}"
+    if total > _MOST_STEPS:
+        raise UsageError(
+            f"{run} of {epoch} steps each (config.data.{config.data.name}_per_epoch, config.train.batch_size) are more"
+            f" than {_MOST_STEPS} steps: give fewer"
+        )
     drop, warmup = (round(value * epoch) for value in (train.drop_epoch, train.warmup_epochs))
     drops = train.schedule == "step" and train.drop_factor != 1
     if drops and drop >= total:
