@@ -213,6 +213,7 @@ def test_a_run_goes_on_where_its_layers_are_laid_out_otherwise(tmp_path, stacked
     kept = jax.tree.map(
         lambda leaf: jnp.asarray(numbers.uniform(0, 9, leaf.shape), leaf.dtype), support.abstract_state(there, mesh)
     )
+    kept = kept.replace(step=jnp.int32(3))
     with checkpoints.Checkpoints(tmp_path, there) as saved:
         saved.save(kept, 3)
     with checkpoints.Checkpoints(tmp_path, here) as saved:

@@ -74,6 +74,39 @@ def test_no_flipped_bit_is_read_silently(two, tmp_path):
         assert int(restored.step) == (1 if said or list((copy / "checkpoints").glob("*.broken")) else 2)
 
 
+def _emptied(checkpoint):
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _emptied,
+        lambda checkpoint: shutil.rmtree(checkpoint / "batch_stats"),
+        lambda checkpoint: shutil.rmtree(checkpoint / "ema"),
+        lambda checkpoint: (checkpoint / digests.FILE).write_text('{"sha256": {}}'),
+    ],
+)
+def test_a_checkpoint_of_which_parts_are_gone_is_not_used(two, tmp_path, damage, capsys):
+    config, made, target, folder = two
+    shutil.copytree(folder, tmp_path / "run")
+    damage(tmp_path / "run" / "checkpoints" / "2")
+    assert not support.leaves_equal(weights.load(tmp_path / "run", config.model), state.evaluation_variables(made))
+    assert "2 is broken" in capsys.readouterr().out
+    with checkpoints.Checkpoints(tmp_path / "run", config) as saved:
+        assert int(saved.restore(target).step) == 1
+
+
+def test_a_checkpoint_that_was_renamed_to_another_step_is_refused(two, tmp_path):
+    config, _, target, folder = two
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "2").rename(tmp_path / "run" / "checkpoints" / "9")
+    refused = pytest.raises(InputError, match="holds step 2: name it 2 again, or remove it")
+    with checkpoints.Checkpoints(tmp_path / "run", config) as saved, refused:
+        saved.restore(target)
+
+
 @pytest.mark.parametrize("program", ["weights.load", "restore"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_taken(two, tmp_path, capsys, program):
     config, made, target, folder = two

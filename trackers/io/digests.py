@@ -46,6 +46,9 @@ def verify(folder, parts=None):
         kept = dict(plain_text.read_json(folder / FILE, "digests")[_ALGORITHM].items())
     except plain_text.DAMAGE:
         raise Damaged(f"{FILE} is damaged") from None
+    told = {name.split("/")[0] for name in kept}
+    if not told or any(part not in told and (folder / part).exists() for part in parts or ()):
+        raise Damaged(f"{FILE} does not tell of all that is there")
     names = [name for name in kept if parts is None or "/" not in name or name.split("/")[0] in parts]
     try:
         found = _digests(folder, names)

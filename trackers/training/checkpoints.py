@@ -213,6 +213,8 @@ class Checkpoints:
     def _damage(self, step, report):
         """What is wrong with the files of a checkpoint, "" for nothing. InputError where it is none of a run."""
         folder = self._folder / str(step)
+        if not (folder / "params").exists():
+            return "it holds no params"
         if not (folder / "optimizer").exists():
             raise InputError(_variables_only(folder))
         try:
@@ -238,6 +240,9 @@ class Checkpoints:
             read = self._manager.restore(step, args=ocp.args.Composite(**args))
         else:
             read = {name: _laid_out(weights.read_item(folder / name), tree) for name, tree in wanted.items()}
+        if (held := int(jax.device_get(read["optimizer"]["step"]))) != step:
+            # Later checkpoints of lower numbers would be taken for older ones, and not be kept.
+            raise InputError(f"{folder} holds step {held}: name it {held} again, or remove it")
         return dataclasses.replace(
             target,
             params=read["params"],
