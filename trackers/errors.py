@@ -33,7 +33,7 @@ _REMEDIES = {
     errno.EROFS: "name a place that can be written to",
     errno.ENAMETOOLONG: "give a shorter name (most disks take 255 bytes)",
     errno.ENOTDIR: "a file stands where a folder is meant: name another path",
-    errno.EEXIST: "a file stands where a folder is meant: name another path",
+    errno.EEXIST: "a file, or a link to nothing, stands where a folder is meant: name another path",
     errno.EISDIR: "a folder stands where a file is meant: name another path",
     errno.ENOENT: "check the path",
 }

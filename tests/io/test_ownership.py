@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -195,14 +196,19 @@ def test_of_many_that_find_a_dead_owner_one_gets_the_folder(tmp_path):
         owners.clear()
 
 
-def test_a_lock_that_others_removed_ends_the_program(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("text, said", [('{"token": "another"}', "was taken by another program"), (None, "is gone")])
+def test_a_lock_that_others_removed_ends_the_program(tmp_path, monkeypatch, capsys, text, said):
     monkeypatch.setattr(ownership, "BEAT_SECONDS", 0.05)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background programs start without
-    with pytest.raises(KeyboardInterrupt), ownership.hold(tmp_path):
-        (tmp_path / ownership.FILE).write_text('{"token": "another"}')
+    lock = tmp_path / "run" / ownership.FILE
+    with pytest.raises(KeyboardInterrupt), ownership.hold(lock.parent):
+        if text is None:
+            shutil.rmtree(lock.parent)
+        else:
+            lock.write_text(text)
         time.sleep(10)
-    assert "was taken by another program" in capsys.readouterr().err
-    assert (tmp_path / ownership.FILE).exists()
+    assert said in capsys.readouterr().err
+    assert lock.exists() == (text is not None)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -172,7 +172,8 @@ class _Lock:
         while not self._released.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):  # a network's pause; the next beat may come through
                 if not self._is_ours():
-                    print(f"error: {self._path} was taken by another program", file=sys.stderr, flush=True)
+                    fate = "was taken by another program" if self._path.exists() else "is gone: somebody removed it"
+                    print(f"error: {self._path} {fate}", file=sys.stderr, flush=True)
                     os.kill(os.getpid(), signal.SIGINT)
                     return
                 count += 1
