@@ -122,30 +122,30 @@ def _track_words(config, model, out):
     phrase_results.check_source(out / name, source)
     tokens, shift = wording.tokens(config, texts), _calibration(config, texts)
     referrer = with_words.Referrer(model, config.tracking)
-    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
-
-    start = time.perf_counter()
-    # The header of a video file may say a wrong length.
-    length = None if FLAGS.video else len(frames)
-    similarities, work = referrer.similarities(
-        variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame, length=length
-    )
-    similarities = similarities + shift
-    seconds = time.perf_counter() - start
-    phrase_results.write_similarities(out / name, tracks, phrases, similarities, source=source)
-    phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
-    for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
-        meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
-        phrase_results.write(out, name, folder, meant)
-        ids = ", ".join(map(str, np.unique(meant.ids))) or "none"
-        print(f"{phrase}: {len(meant)} of {len(tracks)} boxes, ids {ids}")
-        if not FLAGS["no-draw"].value:
-            path = records.replacing(out / name / folder / "tracked.mp4")
-            drawing.write_tracks(path, frames, meant, phrase, FLAGS.first_frame)
-    print(
-        f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
-        f" {seconds:.1f} s ({work.pairs / seconds:.1f} pairs/s), reading included; wrote {out / name}"
-    )
+    with ownership.hold(out):
+        variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
+        start = time.perf_counter()
+        # The header of a video file may say a wrong length.
+        length = None if FLAGS.video else len(frames)
+        similarities, work = referrer.similarities(
+            variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame, length=length
+        )
+        similarities = similarities + shift
+        seconds = time.perf_counter() - start
+        phrase_results.write_similarities(out / name, tracks, phrases, similarities, source=source)
+        phrase_results.write_seqmap(out, [(name, folder) for folder in folders])
+        for k, (phrase, folder) in enumerate(zip(phrases, folders, strict=True)):
+            meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
+            phrase_results.write(out, name, folder, meant)
+            ids = ", ".join(map(str, np.unique(meant.ids))) or "none"
+            print(f"{phrase}: {len(meant)} of {len(tracks)} boxes, ids {ids}")
+            if not FLAGS["no-draw"].value:
+                path = records.replacing(out / name / folder / "tracked.mp4")
+                drawing.write_tracks(path, frames, meant, phrase, FLAGS.first_frame)
+        print(
+            f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
+            f" {seconds:.1f} s ({work.pairs / seconds:.1f} pairs/s), reading included; wrote {out / name}"
+        )
 
 
 def _parse_phrases(text):
@@ -178,9 +178,10 @@ def _smooth(config, model, out):
     tracks = mot_files.read(_needed("tracks"))
     outputs.claim_folder(out)
     outputs.claim_file(out / "tracks.txt")
-    variables = weights.load(FLAGS.checkpoint, config.model)
-    smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
-    mot_files.write(records.replacing(out / "tracks.txt"), smoothed)
+    with ownership.hold(out):
+        variables = weights.load(FLAGS.checkpoint, config.model)
+        smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
+        mot_files.write(records.replacing(out / "tracks.txt"), smoothed)
     print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
 
 
@@ -205,8 +206,8 @@ def _evaluate_words(config, model, out):
         for phrase in video.phrases:
             outputs.claim_folder(out / video.name / phrase.name)
     referrer = with_words.Referrer(model, config.tracking)
-    variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
     with ownership.hold(out):
+        variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
         _score_words(config, name, videos, referrer, variables, out)
 
 

@@ -41,7 +41,7 @@ from configs import variants
 from data_pipelines import video_input
 from trackers import errors, progress, signals, weights
 from trackers.evaluation import records, track_results
-from trackers.io import compiled, live_video, numbers, outputs, target_files
+from trackers.io import compiled, live_video, numbers, outputs, ownership, target_files
 from trackers.tracking import recovery, single_object, video_tracker
 from trackers.tracking.pictures import attention, maps, panels
 from trackers.tracking.pictures import window as windows
@@ -127,6 +127,7 @@ def _main(lines):
         track_results.claim(out)
         for name in ("attention.png", "division.png"):
             outputs.claim_file(out / name)
+        stack.enter_context(ownership.hold(out))
         tracker = single_object.Tracker(
             model, recovery.switched_on(config.tracking, FLAGS.lost_below, FLAGS.found_above)
         )

@@ -33,7 +33,7 @@ from data_pipelines import record_files, sources, tfds_sets
 from data_pipelines.builders import unpublished
 from data_pipelines.builders.sequences import KEYS
 from trackers import errors, progress
-from trackers.io import outputs, plain_text
+from trackers.io import outputs, ownership, plain_text
 
 # Not files of images of a video (videos), written by this package (shards), of several objects (mot17, dancetrack),
 # without labels (footage, photos).
@@ -263,12 +263,17 @@ def write(layout, root, out, splits=(), max_sequences=None, record_mib=None, fil
         raise errors.InputError(f"{home} is there as {', '.join(there)}: remove it, or name another --out")
     # Where both are wanted ArrayRecord comes first, of which a killed run keeps what it had.
     builder = BUILDERS[layout](data_dir=out, config=chosen, file_format=(there or sorted(wanted))[0])
+    if known := wanted <= set(there):
+        return builder, known
     if not there:
-        _prepare(builder, folder)
-    if not wanted <= set(there or [builder.info.file_format.value]):
-        with _full_disk(home):
-            _add_tfrecord(builder)
-    return builder, wanted <= set(there)
+        builder.open(folder)  # what is wrong with it leaves no folder
+    with ownership.hold(home.parent):
+        if not there:
+            _prepare(builder, folder)
+        if not wanted <= {builder.info.file_format.value}:
+            with _full_disk(home):
+                _add_tfrecord(builder)
+    return builder, known
 
 
 @contextlib.contextmanager
@@ -281,7 +286,6 @@ def _full_disk(folder):
 
 
 def _prepare(builder, folder):
-    builder.open(folder)
     tfds.disable_progress_bar()
     # TFDS wants a folder for downloads, of which there are none, and tells at length of them.
     with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):

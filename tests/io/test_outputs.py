@@ -10,7 +10,7 @@ import pytest
 from data_pipelines import annotations
 from tests import forked, programs
 from trackers.errors import InputError
-from trackers.io import outputs
+from trackers.io import outputs, ownership
 
 TINY = "--config=configs/grm.py:tiny"
 WORDS = "--config=configs/ikun.py:tiny"
@@ -69,11 +69,31 @@ def test_every_program_refuses_an_output_that_cannot_be_written(place):
     assert not failed, failed
 
 
+def test_every_program_that_goes_on_writing_refuses_a_folder_that_another_owns(place, tmp_path):
+    """Two at once would replace each other's files: one line that names the owner, and nothing is written."""
+    many = ("eval.py", "track.py", "refer.py", "train.py")
+    given = [line for line in _lines(place) if line[0] in many or "tfds" in line[1]]
+    with ownership.hold(tmp_path), ownership.hold(tmp_path / "sot_frames"):
+        ended = forked.run_all([[program, *words, f"--{flag}={tmp_path}"] for program, words, flag, _ in given])
+        left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    for done in ended:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert done.returncode == 1 and len(lines) == 1 and f"process {os.getpid()} on" in lines[0], (done, lines)
+    assert left == {ownership.FILE}
+
+
 @pytest.mark.parametrize("claim", [outputs.claim_folder, outputs.claim_file])
 @pytest.mark.parametrize("name", ["file/below", "ä" * 140, "/proc/nothing/here"])
 def test_a_claim_names_flag_path_and_remedy(place, claim, name):
     with pytest.raises(InputError, match=r"^--out .* cannot be .*: "):
         claim(place / name)
+
+
+def test_a_link_to_nothing_is_not_called_a_file_alone(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    for claim, path in ((outputs.claim_folder, "link"), (outputs.claim_file, "link/x.png")):
+        with pytest.raises(InputError, match="a file, or a link to nothing, stands where a folder is meant"):
+            claim(tmp_path / path)
 
 
 def test_a_claim_leaves_nothing_behind(tmp_path):
