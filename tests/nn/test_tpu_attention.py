@@ -23,7 +23,7 @@ def divided(qkv, division):
 
 @pytest.mark.parametrize(
     "n, heads, size, continuous, scale, categories",
-    [(40, 4, 64, False, 1.5, 3), (24, 4, 32, True, 6, 3), (24, 2, 64, True, 1.5, 4)],
+    [(40, 4, 64, False, 1.5, 3), (24, 4, 32, True, 6, 3), (24, 2, 64, True, 1.5, 4), (24, 3, 64, False, 1.5, 3)],
 )
 def test_under_a_division_equals_float64(n, heads, size, continuous, scale, categories):
     case = fused_tests.case(n, heads, size, continuous, scale, categories=categories)
@@ -55,11 +55,13 @@ def in_float64(q, k, v, cotangent, scale, causal):
     return np.einsum("bhnm,bmhd->bnhd", weights, v), of_q, of_k, of_v
 
 
-@pytest.mark.parametrize("queries, keys, scale, causal", [(24, 40, None, False), (40, 40, 0.3, True)])
-def test_without_a_division_equals_float64(queries, keys, scale, causal):
+@pytest.mark.parametrize(
+    "queries, keys, heads, scale, causal", [(24, 40, 4, None, False), (40, 40, 4, 0.3, True), (24, 40, 5, None, False)]
+)
+def test_without_a_division_equals_float64(queries, keys, heads, scale, causal):
     places = jax.random.split(jax.random.key(0), 4)
     shapes = (queries, keys, keys, queries)
-    *arrays, cotangent = (jax.random.normal(key, (2, n, 4, 64)) for key, n in zip(places, shapes, strict=True))
+    *arrays, cotangent = (jax.random.normal(key, (2, n, heads, 64)) for key, n in zip(places, shapes, strict=True))
 
     def attend(q, k, v):
         return tpu_attention.attention((q, k, v), scale=scale, causal=causal, interpret=True)
@@ -107,7 +109,7 @@ def traced_for_a_tpu(function):
         ("auto", jnp.float32, 320, 12, 64, False),
         ("auto", jnp.bfloat16, 900, 12, 64, False),  # all pairs do not fit
         ("auto", jnp.bfloat16, 50, 12, 64, False),  # too few to pay
-        ("auto", jnp.bfloat16, 320, 1, 64, False),  # half a register
+        ("auto", jnp.bfloat16, 320, 3, 64, True),  # half a register is filled up
         ("auto", jnp.bfloat16, 320, 2, 96, False),
     ],
 )

@@ -115,7 +115,7 @@ def _tpu_takes(kernel, x, *keys):
         return False
     from trackers.nn import tpu_attention  # as above
 
-    return tpu_attention.takes(*x.shape[-2:], x.shape[1], *keys)
+    return tpu_attention.takes(x.shape[-1], x.shape[1], *keys)
 
 
 def _device(kernel, x):

@@ -2,7 +2,8 @@
 
 What fused_attention.py is for NVIDIA cards. A TPU's fast memory holds all pairs of a few hundred tokens, so that a
 program takes whole rows of logits, of as many heads as fill its 128 lanes, and writes queries, keys and values as they
-lie in memory: nothing is padded or transposed. Never run on a TPU: compiled by its compiler, and interpreted in tests.
+lie in memory: nothing is transposed, and nothing padded but heads that fill no whole register (GRM's t128 has three of
+64 channels). Never run on a TPU: compiled by its compiler, and interpreted in tests.
 """
 
 import dataclasses
@@ -35,10 +36,9 @@ class Form:
     interpret: bool
 
 
-def takes(heads, size, *tokens):
-    """Whether `heads` heads of `size` channels fill whole registers, and so many queries and keys pay and fit."""
-    fills = LANES % size == 0 and heads * size % LANES == 0
-    return fills and TOKENS[0] <= min(tokens) and max(tokens) <= TOKENS[1]
+def takes(size, *tokens):
+    """Whether heads of `size` channels fill a register together, and so many queries and keys pay and fit."""
+    return LANES % size == 0 and TOKENS[0] <= min(tokens) and max(tokens) <= TOKENS[1]
 
 
 def attention(arrays, division=(), *, scale=None, causal=False, eps=0.0, interpret=False):
@@ -53,17 +53,31 @@ def attention(arrays, division=(), *, scale=None, causal=False, eps=0.0, interpr
     Returns: (B,N,H,d) in the arrays' dtype.
     """
     heads, size = arrays[0].shape[-2:]
+    missing = -heads % (LANES // size)
+    if missing:
+        arrays = _filled(arrays, missing)
     form = Form(size, size**-0.5 if scale is None else scale, causal, eps, interpret)
     division = tuple(jnp.swapaxes(each.astype(jnp.float32), 1, 2) for each in division)
     run = functools.partial(_attend, form)
     if placement.is_split():
         # XLA cannot split a kernel that it does not know.
         batch, tensors = placement.BATCH_AXES, jax.sharding.get_abstract_mesh().shape["tensor"]
-        own = "tensor" if heads % tensors == 0 and heads // tensors * size % LANES == 0 else None
+        filled = heads + missing
+        own = "tensor" if filled % tensors == 0 and filled // tensors * size % LANES == 0 else None
         spec = P(batch, None, None, own) if len(arrays) == 1 else P(batch, None, own)
         specs = tuple(spec for _ in arrays), tuple(P(batch) for _ in division)
         run = jax.shard_map(run, in_specs=specs, out_specs=P(batch, None, own), check_vma=False)
-    return run(arrays, division)
+    return run(arrays, division)[..., :heads, :]
+
+
+def _filled(arrays, missing):
+    """Queries, keys and values with so many heads of zeros: they look at all alike, and nothing learns by them."""
+    size = arrays[0].shape[-1]
+    # Where heads and channels are one axis: padding an axis of heads takes a TPU four passes.
+    flat = [each.reshape(*each.shape[:2], -1) for each in arrays]
+    three = flat if len(flat) == 3 else jnp.split(flat[0], 3, axis=-1)
+    three = (jnp.pad(each, ((0, 0), (0, 0), (0, missing * size))) for each in three)
+    return tuple(each.reshape(*each.shape[:2], -1, size) for each in three)
 
 
 def _attend(form, arrays, division):
