@@ -35,6 +35,7 @@ from trackers.evaluation import phrase_report, phrase_results, records
 from trackers.io import compiled, mot_files, outputs, ownership, plain_text, video_files
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
+from trackers.training import ranges
 
 FLAGS = flags.FLAGS
 
@@ -104,6 +105,7 @@ def _program(programs, config, model):
             " configs/neural_kalman.py:... to smooth tracks; for one object take track.py and eval.py"
         )
     errors.leave_out(_ONE_OBJECT, f"is of tracking one object, which model {config.model.name} does not")
+    ranges.check({section: config[section] for section in ("tracking", "calibration") if section in config})
     return programs[model.task]
 
 
@@ -127,9 +129,11 @@ def _track_words(config, model, out):
         start = time.perf_counter()
         # The header of a video file may say a wrong length.
         length = None if FLAGS.video else len(frames)
-        similarities, work = referrer.similarities(
-            variables, tracks, video_input.watched(frames), tokens, FLAGS.first_frame, length=length
-        )
+        with video_input.watched(frames) as watched:
+            similarities, work = referrer.similarities(
+                variables, tracks, watched, tokens, FLAGS.first_frame, length=length
+            )
+            watched.end()  # frames after the last that it needs are not read
         similarities = similarities + shift
         seconds = time.perf_counter() - start
         phrase_results.write_similarities(out / name, tracks, phrases, similarities, source=source)

@@ -135,6 +135,7 @@ def _main(lines):
         results = stack.enter_context(_results(out, source, frames, targets, lines, window if FLAGS.window else None))
         pictures = _pictures(tracker, follower.variables, base, wanted, layers)
         pairs = progress.bar(itertools.chain([first], pairs), total=len(frames) or None, smoothing=0.05)
+        stack.enter_context(pairs)
         start, code = time.perf_counter(), 0
         try:
             _track(follower, pairs, targets, results, pictures, window if FLAGS.window else None)

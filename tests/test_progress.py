@@ -16,3 +16,17 @@ def test_it_passes_on_what_it_iterates_over(capsys):
     assert list(progress.bar("abc")) == ["a", "b", "c"]
     assert list(progress.bar(iter("abc"), total=3)) == ["a", "b", "c"]
     assert capsys.readouterr().err.count("3/3") >= 2
+
+
+def test_it_ends_whole_where_less_came_than_was_announced(capsys):
+    assert list(progress.bar(iter("abc"), total=8)) == ["a", "b", "c"]
+    assert "3/3" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_it_ends_whole_where_its_user_needs_no_more(capsys):
+    with progress.bar("abcdefgh") as bar:
+        for letter in bar:
+            if letter == "d":
+                break
+        bar.end()
+    assert "3/3" in capsys.readouterr().err.splitlines()[-1]
