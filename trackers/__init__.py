@@ -7,7 +7,10 @@ module, init(model, rng) its variables; trackers.convert reads published weights
 import dataclasses
 import importlib
 import math
+import numbers
 import sys
+import types
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,23 +28,34 @@ if any(Path(__file__).resolve().parents[1].glob("trackers-*.dist-info")):
         file=sys.stderr,
     )
 
-# Fields of models, at any depth of a config, that count or measure something that every model has.
-_SIZES = (
-    *("width", "depth", "heads", "patch_size", "template_size", "search_size", "templates", "position_grid", "hidden"),
-    *("local_size", "global_size", "local_grid", "global_grid", "text_width", "length", "vocabulary", "channels"),
-)
-_LARGEST_SIZE = 65536
-# Others, (least, most).
+# Fields of models, at any depth of a config, and the least and most of their numbers. Those of pixels and of layers
+# are lower, since what they cost grows faster or is compiled one by one.
 _BELOW_1 = math.nextafter(1, 0)
-_LIMITS = {
+_WIDTHS = (
+    *("width", "widths", "text_width", "visual_width", "features", "hidden", "channels", "bottleneck", "vocabulary"),
+    *("heads", "patch_size", "templates", "position_grid", "local_grid", "global_grid", "length", "truncation", "bins"),
+    *("kernel_size", "window", "pooled"),
+)
+_LIMITS = dict.fromkeys(_WIDTHS, (1, 65536))
+_LIMITS |= dict.fromkeys(("template_size", "search_size", "local_size", "global_size"), (1, 2048))
+_LIMITS |= dict.fromkeys(("depth", "depths", "visual_depths"), (1, 1024))
+_LIMITS |= dict.fromkeys(("layers", "encoder_layers", "decoder_layers"), (0, 1024))
+_LIMITS |= {
+    "foveal_size": (0, 2048),
     "drop_path": (0, _BELOW_1),
     "dropout": (0, _BELOW_1),
     "mlp_ratio": (0.01, 100),
+    "mlp_ratios": (0.01, 100),
+    "reductions": (1, 2048),
+    "norm_eps": (0, 1),
     "smoothing": (0, 100),
     "threshold": (0, 1),
     "ratio": (0, 1),
     "temperature": (0.001, 1000),
+    "largest_factor": (1, 1e6),
 }
+_KINDS = {bool: (bool, "True or False"), str: (str, "text"), type(None): (type(None), "None")}
+_KINDS |= {int: (numbers.Integral, "a whole number"), float: (numbers.Real, "a number")}
 
 
 def load(source, config=None, colors="rgb", recover=False):
@@ -127,7 +141,7 @@ def _make(cls, fields, path):
             value = _make(type(known[key].default), value, f"{path}.{key}")
         elif isinstance(value, list):
             value = tuple(value)
-        _check_number(f"{path}.{key}", key, value)
+        _check(f"{path}.{key}", known[key], value)
         values[key] = value
     try:
         return cls(**values)
@@ -135,20 +149,43 @@ def _make(cls, fields, path):
         raise errors.InputError(str(error)) from None
 
 
-def _check_number(name, key, value):
-    """Refuses what no size, share or factor of a network can be. name: how the message calls it; key: its last part."""
-    if key in _SIZES:
-        every = value if isinstance(value, tuple) else (value,)
-        if not all(not isinstance(size, int) or 1 <= size <= _LARGEST_SIZE for size in every):
-            raise errors.InputError(f"{name} must be from 1 to {_LARGEST_SIZE}, got {value}")
-        pair = key.endswith("_grid") or isinstance(value, tuple) and key == "hidden"
-        if value is not None and pair and len(every) != 2:
-            raise errors.InputError(f"{name} must be two numbers, got {value}")
-    elif key in _LIMITS and isinstance(value, (int, float)):
-        least, most = _LIMITS[key]
-        if not least <= value <= most:
+def _check(name, field, value):
+    """Refuses what is not of a field's type, and what no size, share or factor of a network can be.
+
+    name: how the message calls it.
+    """
+    if not _is_of(field.type, value):
+        raise errors.InputError(f"{name} must be {_words(field.type)}, got {value!r}")
+    if field.name in _LIMITS and value is not None:
+        least, most = _LIMITS[field.name]
+        if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
             end = "below 1" if most == _BELOW_1 else most
             raise errors.InputError(f"{name} must be from {least} to {end}, got {value}")
+
+
+def _is_of(kind, value):
+    """Whether a value is of a field's type: bool, str, finite numbers, tuples of one of these, or a choice of them."""
+    if isinstance(kind, types.UnionType):
+        return any(_is_of(choice, value) for choice in kind.__args__)
+    if typing.get_origin(kind) is tuple:
+        parts = kind.__args__
+        if not isinstance(value, tuple) or parts[-1] is not ... and len(parts) != len(value):
+            return False
+        return all(_is_of(parts[0], part) for part in value)
+    if kind not in _KINDS:
+        return isinstance(value, kind)
+    # A bool is a whole number in Python.
+    right = isinstance(value, _KINDS[kind][0]) and (kind is bool or not isinstance(value, bool))
+    return right and (not isinstance(value, float) or math.isfinite(value))
+
+
+def _words(kind):
+    if isinstance(kind, types.UnionType):
+        return " or ".join(map(_words, kind.__args__))
+    if typing.get_origin(kind) is tuple:
+        first, *others = kind.__args__
+        return f"{'' if ... in others else 'two '}{_words(first).removeprefix('a ')}s"
+    return _KINDS[kind][1] if kind in _KINDS else "a section"
 
 
 def example_inputs(model, batch=1):

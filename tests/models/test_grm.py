@@ -1,5 +1,7 @@
 """GRM against the numbers recorded from the authors' program, and each row of the paper's tables."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -363,14 +365,25 @@ def test_any_patch_and_rectangular_sizes():
         ({"remat": "some"}, "model.remat"),
         ({"head": {"channels": 4}}, "model.head.channels"),
         ({"template_size": 8}, "smaller than one patch"),
-        ({"depth": 10**12}, "model.depth must be from 1 to 65536"),
+        ({"depth": 10**12}, "model.depth must be from 1 to 1024"),
+        ({"search_size": 65536}, "model.search_size must be from 1 to 2048"),
         ({"mlp_ratio": 0.0}, "model.mlp_ratio must be from 0.01 to 100"),
         ({"drop_path": 1.0}, "model.drop_path must be from 0 to below 1"),
-        ({"position_grid": (14,)}, "model.position_grid must be two numbers"),
-        ({"division": {"hidden": ()}}, "model.division.hidden must be two numbers"),
+        ({"position_grid": (14,)}, "model.position_grid must be two whole numbers"),
+        ({"division": {"hidden": ()}}, "model.division.hidden must be two whole numbers"),
         ({"division": {"hidden": (0, 0)}}, "model.division.hidden must be from 1"),
         ({"division": {"temperature": 0.0}}, "model.division.temperature must be from"),
         ({"division": {"smoothing": 1e12}}, "model.division.smoothing must be from 0 to 100"),
+        # What a config file of one's own can say: other types than the fields'.
+        ({"width": None}, "model.width must be a whole number, got None"),
+        ({"depth": 2.5}, "model.depth must be a whole number, got 2.5"),
+        ({"heads": True}, "model.heads must be a whole number, got True"),
+        ({"drop_path": "x"}, "model.drop_path must be a number, got 'x'"),
+        ({"mlp_ratio": math.nan}, "model.mlp_ratio must be a number, got nan"),
+        ({"dtype": 3}, "model.dtype must be text, got 3"),
+        ({"scan_layers": 1}, "model.scan_layers must be True or False or None, got 1"),
+        ({"division": {"layers": (1.5,)}}, "model.division.layers must be whole numbers or None, got"),
+        ({"division": None}, "model.division must be a section, got None"),
     ],
 )
 def test_wrong_configs_are_named(change, says):

@@ -419,6 +419,13 @@ def test_any_size_of_image_and_map():
             {"joint_statistics": True},
             "model.joint_statistics needs images of one size: local_size is 8, global_size 16",
         ),
+        (
+            {"joint_statistics": True, "global_size": 8, "global_grid": (3, 2)},
+            "model.joint_statistics needs images of one size",
+        ),
+        ({"visual_depths": ()}, "model.visual_depths must name the blocks of one stage or more"),
+        ({"visual_depths": (10**12,)}, "model.visual_depths must be from 1 to 1024"),
+        ({"global_size": None}, "model.global_size must be a whole number or two whole numbers, got None"),
         ({"transformer": {"depht": 1}}, "model.transformer.depht"),
     ],
 )

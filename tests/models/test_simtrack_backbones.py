@@ -173,6 +173,7 @@ def test_bfloat16_computes_what_float32_does(variant):
         ("tiny_pvt", {"head__transformer__decoder_layers": 1}, "no model.head.transformer"),
         ("tiny_swin", {"head__decoder__layers": 1}, "no model.head.transformer or decoder"),
         ("tiny_pvt", {"search_size": 100}, "multiple of model.patch_size"),
+        ("tiny_pvt", {"remat": "some"}, "model.remat must be one of"),
         ("tiny_pvt", {"backbone__kind": "resnet"}, "must be vit, swin or pvt"),
         ("tiny_pvt", {"backbone__depths": (1, 1)}, "one number for each of model.backbone.widths"),
         ("tiny_swin", {"backbone__heads": (1, 3, 4)}, "32 is not divisible by its 3 heads"),

@@ -1,6 +1,7 @@
 """The tracking loop: against the recorded program, under jit, scan and vmap, and what it refuses."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -310,13 +311,20 @@ def test_wrong_frame(tiny, frame):
         ({"windw": 1.0}, "tracking.windw is not a setting"),
         ({"window": 1.5}, "tracking.window must be from 0 to 1"),
         ({"search_factor": 0}, "tracking.search_factor must be above 0"),
+        ({"search_factor": 1e30}, "tracking.search_factor must be above 0 and at most 100, got 1e.30"),
+        ({"search_factor": math.inf}, "tracking.search_factor must be a number, got inf"),
+        ({"search_factor": 10**400}, "tracking.search_factor must be above 0 and at most 100"),
+        ({"search_factor": "4"}, "tracking.search_factor must be a number, got '4'"),
+        ({"window": True}, "tracking.window must be a number, got True"),
+        ({"update_interval": math.inf}, "tracking.update_interval must be a whole number, got inf"),
+        ({"average_cells": 10**12}, "tracking.average_cells must be from 0 to 1024"),
         ({"size_update": 0.0}, "tracking.size_update"),
         ({"clip_margin": -1}, "tracking.clip_margin"),
-        ({"size_score_power": -1}, "tracking.size_score_power must be at least 0"),
+        ({"size_score_power": -1}, "tracking.size_score_power must be from 0 to 100"),
         ({"aspect_update": 1.5}, "tracking.aspect_update must be from 0 to 1"),
         ({"crop_aspect": -1}, "tracking.crop_aspect must be from 0 to 1"),
         ({"filter_weight": 1.5}, "tracking.filter_weight must be from 0 to 1"),
-        ({"filter_layer": 0}, "tracking.filter_layer must be at least 1"),
+        ({"filter_layer": 0}, "tracking.filter_layer must be from 1 to 1024"),
         ({"filter_update": 0}, "tracking.filter_update must be above 0 and at most 1"),
         ({"average_cells": 0.5}, "tracking.average_cells must be a whole number"),
         ({"template_factor": "big"}, "tracking.template_factor must be a number"),

@@ -1,6 +1,7 @@
 """Tracking with words: the program's windows, one encoding of everything equal to the naive pairing, bad tracks."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -201,6 +202,12 @@ def test_wrong_video(referrer, variables):
 def test_wrong_settings(model):
     with pytest.raises(InputError, match="tracking.windw is not a setting"):
         with_words.Referrer(model, {"windw": 8})
+    for name, value in (("samples", 10**12), ("window", True), ("stride", 2.5), ("phrases_per_batch", 0)):
+        with pytest.raises(InputError, match=f"tracking.{name} must be a whole number from 1 to 4096, got {value}"):
+            with_words.settings({name: value})
+    for value in (math.nan, math.inf, None, "x"):
+        with pytest.raises(InputError, match="tracking.threshold must be a finite number"):
+            with_words.settings({"threshold": value})
     with pytest.raises(InputError, match="tracking.samples must be a whole number"):
         with_words.Referrer(model, {"samples": 0})
     with pytest.raises(InputError, match="stride 9 leaves frames out of windows of 8"):

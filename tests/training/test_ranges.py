@@ -39,6 +39,8 @@ from trackers.training import metrics, ranges
         ("objective.l1_weight", -5.0, "from 0 up"),
         ("objective.heatmap_overlap", 0.0, "above 0 to below 1"),
         ("mesh.max_unsharded", -1.0, "from 0 to 1"),
+        ("objective.gamma", -1.0, "from 0 to 100"),
+        ("tracking.largest_gap", -1, "from 0 to 2147483647"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(key, value, rule):
@@ -68,3 +70,9 @@ def test_a_loss_that_is_no_number_promises_no_checkpoint_that_is_not_there(tmp_p
     (tmp_path / "checkpoints" / "2").mkdir(parents=True)
     with pytest.raises(InputError, match="the last checkpoint in .* is good: resume"):
         metrics.check_finite(3, bad, None, tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("tau", -1.0), ("tau", math.nan), ("a", 1e30), ("b", "x")])
+def test_a_calibration_without_meaning_is_refused(key, value):
+    with pytest.raises(UsageError, match=f"--config.calibration.{key}=.*: give a finite number from"):
+        ranges.check({"calibration": {key: value}})

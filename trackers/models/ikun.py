@@ -70,10 +70,13 @@ class Model(nn.Module):
     def setup(self):
         if self.normalize_text not in NORMALIZE_TEXT:
             raise ValueError(f"model.normalize_text must be one of {NORMALIZE_TEXT}, got {self.normalize_text!r}")
-        if self.joint_statistics and as_pair(self.local_size) != as_pair(self.global_size):
+        if not self.visual_depths:
+            raise ValueError("model.visual_depths must name the blocks of one stage or more, got ()")
+        one_size = as_pair(self.local_size) == as_pair(self.global_size) and self.local_grid == self.global_grid
+        if self.joint_statistics and not one_size:
             raise ValueError(
                 f"model.joint_statistics needs images of one size: local_size is {self.local_size}, global_size"
-                f" {self.global_size}"
+                f" {self.global_size}, local_grid {self.local_grid}, global_grid {self.global_grid}"
             )
         dtype = kernels.compute_dtype(self.dtype)
         self.visual = resnet.ResNet(self.visual_width, tuple(self.visual_depths), self.remat, dtype)

@@ -100,9 +100,9 @@ class Model(OneStreamTracker):
     """
 
     patch_bias: bool = False
-    template_size: int = 112
-    search_size: int = 224
-    foveal_size: int = 64
+    template_size: int | tuple[int, int] = 112
+    search_size: int | tuple[int, int] = 224
+    foveal_size: int | tuple[int, int] = 64
     foveal_cut: str = "half_patch"
     template_position: str = "box"
     interaction: tuple[int, ...] | None = None

@@ -17,7 +17,7 @@ class MixedTracker(OneStreamTracker):
       kind of tokens.position_table.
     """
 
-    search_size: int = 288
+    search_size: int | tuple[int, int] = 288
     templates: int = 2
     position: str = "fixed"
 

@@ -42,8 +42,8 @@ class OneStreamTracker(nn.Module):
     mlp_ratio: float = 4.0
     patch_size: int = 16
     stem: str = "patches"
-    template_size: int = 128
-    search_size: int = 256
+    template_size: int | tuple[int, int] = 128
+    search_size: int | tuple[int, int] = 256
     position: str = "learned"
     position_grid: tuple[int, int] = (14, 14)
     template_position: str = "grid"

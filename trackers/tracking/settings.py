@@ -1,6 +1,8 @@
 """How a single-object tracker goes from frame to frame: the `tracking` section of a config."""
 
 import dataclasses
+import math
+import numbers
 
 from trackers.errors import InputError
 from trackers.tracking import recovery
@@ -58,25 +60,25 @@ class Settings:
 
     def __post_init__(self):
         limits = {
-            "template_factor": (self.template_factor > 0, "above 0"),
-            "search_factor": (self.search_factor > 0, "above 0"),
+            "template_factor": (0 < self.template_factor <= 100, "above 0 and at most 100"),
+            "search_factor": (0 < self.search_factor <= 100, "above 0 and at most 100"),
             "window": (0 <= self.window <= 1, "from 0 to 1"),
             "size_update": (0 < self.size_update <= 1, "above 0 and at most 1"),
-            "size_score_power": (self.size_score_power >= 0, "at least 0"),
+            "size_score_power": (0 <= self.size_score_power <= 100, "from 0 to 100"),
             "aspect_update": (0 <= self.aspect_update <= 1, "from 0 to 1"),
             "crop_aspect": (0 <= self.crop_aspect <= 1, "from 0 to 1"),
             "filter_weight": (0 <= self.filter_weight <= 1, "from 0 to 1"),
-            "filter_layer": (self.filter_layer >= 1, "at least 1"),
+            "filter_layer": (1 <= self.filter_layer <= 1024, "from 1 to 1024"),
             "filter_update": (0 < self.filter_update <= 1, "above 0 and at most 1"),
-            "average_cells": (self.average_cells >= 0, "at least 0"),
-            "clip_margin": (self.clip_margin >= 0, "at least 0"),
-            "template_box_step": (self.template_box_step >= 0, "at least 0"),
-            "update_interval": (self.update_interval >= 0, "at least 0"),
+            "average_cells": (0 <= self.average_cells <= 1024, "from 0 to 1024"),
+            "clip_margin": (0 <= self.clip_margin <= 65536, "from 0 to 65536"),
+            "template_box_step": (0 <= self.template_box_step <= 65536, "from 0 to 65536"),
+            "update_interval": (0 <= self.update_interval <= 10**9, "from 0 to 1000000000"),
             "update_threshold": (0 <= self.update_threshold <= 1, "from 0 to 1"),
             "score_decay": (0 < self.score_decay <= 1, "above 0 and at most 1"),
             "lost_below": (0 <= self.lost_below <= 1, "from 0 to 1"),
             "found_above": (self.lost_below <= self.found_above <= 1, "from tracking.lost_below to 1"),
-            "lost_after": (self.lost_after >= 1, "at least 1"),
+            "lost_after": (1 <= self.lost_after <= 10**9, "from 1 to 1000000000"),
         }
         for name, (holds, rule) in limits.items():
             if not holds:
@@ -95,11 +97,10 @@ def read(config):
             continue
         if name not in known:
             raise InputError(f"tracking.{name} is not a setting of the tracker: it has {', '.join(known)}")
-        try:
-            values[name] = known[name](value)
-            if values[name] != float(value):
-                raise ValueError
-        except (TypeError, ValueError):
+        # A whole number may be written as 3.0; True is a number in Python, and infinity is one that no setting can be.
+        right = isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < math.inf
+        if not right or known[name] is int and value != int(value):
             kind = "whole number" if known[name] is int else "number"
-            raise InputError(f"tracking.{name} must be a {kind}, got {value!r}") from None
+            raise InputError(f"tracking.{name} must be a {kind}, got {value!r}")
+        values[name] = value if isinstance(value, int) else known[name](value)
     return Settings(**values)

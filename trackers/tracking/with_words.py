@@ -13,6 +13,7 @@ one jitted call. A thread reads and cuts the next frames meanwhile. The numbers 
 import collections
 import concurrent.futures
 import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
@@ -25,6 +26,9 @@ from trackers.models import ikun
 from trackers.nn.tokens import as_pair
 from trackers.ops import crops
 from trackers.tracking import squares
+
+# Of every number of frames, clips, crops or phrases: memory is asked for that many.
+_MOST = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +55,10 @@ class Settings:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type is int and not (isinstance(value, int) and value >= 1):
-                raise InputError(f"tracking.{field.name} must be a whole number of 1 or more, got {value!r}")
+            if field.type is int and (not isinstance(value, int) or value is True or not 1 <= value <= _MOST):
+                raise InputError(f"tracking.{field.name} must be a whole number from 1 to {_MOST}, got {value!r}")
+        if not isinstance(self.threshold, (int, float)) or not math.isfinite(self.threshold):
+            raise InputError(f"tracking.threshold must be a finite number, got {self.threshold!r}")
         if self.stride > self.window:
             raise InputError(f"tracking.stride {self.stride} leaves frames out of windows of {self.window}: lower it")
 

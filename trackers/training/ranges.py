@@ -63,7 +63,13 @@ _RANGES = {
     "data.synthetic_referring.noise": (0, 255, False),
     "objective.box_spread": (0, 1000, False),
     "objective.heatmap_overlap": (_ABOVE_0, _BELOW_1, False),
+    "objective.gamma": (0, 100, False),
+    "objective.surprise_weight": (0, math.inf, False),
     "mesh.max_unsharded": (*_SHARE, False),
+    "tracking.largest_gap": (0, 2**31 - 1, True),
+    "calibration.a": (-1000, 1000, False),
+    "calibration.b": (-1000, 1000, False),
+    "calibration.tau": (0, 10**6, False),
 }
 # Weights of losses that are at their least at 0: a negative one would be learned to be large.
 _RANGES |= {

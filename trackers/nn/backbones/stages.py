@@ -104,6 +104,8 @@ class Blocks(nn.Module):
     @nn.compact
     def __call__(self, carry, per_layer, shared):
         block, stacked = self.block, kernels.stacks_layers(self.scan_layers)
+        if self.remat not in REMAT_POLICIES:
+            raise ValueError(f"model.remat must be one of {tuple(REMAT_POLICIES)}, got {self.remat!r}")
         if self.remat != "none":
             block = nn.remat(block, policy=REMAT_POLICIES[self.remat], prevent_cse=not stacked)
         if stacked and self.depth > 1:
