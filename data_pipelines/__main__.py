@@ -36,6 +36,7 @@ import dataclasses
 import functools
 import sys
 import textwrap
+from pathlib import Path
 
 from absl import flags
 
@@ -216,7 +217,7 @@ def sheet():
     if name not in sheets.DRAWN:
         raise errors.UsageError(f"sheet: there are no pictures of {name}, only of {', '.join(sheets.DRAWN)}")
     ranges.check(FLAGS.config)
-    outputs.claim_file(FLAGS.out)
+    _claim_png()
     batch = next(loader.batches(FLAGS.config, 0, range(FLAGS.pairs), FLAGS.seed, FLAGS.split))
     picture = sheets.DRAWN[name](batch, FLAGS.config, FLAGS.split)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
@@ -318,8 +319,15 @@ def _referring(command):
     if not FLAGS.source or not FLAGS.out:
         raise errors.UsageError(f"{command}: give --source=LAYOUT:FOLDER and --out=PNG")
     layout, root = _split_source(sources.on_disk("clips"))
-    outputs.claim_file(FLAGS.out)
+    _claim_png()
     return layout, root
+
+
+def _claim_png():
+    """Claims --out for a PNG; a name that says another kind of file is refused."""
+    if Path(FLAGS.out).suffix.lower() not in ("", ".png"):
+        raise errors.UsageError(f"--out={FLAGS.out}: the picture is a PNG: give a name that ends in .png")
+    outputs.claim_file(FLAGS.out)
 
 
 def write_referring():

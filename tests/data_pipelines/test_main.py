@@ -82,6 +82,7 @@ def test_check_of_a_config(tmp_path):
         (["synthetic"], "error: synthetic: give --out=FOLDER"),
         (["check", "--nonsense"], "error: "),
         (["referring"], "error: referring: give --out=FOLDER"),
+        (["sheet", "--config=configs/grm.py:tiny", "--out=x.jpg"], "error: --out=x.jpg: the picture is a PNG: give a"),
         (["phrases", "--out=x.png"], "error: phrases: give --source=LAYOUT:FOLDER and --out=PNG"),
         (["examples", "--source=refer_kitti:/x"], "error: examples: give --source=LAYOUT:FOLDER and --out=PNG"),
         (
