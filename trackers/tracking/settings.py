@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import sys
 
 from trackers.errors import InputError
 from trackers.tracking import recovery
@@ -102,5 +103,6 @@ def read(config):
         if not right or known[name] is int and value != int(value):
             kind = "whole number" if known[name] is int else "number"
             raise InputError(f"tracking.{name} must be a {kind}, got {value!r}")
-        values[name] = value if isinstance(value, int) else known[name](value)
+        # Of a whole number beyond float's range, which is beyond every setting's, no float is made.
+        values[name] = known[name](value) if abs(value) <= sys.float_info.max else value
     return Settings(**values)
