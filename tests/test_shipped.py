@@ -48,6 +48,10 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     for name in ("saved", "published.npz"):
         with pytest.raises(InputError, match=f"{name}: params/encoder/norm/bias holds numbers that are not finite"):
             weights.load(tmp_path / name, config)
+    variables["params"]["encoder"]["norm"]["bias"] = bias.astype(np.int32)
+    weights.save(tmp_path / "whole", variables, config)
+    with pytest.raises(InputError, match="whole: weights that are not floats: params/encoder/norm/bias is int32"):
+        weights.load(tmp_path / "whole", config)
 
 
 def test_it_is_small():

@@ -160,6 +160,8 @@ def load(path, config_model, prefer_ema=True, rng=None):
 
 
 def _check_finite(leaves, path):
+    if others := [f"{name} is {leaf.dtype}" for name, leaf in leaves.items() if leaf.dtype.kind != "f"]:
+        raise InputError(f"{path}: weights that are not floats: {layouts.some(others)}")
     bad = next((name for name, leaf in leaves.items() if not np.isfinite(leaf).all()), None)
     if bad is not None:
         raise InputError(f"{path}: {bad} holds numbers that are not finite: its training failed, take an earlier one")
@@ -169,7 +171,7 @@ def _saved(file):
     """{path: array} of what `save` wrote; folders of before there were digests are taken as they are."""
     outputs.check_finished(file.parent)
     try:
-        digests.verify(file.parent)
+        digests.verify(file.parent, {file.name})
     except digests.Damaged as error:
         raise InputError(f"{file.parent} is damaged ({error}): copy or convert it again") from None
     leaves = convert.read_checkpoint(file)

@@ -265,6 +265,22 @@ def test_prefix_of_a_training_program(tiny, prefix):
     assert_equal(started, convert.to_variables(bare, config_model()))
 
 
+def test_counts_beside_the_weights_are_dropped(tiny):
+    counts = {"epoch": np.int64(5), "model_ema.num_updates": np.array(4, np.int32)}
+    given = {**tiny[0], **{name: np.asarray(count) for name, count in counts.items()}}
+    assert_equal(convert.to_variables(given, config_model()), convert.to_variables(tiny[0], config_model()))
+    wrong = error_of({**given, "scale": np.float32(0.5), "epochs": np.zeros(1, int)}, config_model()).split("\n")
+    assert wrong[1:] == ["2 unexpected: scale, epochs"]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "complex64"])
+def test_weights_that_are_not_floats_are_refused(tiny, dtype):
+    """Quantized ones were taken for weights, and the tracker tracked on with them."""
+    given = {**tiny[0], "backbone.norm.bias": tiny[0]["backbone.norm.bias"].astype(dtype)}
+    wrong = error_of(given, config_model()).split("\n")
+    assert wrong[1:] == [f"1 not of floats: backbone.norm.bias is {dtype}"]
+
+
 def test_many_names_are_cut(tiny):
     message = error_of({f"other.{name}": array for name, array in backbone(tiny[0]).items()}, config_model(depth=40))
     assert len(message) < 2000 and re.search(r"\d+ missing: .* and \d+ more", message)

@@ -108,6 +108,11 @@ def test_a_damaged_or_foreign_folder_is_refused(copy):
     digests.write(folder)
     with pytest.raises(InputError, match="step.stablehlo was written by jax .* cannot run it: export it again"):
         trackers.load(folder)
+    kept = json.loads((folder / digests.FILE).read_text())
+    del kept["sha256"]["step.stablehlo"]
+    (folder / digests.FILE).write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=r"digests.json does not tell of all that is there\).*export it again"):
+        trackers.load(folder)
     (folder / exported.MANIFEST).write_text("{")
     with pytest.raises(InputError, match=exported.MANIFEST):
         trackers.load(folder)

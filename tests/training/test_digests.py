@@ -1,5 +1,6 @@
 """One flipped bit in any file of a checkpoint, a run's or an exported one, is found, or changes no number."""
 
+import json
 import shutil
 import threading
 
@@ -153,6 +154,11 @@ def test_exported_weights_are_whole_or_refused(run, tmp_path):  # noqa: F811
                 with pytest.raises(InputError, match=f"{name} is not what was written"):
                     weights.load(path, config.model)
             (tmp_path / "out" / name).write_bytes(before)
+    kept = json.loads((tmp_path / "out" / digests.FILE).read_text())
+    del kept["sha256"][weights.FILE]
+    (tmp_path / "out" / digests.FILE).write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=r"digests.json does not tell of all that is there\): copy or convert"):
+        weights.load(tmp_path / "out", config.model)
     (tmp_path / "out" / digests.FILE).unlink()
     weights.load(tmp_path / "out", config.model)
 

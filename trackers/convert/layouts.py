@@ -81,18 +81,24 @@ def convert(state_dict, targets, rules, unused, model_name):
 
     Returns: {path: np.ndarray}.
 
-    Raises: InputError naming missing, unexpected and misshapen keys, the first of each.
+    Whole numbers that stand alone are counts (of batches, steps, epochs), and dropped where the model needs none.
+
+    Raises: InputError naming missing, unexpected and misshapen keys, and those that hold no floats, the first of each.
     """
     sources = {path: published(path, rules) for path in targets}
     needed = {key for key, _ in sources.values()}
     missing = sorted(needed - set(state_dict), key=_in_order_of_layers)
-    unexpected = [key for key in state_dict if key not in needed and not re.fullmatch(unused, key)]
+    dropped = {key for key, array in state_dict.items() if _is_count(array) or re.fullmatch(unused, key)}
+    unexpected = [key for key in state_dict if key not in needed | dropped]
+    # Quantized weights, or half of a complex number, would be other weights.
+    kinds = {key: state_dict[key].dtype for key in sorted(needed & set(state_dict), key=_in_order_of_layers)}
+    no_floats = [f"{key} is {dtype}" for key, dtype in kinds.items() if dtype.kind != "f"]
     misshapen = []
     for path, (key, layout) in sorted(sources.items(), key=lambda item: _in_order_of_layers(item[1][0])):
         shape = jax.eval_shape(layout.to_published, targets[path]).shape
         if key in state_dict and tuple(state_dict[key].shape) != shape:
             misshapen.append(f"{key} is {tuple(state_dict[key].shape)}, the model needs {shape}")
-    groups = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+    groups = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen), ("not of floats", no_floats))
     wrong = [f"{len(keys)} {kind}: {some(keys)}" for kind, keys in groups if keys]
     if wrong:
         raise InputError("\n".join((f"the checkpoint does not fit model {model_name} of this config;", *wrong)))
@@ -100,6 +106,10 @@ def convert(state_dict, targets, rules, unused, model_name):
         path: np.asarray(layout.to_flax(np.asarray(state_dict[key]), targets[path].shape), targets[path].dtype)
         for path, (key, layout) in sources.items()
     }
+
+
+def _is_count(array):
+    return array.ndim == 0 and array.dtype.kind in "iu"
 
 
 def some(names):

@@ -5,6 +5,7 @@ apart by their first bytes, not by the file's name. Only the weights that are as
 """
 
 import io
+import math
 import re
 import struct
 import zipfile
@@ -252,6 +253,11 @@ class _Storages:
         self._read, self._order, self._cache = read, order, {}
 
     def arrays(self, tensors):
+        # A view can repeat one number without end: memory goes with its shape once it is computed with.
+        named = sum(math.prod(tensor.shape) * _item_size(tensor.dtype) for tensor in tensors.values())
+        storages = {(tensor.storage.key, tensor.storage.start): tensor.storage for tensor in tensors.values()}
+        stored = sum(storage.size * _item_size(storage.dtype) for storage in storages.values())
+        limits.check_expansion("the file", named, stored)
         return {name: self._array(name, tensor) for name, tensor in tensors.items()}
 
     def _array(self, name, tensor):

@@ -33,11 +33,12 @@ def verify(folder, parts=None):
     """Compares the files under `folder` with its digests.
 
     Args:
-      folder: path. parts: subfolders that are looked into, beside the files right in `folder`; None: all.
+      folder: path. parts: files and subfolders that the digests must tell of where they are there; of subfolders no
+        others are looked into. None: all that they tell of.
 
     Returns: False where the folder has no digests, else True.
 
-    Raises: Damaged for a file that is missing, unreadable or other than it was.
+    Raises: Damaged for a file that is missing, unreadable, other than it was, or not told of.
     """
     folder = epath.Path(folder)
     if not (folder / FILE).exists():

@@ -46,7 +46,7 @@ def manifest(folder):
             f"{folder} has version {said.get('version')} of the format, read here is {VERSION}: export it again"
         )
     try:
-        digests.verify(folder)
+        digests.verify(folder, {MANIFEST, weights.FILE, file_of("init"), file_of("step")})
     except digests.Damaged as error:
         raise InputError(f"{folder} is damaged ({error}): copy or export it again") from None
     return said
