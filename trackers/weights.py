@@ -31,7 +31,7 @@ BROKEN = ".broken"
 # Settings of a model that its parameters do not depend on, nor its numbers but for their rounding.
 _FREE_MODEL_KEYS = ("remat", "kernels", "dtype")
 # Settings of the tracking section that say what a crop shows, as the pairs did that the weights were learned from.
-_CROP_KEYS = ("template_factor", "search_factor", "crop_aspect")
+CROP_KEYS = ("template_factor", "search_factor", "crop_aspect")
 _ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED_CONFIG = f"{_ROOT / 'configs' / 'grm.py'}:shipped"
 _SHIPPED = _ROOT / "weights" / "grm_t128"
@@ -91,7 +91,7 @@ def _say_other_crops(saved, config, chosen):
     if "tracking" not in saved or _differing_networks(saved["model"], config.model):
         return
     theirs, here = saved["tracking"], config.tracking
-    keys = [key for key in _CROP_KEYS if key in theirs and key in here and f"tracking.{key}" not in chosen]
+    keys = [key for key in CROP_KEYS if key in theirs and key in here and f"tracking.{key}" not in chosen]
     if other := [key for key in keys if here[key] != theirs[key]]:
         values = ", ".join(f"tracking.{key} {here[key]:g} ({theirs[key]:g})" for key in other)
         remedy = " ".join(f"--config.tracking.{key}={theirs[key]:g}" for key in other)

@@ -1,10 +1,12 @@
 """What may change between two starts in one workdir, and what makes it another run."""
 
+import fnmatch
 import json
 
 import pytest
+from flax import traverse_util
 
-from configs import grm, mixformer_v2
+from configs import grm, ikun, mixformer_v2
 from tests.training import support
 from trackers.errors import InputError
 from trackers.training import checkpoints, identity
@@ -35,6 +37,9 @@ def _changed(**values):
         ({"data__search_center_jitter": 1.0}, "data.search_center_jitter: 3.0, 1.0"),
         ({"init__checkpoint": "a.pth"}, "init.checkpoint: '', 'a.pth'"),
         ({"model__drop_path": 0.3}, "model.drop_path: 0.0, 0.3"),
+        ({"tracking__search_factor": 5.0}, "tracking.search_factor: 4.0, 5.0"),
+        ({"tracking__template_factor": 3.0}, "tracking.template_factor: 2.0, 3.0"),
+        ({"tracking__crop_aspect": 0.5}, "tracking.crop_aspect: 0.0, 0.5"),
     ],
 )
 def test_another_meaning_is_refused_unless_allowed_and_the_former_config_is_kept(tmp_path, change, named):
@@ -71,7 +76,7 @@ def test_settings_without_meaning_may_change_and_are_named(tmp_path):
     changes = {
         "train__log_every_steps": 7, "train__checkpoint_every_steps": 3, "train__keep_checkpoints": 9,
         "train__total_epochs": 99, "profile": "1:2", "mesh__fsdp": 2, "model__remat": "full", "data__threads": 5,
-        "tracking__window": 0.5, "data__lasot": "/data/lasot",
+        "tracking__window": 0.5, "data__lasot": "/data/lasot", "data__crops_on": "device",
     }  # fmt: skip
     checkpoints.claim_workdir(tmp_path, _changed(**changes), False, said.append)
     assert len(said) == 1 and "\n" not in said[0]
@@ -100,13 +105,27 @@ def test_a_setting_of_a_later_version_does_not_count():
     del there["data"]["synthetic"]["haze"], there["accumulate"]
     assert not identity.changes(there, here) and len(identity.harmless_changes(there, here)) == 2
     assert identity.changes(here, there) == ["data.synthetic.haze: 0.5, '(absent)'"]
+    here = json.loads(json.dumps(there))
+    del here["model"]["scan_layers"], here["model"]["division"]["layers"]
+    assert not identity.changes(there, here) and there["model"]["division"]["layers"] is None
+
+
+@pytest.mark.parametrize(
+    "key", ["calibration.tau", "data.validation_clips", "data.synthetic_referring.cached_frames", "tracking.threshold"]
+)
+def test_what_follows_a_referring_run_may_change(key):
+    there, here = (plain(ikun.get_config("tiny")) for _ in range(2))
+    *sections, name = key.split(".")
+    section = here
+    for part in sections:
+        section = section[part]
+    section[name] += 1
+    assert not identity.changes(there, here) and len(identity.harmless_changes(there, here)) == 1
 
 
 def test_harmless_settings_exist():
     """A setting that is renamed is not left behind in the list."""
-    configs = [plain(grm.get_config("b256")), plain(mixformer_v2.get_config("depth8"))]
-    for key in identity.HARMLESS:
-        if key != "data.max_bad_fraction":  # comes with a loader that replaces samples
-            section, _, name = key.rpartition(".")
-            sections = [config.get(section, {}) if section else config for config in configs]
-            assert name == "*" or any(name in values for values in sections), key
+    configs = grm.get_config("b256"), mixformer_v2.get_config("depth8"), ikun.get_config("tiny")
+    keys = {key for config in configs for key in traverse_util.flatten_dict(plain(config), sep=".")}
+    for pattern in set(identity.HARMLESS) - {"data.max_bad_fraction"}:  # comes with a loader that replaces samples
+        assert fnmatch.filter(keys, pattern), pattern

@@ -2,9 +2,11 @@
 
 Every setting counts, but for those listed here, which change neither a step's numbers nor their order: names of
 variants, how often something is logged, kept or validated, what devices and kernels compute it and in which parts, how
-batches are read ahead, and how trackers use the weights afterwards. What a source is read from counts where it is used.
+batches are read ahead, and how trackers use the weights afterwards. Of the tracking section the crops count, for those
+of training are the same. What a source is read from counts where it is used.
 train.total_epochs counts where the rate depends on it, so with every schedule but "step". A setting that the run's
-config.json does not have came with a later version of the program, and does not count.
+config.json does not have came with a later version of the program, and does not count; nor does one that it has as
+None, and this version no more.
 """
 
 import fnmatch
@@ -26,14 +28,18 @@ HARMLESS = (
         "compiled",
         "mesh.*",
         "tracking.*",
+        "calibration.*",
         "model.remat",
         "model.kernels",
         "model.scan_layers",
     ),
-    *("data.threads", "data.prefetch_batches", "data.validation_pairs", "data.max_bad_fraction"),
+    *("data.threads", "data.prefetch_batches", "data.crops_on", "data.synthetic_referring.cached_frames"),
+    *("data.validation_pairs", "data.validation_clips", "data.max_bad_fraction"),
     *("train.log_every_steps", "train.checkpoint_every_steps", "train.keep_checkpoints", "train.validate_every_epochs"),
     *("train.steps_per_dispatch", "train.debug_batch_hash"),
 )
+_CROPS = frozenset(f"tracking.{key}" for key in weights.CROP_KEYS)
+_ABSENT = object()
 _NAMED_AT_MOST = 12
 
 
@@ -80,7 +86,11 @@ def _differing(there, here):
 
 
 def _is_harmless(key, there, here):
-    if any(fnmatch.fnmatchcase(key, pattern) for pattern in HARMLESS) or not _has(there, key):
+    if not _has(there, key) or (_value(there, key) is None and not _has(here, key)):
+        return True
+    if key in _CROPS:
+        return False
+    if any(fnmatch.fnmatchcase(key, pattern) for pattern in HARMLESS):
         return True
     if key == "train.total_epochs":
         return all(config["train"].get("schedule") == "step" for config in (there, here))
@@ -90,11 +100,15 @@ def _is_harmless(key, there, here):
 
 
 def _has(config, key):
+    return _value(config, key, _ABSENT) is not _ABSENT
+
+
+def _value(config, key, otherwise=None):
     for name in key.split("."):
         if not isinstance(config, dict) or name not in config:
-            return False
+            return otherwise
         config = config[name]
-    return True
+    return config
 
 
 def _shapes(config):
