@@ -1,6 +1,7 @@
 """The shipped weights, and the programs that take them when none are given."""
 
 import csv
+import json
 
 import jax
 import numpy as np
@@ -52,6 +53,22 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     weights.save(tmp_path / "whole", variables, config)
     with pytest.raises(InputError, match="whole: weights that are not floats: params/encoder/norm/bias is int32"):
         weights.load(tmp_path / "whole", config)
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"model": {"name": "grm", "width": "96"}}, "model.width must be from 1 to 65536, got '96'"),
+        ({"model": {"name": "../grm"}}, "model.name '../grm' is not a tracker"),
+        ({"model": {"name": "grm", "division": None}}, "model.division is a section, not one value: None"),
+        ({"model": {"name": "grm", "head": []}}, r"model.head is a section, not one value: \[\]"),
+        ({"tracking": []}, "config.json is not a config: `tracking` is not a section"),
+    ],
+)
+def test_a_config_beside_weights_whose_values_are_of_another_kind_is_refused(tmp_path, changes, line):
+    (tmp_path / weights.CONFIG_FILE).write_text(json.dumps({"model": {"name": "grm"}, "tracking": {}, **changes}))
+    with pytest.raises(InputError, match=line):
+        trackers.load(tmp_path)
 
 
 def test_it_is_small():

@@ -81,7 +81,8 @@ def _model(name):
     try:
         module = importlib.import_module(f"trackers.models.{name}")
     except ModuleNotFoundError as error:
-        if error.name != f"trackers.models.{name}":
+        # Of a name that is a path, what is not found is called otherwise.
+        if str(name).isidentifier() and error.name != f"trackers.models.{name}":
             raise
         raise errors.InputError(f"model.name {name!r} is not a tracker of trackers.models") from None
     if not hasattr(module, "Model"):
@@ -139,6 +140,8 @@ def _make(cls, fields, path):
             if not dataclasses.is_dataclass(known[key].default):
                 raise errors.InputError(f"{path}.{key} is one value, not a section: {value}")
             value = _make(type(known[key].default), value, f"{path}.{key}")
+        elif dataclasses.is_dataclass(known[key].default) and not dataclasses.is_dataclass(value):
+            raise errors.InputError(f"{path}.{key} is a section, not one value: {value}")
         elif isinstance(value, list):
             value = tuple(value)
         _check(f"{path}.{key}", known[key], value)

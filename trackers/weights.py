@@ -108,6 +108,8 @@ def beside(checkpoint):
     config = plain_text.read_json(path, "a config")
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise InputError(f"{path} is not a config: it has no section `model`")
+    if not isinstance(config.get("tracking", {}), dict):
+        raise InputError(f"{path} is not a config: `tracking` is not a section")
     return config
 
 
