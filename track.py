@@ -149,7 +149,7 @@ def _main(lines):
         except BrokenPipeError:  # whoever reads the JSON lines has read enough
             code = 0
         seconds = time.perf_counter() - start
-    written = [*results.names, *(name for picture in pictures for name in picture.write(out))]
+        written = [*results.names, *(name for picture in pictures for name in picture.write(out))]
     if source.cut_short and len(source) > results.last + 1:
         said = f"the video's header says {len(source)} frames"
         print(f"{said}, {results.last + 1} could be decoded", file=sys.stderr)

@@ -151,7 +151,7 @@ def _outcome(main, rest):
         sys.excepthook(*sys.exc_info())
         return 1
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return 130 if signals.said() else _say("interrupted", 130)
     except SystemExit as leaving:
         if signals.asked():
             return _say("terminated", leaving.code)

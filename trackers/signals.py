@@ -16,8 +16,9 @@ ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")
 # A swallowed exception is raised again after so long, and C code may keep it from being raised for so long.
 _LOOK_EVERY_S, _PATIENCE_S = 1.0, 10.0
 
-# The signal that has come and is to be obeyed, the exception that it became, and whether the program is ending.
-_asked, _raised, _ending = None, None, False
+# The signal that has come and is to be obeyed, the exception that it became, whether the program is ending, and
+# whether the reason has been said.
+_asked, _raised, _ending, _said = None, None, False, False
 
 
 def install():
@@ -44,6 +45,22 @@ def stop(number, _=None):
     _asked = number
     _raised = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(ENDS[number][0])
     raise _raised
+
+
+def interrupt(reason):
+    """Ends the program from another thread as Ctrl-C would, saying why; at once where Ctrl-C is ignored, as it is in a
+    shell's background programs."""
+    global _said
+    _said = True
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        os._exit(ENDS[signal.SIGINT][0])
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def said():
+    """Whether `interrupt` has said why the program ends."""
+    return _said
 
 
 def asked():
@@ -83,7 +100,8 @@ def _watch(told):
                 until = time.monotonic() + _PATIENCE_S
             elif time.monotonic() > until:
                 code, word = ENDS[number]
-                os.write(2, f"error: {word}\n".encode())  # sys.stderr may be locked by what does not go on
+                if not _said:
+                    os.write(2, f"error: {word}\n".encode())  # sys.stderr may be locked by what does not go on
                 os._exit(code)
             elif _raised is not None:
                 _thread.interrupt_main(number)

@@ -22,7 +22,7 @@ from data_pipelines import record_files
 from data_pipelines.builders import packing as packings
 from trackers import progress
 from trackers.errors import InputError
-from trackers.io import plain_text
+from trackers.io import ownership, plain_text
 
 NAME, VERSION, ANNOTATIONS = "sequences", "1.0.0", "annotations.npz"
 # TFDS orders records by keys below this, in buckets of equal ranges, each of which it holds in memory: keys counted
@@ -45,13 +45,14 @@ def write(source, out, split, packing=None, max_sequences=None):
     """Writes the sequences of a source.
 
     Args:
-      source: sources.Source. out: folder (gs:// too). split: name of the folder in it, which must not exist.
+      source: sources.Source. out: folder (gs:// too). split: name of the folder in it, new or empty.
       packing: packing.Packing; None writes whole images, as published.
       max_sequences: how many sequences, the first ones; None = all.
 
     Returns: Written.
 
-    Raises: InputError naming the file of a broken image or annotation; nothing usable is left then.
+    Raises: InputError naming the file of a broken image or annotation; nothing usable is left then. InputError where
+      the folder has something in it, or another program owns it.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -61,8 +62,7 @@ def write(source, out, split, packing=None, max_sequences=None):
     if not source.labelled:
         raise InputError(f"{source.name} has no boxes to write: train on its folder itself")
     folder = epath.Path(out) / split
-    if folder.exists():
-        raise InputError(f"{folder} exists: name another --out, or remove it")
+    ownership.check_new(folder)
     sequences = [source[i] for i in range(len(source))[:max_sequences]]
     if packing is not None:
         packings.check(sequences, source.name)
@@ -88,29 +88,31 @@ def write(source, out, split, packing=None, max_sequences=None):
     )
     records = ({"image": tally.add(*record)} for image in images for record in image)
     tfds.disable_progress_bar()
-    try:
-        # TFDS tells at length what it downloads.
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder = unpublished.Builder(
-                name=NAME,
-                version=VERSION,
-                features=tfds.features.FeaturesDict({"image": tfds.features.Tensor(shape=(), dtype=tf.string)}),
-                split_datasets={split: ((number * step, record) for number, record in enumerate(records))},
-                data_dir=folder,
-                # Shuffled, records would not be where the annotations say.
-                disable_shuffling=True,
-            )
-            builder.download_and_prepare(file_format="array_record")
-    except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
-        raise InputError(
-            f"{folder} cannot be written ({plain_text.reason(error)}): remove it, free some space or name another --out"
-        ) from None
-    places = {}
-    if packing is not None:
-        places = {"regions": tally.regions, "sizes": tally.sizes}
-        places |= {"largest": np.array(packing.largest), "context": np.array(packing.context)}
-    # Last, so that a folder without it is one that was not finished.
-    record_files.write(folder / ANNOTATIONS, source, sequences, tally.record, **places)
+    with ownership.hold_new(folder):
+        try:
+            # TFDS tells at length what it downloads.
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder = unpublished.Builder(
+                    name=NAME,
+                    version=VERSION,
+                    features=tfds.features.FeaturesDict({"image": tfds.features.Tensor(shape=(), dtype=tf.string)}),
+                    split_datasets={split: ((number * step, record) for number, record in enumerate(records))},
+                    data_dir=folder,
+                    # Shuffled, records would not be where the annotations say.
+                    disable_shuffling=True,
+                )
+                builder.download_and_prepare(file_format="array_record")
+        except (OSError, RuntimeError, tf.errors.OpError) as error:  # the last two: ArrayRecord, TensorFlow
+            raise InputError(
+                f"{folder} cannot be written ({plain_text.reason(error)}): remove it, free some space or name another"
+                " --out"
+            ) from None
+        places = {}
+        if packing is not None:
+            places = {"regions": tally.regions, "sizes": tally.sizes}
+            places |= {"largest": np.array(packing.largest), "context": np.array(packing.context)}
+        # Last, so that a folder without it is one that was not finished.
+        record_files.write(folder / ANNOTATIONS, source, sequences, tally.record, **places)
     windows = max(tally.records * packings.WINDOWS_EACH, 1)
     return Written(len(sequences), tally.records, tally.bytes, tally.beyond / windows, tally.area_beyond / windows)
 

@@ -46,6 +46,8 @@ def _lines(place):
     yield "train.py", [TINY], "workdir", False
     yield "plan.py", [TINY, "--sweep=cpu:1"], "out", False
     yield "trackers.convert", [TINY, f"--checkpoint={place / 'tracks.txt'}"], "out", False
+    yield "trackers.export", [TINY], "to", False
+    yield "trackers.specialise", [TINY, f"--benchmark=frames:{frames}"], "out", False
     yield "trackers.evaluation", [f"--results={place / 'results'}"], "out", False
     yield "data_pipelines", ["sheet", TINY], "out", True
     yield "data_pipelines", ["synthetic"], "out", False
@@ -71,9 +73,10 @@ def test_every_program_refuses_an_output_that_cannot_be_written(place):
 
 def test_every_program_that_goes_on_writing_refuses_a_folder_that_another_owns(place, tmp_path):
     """Two at once would replace each other's files: one line that names the owner, and nothing is written."""
-    many = ("eval.py", "track.py", "refer.py", "train.py")
-    given = [line for line in _lines(place) if line[0] in many or "tfds" in line[1]]
-    with ownership.hold(tmp_path), ownership.hold(tmp_path / "sot_frames"):
+    many = ("eval.py", "track.py", "refer.py", "train.py", "trackers.convert", "trackers.export", "trackers.specialise")
+    sets = {"synthetic", "shards", "tfds", "referring"}
+    given = [line for line in _lines(place) if line[0] in many or sets & {*line[1]}]
+    with ownership.hold(tmp_path), ownership.hold(tmp_path / "sot_frames"), ownership.hold(tmp_path / "train"):
         ended = forked.run_all([[program, *words, f"--{flag}={tmp_path}"] for program, words, flag, _ in given])
         left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     for done in ended:

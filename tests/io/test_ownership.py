@@ -211,6 +211,50 @@ def test_a_lock_that_others_removed_ends_the_program(tmp_path, monkeypatch, caps
     assert lock.exists() == (text is not None)
 
 
+LOST = """
+import signal, sys, time
+from trackers import errors
+from trackers.io import ownership
+def main(_):
+    ownership.BEAT_SECONDS = 0.05
+    with ownership.hold(sys.argv[1]):
+        (ownership.epath.Path(sys.argv[1]) / ownership.FILE).unlink()
+        time.sleep(20)
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[2]))
+errors.run(main, sys.argv[:1])
+"""
+
+
+@pytest.mark.parametrize("before", ["default_int_handler", "SIG_IGN"])
+def test_a_program_whose_lock_is_gone_ends_with_one_line(tmp_path, before):
+    """Also one that a shell started in the background, which Ctrl-C does not reach."""
+    command = [sys.executable, "-c", LOST, str(tmp_path), before]
+    done = subprocess.run(command, env=programs.environ(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == f"error: {tmp_path}/owner.lock is gone: somebody removed it\n"
+
+
+def test_a_new_folder_is_owned_only_where_nothing_lies_in_it(tmp_path):
+    out = tmp_path / "new"
+    ownership.check_new(out)
+    assert not out.exists()
+    with ownership.hold_new(out):
+        with pytest.raises(InputError, match=f"process {os.getpid()} on"):  # and never to empty the folder
+            ownership.check_new(out)
+        (out / "mine").write_text("")
+    for look in (ownership.check_new, lambda *given: ownership.hold_new(*given).__enter__()):
+        with pytest.raises(InputError, match=f"--to {out} is not empty: name a new folder"):
+            look(out, "--to")
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    (out / "mine").unlink()
+    (out / ownership.FILE).write_text("{}")  # of a killed program
+    ownership.check_new(out)
+    with ownership.hold_new(out):
+        pass
+    with pytest.raises(InputError, match="a file stands where a folder is meant"):
+        ownership.check_new(__file__)
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/out cannot be written"), ownership.hold(tmp_path / "file" / "out"):

@@ -10,7 +10,7 @@ from absl import flags
 from etils import epath
 
 from trackers import errors, weights
-from trackers.io import outputs
+from trackers.io import ownership
 from trackers.nn import stacking
 
 errors.define_config("Model's config, e.g. configs/grm.py:b256.")
@@ -27,14 +27,14 @@ def main(_):
     """Reads, converts, writes, and says how many numbers went where."""
 
     out = epath.Path(_OUT.value)
-    outputs.check_empty(out)
+    ownership.check_new(out)
     config_model = flags.FLAGS.config.model
     variables = weights.load(_CHECKPOINT.value, config_model)
     if _MEAN_WITH.value is not None:
         other = weights.load(_MEAN_WITH.value, config_model)
         variables = jax.tree.map(lambda one, two: (one + two) / 2, variables, other)
-    outputs.claim_folder(out)  # only now: a checkpoint that does not fit leaves nothing behind
-    weights.save(out, variables, config_model, half=_HALF.value)
+    with ownership.hold_new(out):  # only now: a checkpoint that does not fit leaves nothing behind
+        weights.save(out, variables, config_model, half=_HALF.value)
     for part, count in _counts(variables).items():
         print(f"{part:24}{count:>14,}")
     print(f"wrote {out}")

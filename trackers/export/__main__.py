@@ -24,7 +24,7 @@ from data_pipelines.procedural import video
 from trackers import errors, weights
 from trackers.errors import InputError, UsageError
 from trackers.export import checks, graphs, onnx_graphs, stablehlo, tflite_graphs
-from trackers.io import digests, image_files, outputs
+from trackers.io import digests, image_files, outputs, ownership
 from trackers.nn import stacking
 from trackers.ops import crops
 from trackers.tracking import canvases, exported, single_object, with_words
@@ -60,7 +60,7 @@ def main(argv):
     platforms = _chosen("platforms", PLATFORMS)
     for module in [module for form, module in _GRAPH_FORMATS.items() if form in formats]:
         module.check_installed()
-    outputs.check_empty(FLAGS.to, "--to")
+    ownership.check_new(FLAGS.to, "--to")
     config = trackers.to_plain(weights.chosen_config())
     config["model"] = graphs.portable(config["model"])
     model = trackers.build(config["model"])
@@ -74,7 +74,7 @@ def main(argv):
     out = outputs.claim_folder(FLAGS.to, "--to")
 
     manifest, rows = _manifest(config, model, parts, variables), []
-    with outputs.unfinished(out):
+    with ownership.hold_new(out, "--to"), outputs.unfinished(out):
         for form in formats:
             run = _written(form, out, tracker, variables, parts, config, platforms, manifest)
             limit = _tolerance(form, model)

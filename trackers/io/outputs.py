@@ -37,15 +37,6 @@ def claim_folder(path, flag="--out"):
     return path
 
 
-def check_empty(path, flag="--out"):
-    """Raises: InputError where the folder `path` holds something, or is a file. flag: what it was given with."""
-    path = epath.Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{flag} {path}: a file stands where a folder is meant: name another path")
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"{flag} {path} is not empty: name a new folder, or empty it")
-
-
 def claim_file(path, flag="--out"):
     """Makes sure that a file can be written: its folder is made, its name is no folder's and not too long.
 
@@ -112,7 +103,10 @@ def unfinished(folder):
 def check_finished(folder):
     """Raises: InputError where the writing of the data set in `folder` did not come to its end."""
     if (epath.Path(folder) / UNFINISHED).exists():
-        raise InputError(f"{folder} was not written to its end: remove it and write it again")
+        raise InputError(
+            f"{folder} was not written to its end: wait where a program still writes it, else remove it and write it"
+            " again"
+        )
 
 
 def name_of(path):

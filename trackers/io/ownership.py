@@ -62,6 +62,33 @@ def hold(folder, sigterm=True):
             signal.signal(signal.SIGTERM, former)
 
 
+def check_new(folder, flag="--out"):
+    """Looks at a folder that `hold_new` is to own later, and changes nothing.
+
+    Args: folder: path (gs:// too). flag: what it was given with, for the message.
+
+    Raises: InputError where another program owns it, where it holds something, or is a file.
+    """
+    folder = epath.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{flag} {folder}: a file stands where a folder is meant: name another path")
+    _Lock(folder / FILE).check_free()
+    _check_empty(folder, flag)
+
+
+@contextlib.contextmanager
+def hold_new(folder, flag="--out"):
+    """Owns a folder that is new or empty, as `hold` does. Raises: InputError as `check_new` and `hold`."""
+    with hold(folder):
+        _check_empty(epath.Path(folder), flag)
+        yield
+
+
+def _check_empty(folder, flag):
+    if folder.is_dir() and any(path.name != FILE for path in folder.iterdir()):
+        raise InputError(f"{flag} {folder} is not empty: name a new folder, or empty it")
+
+
 class _Lock:
     def __init__(self, path):
         self._path, self._local = path, "://" not in str(path)
@@ -70,16 +97,21 @@ class _Lock:
 
     def take(self):
         while not self._placed():
-            kept = self._read()
-            if kept is not None and self._is_alive(kept):
-                raise InputError(
-                    f"{self._path.parent} belongs to a running program (process {kept.get('pid')} on"
-                    f" {kept.get('host')}, since {kept.get('time')}): wait for it or name another folder; if it does"
-                    f" not run any more, remove {self._path}"
-                )
+            kept = self.check_free()
             if kept is not None and self._replaced(kept):
                 break
         self._held = True
+
+    def check_free(self):
+        """What the lock of a dead owner says, None where there is no lock. Raises: InputError where one lives."""
+        kept = self._read()
+        if kept is not None and self._is_alive(kept):
+            raise InputError(
+                f"{self._path.parent} belongs to a running program (process {kept.get('pid')} on"
+                f" {kept.get('host')}, since {kept.get('time')}): wait for it or name another folder; if it does"
+                f" not run any more, remove {self._path}"
+            )
+        return kept
 
     def _placed(self):
         """Whether the lock was free and is now ours."""
@@ -173,8 +205,7 @@ class _Lock:
             with contextlib.suppress(OSError):  # a network's pause; the next beat may come through
                 if not self._is_ours():
                     fate = "was taken by another program" if self._path.exists() else "is gone: somebody removed it"
-                    print(f"error: {self._path} {fate}", file=sys.stderr, flush=True)
-                    os.kill(os.getpid(), signal.SIGINT)
+                    signals.interrupt(f"{self._path} {fate}")
                     return
                 count += 1
                 if self._local:

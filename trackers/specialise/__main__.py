@@ -23,7 +23,7 @@ import trackers
 from data_pipelines import sources
 from trackers import errors, weights
 from trackers.evaluation import benchmark, tables
-from trackers.io import image_files, outputs
+from trackers.io import image_files, outputs, ownership
 from trackers.nn import division
 from trackers.specialise import forms, tracks
 from trackers.tracking import single_object
@@ -59,7 +59,7 @@ def main(argv):
     del argv
     config = weights.chosen_config()
     forms.check(trackers.build(config.model))
-    outputs.check_empty(FLAGS.out)
+    ownership.check_new(FLAGS.out)
     name, sequences = sources.open_sequences(FLAGS.benchmark)
     sequences = [tracks.shortened(one, FLAGS.frames) for one in sources.chosen(sequences, FLAGS.sequences)]
     sequences = [one for one in sequences if len(one) > 1]
@@ -100,7 +100,7 @@ def main(argv):
     if two_stream:
         lines.append(_choice(form, {tried: result[-1].largest_step() for tried, result in results.items()}))
     lines.append(_difference(both))
-    with outputs.unfinished(out):
+    with ownership.hold_new(out), outputs.unfinished(out):
         weights.save(out, held, smaller.model, smaller)
         outputs.write_text(out / "table.md", "\n".join(lines) + "\n")
     print("\n".join(lines[1:]))

@@ -1,13 +1,13 @@
 """The synthetic referring set as files, in Refer-Dance's layout."""
 
+import contextlib
 import json
 from pathlib import Path
 
 from data_pipelines import phrase_annotations
 from data_pipelines.procedural.people import cast, scene
 from trackers import progress
-from trackers.errors import InputError
-from trackers.io import mot_files, outputs
+from trackers.io import mot_files, outputs, ownership
 
 _PARTS = {"train": "train", "test": "val"}
 _FRAME_RATE = 20
@@ -21,15 +21,15 @@ def write_set(out, config, seed):
     and OUT/gt_template/VIDEO/PHRASE/gt.txt of the test videos, OUT/merges.txt for the tokenizer.
 
     Args: out: folder, new or empty. config: ReferringSetConfig. seed: int >= 0.
-    Raises: InputError where the folder has something in it.
+    Raises: InputError where the folder has something in it, or another program owns it.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder: give a new one")
     lines = []
     videos = config.train_videos + config.test_videos
-    bar = progress.bar(total=videos, unit="video", desc="referring", disable=None)
-    with outputs.unfinished(out), bar:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ownership.hold_new(out))
+        stack.enter_context(outputs.unfinished(out))
+        bar = stack.enter_context(progress.bar(total=videos, unit="video", desc="referring", disable=None))
         for split, part in _PARTS.items():
             for video in scene.open_split(config, seed, split):
                 _write_video(out / part / video.name, video)

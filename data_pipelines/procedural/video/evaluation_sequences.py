@@ -13,7 +13,7 @@ from data_pipelines.procedural.video.render import compose, expose, pack
 from data_pipelines.procedural.video.training_pairs import to_pixels
 from trackers import progress
 from trackers.errors import InputError
-from trackers.io import outputs
+from trackers.io import outputs, ownership
 
 BACKGROUND = 512
 CELL = 96
@@ -183,16 +183,15 @@ def write_sequences(out, sequences, length, seed, size=(240, 320), detail=1.0, p
       length, seed, size, detail, plainness: as in `sequence`.
 
     Raises:
-      InputError: the folder has something in it, or a number is not positive.
+      InputError: the folder has something in it or another program owns it, or a number is not positive.
     """
     import cv2
 
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder: give a new one")
     if sequences < 1 or length < 1 or seed < 0:
         raise InputError(f"{sequences} sequences of {length} frames, seed {seed}: give positive numbers")
-    with outputs.unfinished(out), progress.bar(total=sequences * length, desc="synthetic") as bar:
+    total = sequences * length
+    with ownership.hold_new(out), outputs.unfinished(out), progress.bar(total=total, desc="synthetic") as bar:
         for number in range(sequences):
             folder = out / f"synthetic_{number + 1:04d}"
             folder.mkdir(parents=True)

@@ -134,7 +134,7 @@ def test_written_ground_truth_lists_every_phrase_of_the_test_videos(written):
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "mine").write_text("")
-    with pytest.raises(InputError, match="is not an empty folder: give a new one"):
+    with pytest.raises(InputError, match="is not empty: name a new folder"):
         people.write_set(tmp_path, SMALL, 1)
 
 

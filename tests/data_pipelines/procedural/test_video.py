@@ -301,7 +301,7 @@ def test_sequences_are_written_in_the_got10k_layout(tmp_path):
     np.testing.assert_allclose(np.loadtxt(first / "groundtruth.txt", delimiter=","), boxes, atol=1e-3)
     written = [image_files.read_image(path) for path in sorted(first.glob("*.jpg"))]
     assert np.abs(frames.astype(int) - written).mean() < 3  # the same video, but for JPEG's losses
-    with pytest.raises(InputError, match="not an empty folder"):
+    with pytest.raises(InputError, match="is not empty: name a new folder"):
         video.write_sequences(tmp_path / "out", 1, 1, 1)
     with pytest.raises(InputError, match="positive"):
         video.write_sequences(tmp_path / "new", 0, 1, 1)

@@ -78,5 +78,5 @@ def test_what_is_wrong_is_named(tmp_path):
     (tmp_path / "bad" / "train" / "annotations.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged"):
         shards.open(tmp_path / "bad")
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(InputError, match="bad/train is not empty: name a new folder"):
         sequences.write(frames.open(tmp_path / "videos"), tmp_path / "bad", "train")
