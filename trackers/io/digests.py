@@ -9,7 +9,7 @@ import json
 
 from etils import epath
 
-from trackers.io import outputs, plain_text
+from trackers.io import outputs, ownership, plain_text
 
 FILE = "digests.json"
 # Written by orbax once the digests are there: that and when a checkpoint was completed, of which no value depends.
@@ -25,7 +25,7 @@ class Damaged(ValueError):
 def write(folder):
     """Writes FOLDER/digests.json of all files under `folder` (any path that etils.epath knows)."""
     folder = epath.Path(folder)
-    names = [name for name in _files(folder) if name not in (FILE, outputs.UNFINISHED, *_LATER)]
+    names = [name for name in _files(folder) if name not in (FILE, ownership.FILE, outputs.UNFINISHED, *_LATER)]
     outputs.write_text(folder / FILE, json.dumps({_ALGORITHM: _digests(folder, names)}, indent=0) + "\n")
 
 
