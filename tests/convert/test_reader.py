@@ -21,7 +21,7 @@ from tests.convert.torch_files import (
     write_legacy,
     write_zip,
 )
-from trackers.convert import read_checkpoint
+from trackers.convert import read_checkpoint, reader
 from trackers.errors import InputError
 
 KINDS = {
@@ -343,3 +343,13 @@ def test_files_without_weights(write):
     for value, message in (({"epoch": 3}, "'epoch'"), ([1], "not a dictionary"), (NAMESPACE, "not a dictionary")):
         with pytest.raises(InputError, match=message):
             read_checkpoint(write(value, Storages()))
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(stream):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.pth").write_bytes(b"")
+    monkeypatch.setattr(reader, "_read", refuse)
+    with pytest.raises(InputError, match="a.pth cannot be read: Permission denied: name a place"):
+        read_checkpoint(tmp_path / "a.pth")

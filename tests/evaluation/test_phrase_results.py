@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
 
 from tests import forked
 from tests.recipes import REFERENCE
@@ -158,3 +159,21 @@ def test_a_flagfile_may_start_with_a_byte_order_mark(results, tmp_path):
     (tmp_path / "flags.txt").write_text(f"--results={results}\n--first_frame=0\n", encoding="utf-8-sig")
     done = forked.run("trackers.evaluation", f"--flagfile={tmp_path / 'flags.txt'}")
     assert done.returncode == 0 and "mean over phrases" in done.stdout, done.stderr
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for video in ("open", "shut"):
+        (tmp_path / video / "man").mkdir(parents=True)
+        for name in ("gt.txt", "predict.txt"):
+            (tmp_path / video / "man" / name).write_text("1,1,1,1,20,20,1,1,1\n")
+    kind = type(epath.Path(tmp_path))
+    listed = kind.iterdir
+
+    def iterdir(path):
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(kind, "iterdir", iterdir)
+    with pytest.raises(PermissionError, match="shut"):
+        phrase_results.score(tmp_path)

@@ -1,5 +1,6 @@
 """One program at a time writes into a folder, whatever became of the one before."""
 
+import errno
 import json
 import os
 import shutil
@@ -259,3 +260,12 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/out cannot be written"), ownership.hold(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_new_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(lock):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / ownership.FILE))
+
+    monkeypatch.setattr(ownership._Lock, "_read", refuse)
+    with pytest.raises(InputError, match=f"--out {tmp_path} cannot be read: Permission denied: name a place"):
+        ownership.check_new(tmp_path)

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from trackers.convert import pickles, wrappers
-from trackers.errors import InputError
+from trackers.errors import InputError, os_reason
 from trackers.io import array_files, limits, plain_text
 
 # Where published files keep their weights: GRM, SimTrack, MixFormer; MAE, DeiT; Lightning; others; averages.
@@ -62,6 +62,8 @@ def read_checkpoint(path):
             weights = _read(stream)
     except InputError as error:
         raise InputError(f"checkpoint {path}: {error}") from None
+    except PermissionError as error:
+        raise InputError(f"checkpoint {path} cannot be read: {os_reason(error)}") from None
     except plain_text.DAMAGE as error:
         reason = plain_text.reason(error)
         raise InputError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error

@@ -154,6 +154,10 @@ def score(root, seqmap=None, first_frame=1):
     return Scores(parts)
 
 
+def _folders(folder):
+    return [entry for entry in folder.iterdir() if entry.is_dir()]
+
+
 def _listed(root, seqmap):
     path = epath.Path(seqmap) if seqmap else root / SEQMAP
     if seqmap or path.exists():
@@ -167,7 +171,10 @@ def _listed(root, seqmap):
         if not pairs:
             raise InputError(f"seqmap {path} names no phrase: give lines VIDEO+PHRASE")
     else:
-        pairs = sorted((file.parent.parent.name, file.parent.name) for file in root.glob(f"*/*/{TRUTH}"))
+        # Not by glob, which passes over folders that may not be read.
+        phrases = [folder for video in _folders(root) for folder in _folders(video)]
+        truths = [folder for folder in phrases if TRUTH in [file.name for file in folder.iterdir()]]
+        pairs = sorted((folder.parent.name, folder.name) for folder in truths)
     if not pairs:
         raise InputError(f"results {root} hold no phrase: expected VIDEO/PHRASE/{{{TRUTH},{FOUND}}}")
     return [tuple(pair) for pair in pairs]

@@ -21,7 +21,7 @@ import time
 from etils import epath
 
 from trackers import signals
-from trackers.errors import InputError
+from trackers.errors import InputError, os_reason
 from trackers.io import outputs
 
 FILE = "owner.lock"
@@ -72,8 +72,11 @@ def check_new(folder, flag="--out"):
     folder = epath.Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{flag} {folder}: a file stands where a folder is meant: name another path")
-    _Lock(folder / FILE).check_free()
-    _check_empty(folder, flag)
+    try:
+        _Lock(folder / FILE).check_free()
+        _check_empty(folder, flag)
+    except OSError as error:
+        raise InputError(f"{flag} {folder} cannot be read: {os_reason(error)}") from None
 
 
 @contextlib.contextmanager
