@@ -317,6 +317,7 @@ def step_folders(path):
     folder = path / FOLDER if (path / FOLDER).exists() else path
     steps = sorted((int(entry.name) for entry in folder.iterdir() if numbers.is_digits(entry.name)), reverse=True)
     if not steps:
+        outputs.check_finished(path)
         raise InputError(f"{path} holds no checkpoints: give a workdir of train.py or a published file")
     return [folder / str(step) for step in steps]
 

@@ -16,7 +16,7 @@ from etils import epath
 
 from tests import programs
 from trackers.errors import InputError
-from trackers.io import ownership
+from trackers.io import outputs, ownership
 
 HOLD = """
 import sys, time
@@ -252,6 +252,9 @@ def test_a_new_folder_is_owned_only_where_nothing_lies_in_it(tmp_path):
     ownership.check_new(out)
     with ownership.hold_new(out):
         pass
+    (out / outputs.UNFINISHED).touch()
+    with pytest.raises(InputError, match="was not written to its end: .* remove it and write it again"):
+        ownership.check_new(out)
     with pytest.raises(InputError, match="a file stands where a folder is meant"):
         ownership.check_new(__file__)
 

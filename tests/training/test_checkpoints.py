@@ -10,6 +10,7 @@ import trackers
 from tests.training import support
 from trackers import weights
 from trackers.errors import InputError
+from trackers.io import outputs
 from trackers.nn import stacking
 from trackers.training import checkpoints, sharding, state
 
@@ -186,6 +187,9 @@ def test_load_names_what_is_missing(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         weights.load(tmp_path / "nowhere", model)
     with pytest.raises(InputError, match="holds no checkpoints"):
+        weights.load(tmp_path, model)
+    (tmp_path / outputs.UNFINISHED).touch()  # of an export that was killed
+    with pytest.raises(InputError, match="was not written to its end"):
         weights.load(tmp_path, model)
 
 

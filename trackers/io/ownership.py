@@ -88,6 +88,7 @@ def hold_new(folder, flag="--out"):
 
 
 def _check_empty(folder, flag):
+    outputs.check_finished(folder)
     if folder.is_dir() and any(path.name != FILE for path in folder.iterdir()):
         raise InputError(f"{flag} {folder} is not empty: name a new folder, or empty it")
 
