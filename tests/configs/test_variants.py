@@ -10,6 +10,7 @@ from ml_collections.config_flags import config_flags
 
 import trackers
 from configs import variants
+from trackers.training import ranges
 
 FOLDER = Path(variants.__file__).parent
 MODULES = {path.stem: importlib.import_module(f"configs.{path.stem}") for path in sorted(FOLDER.glob("*.py"))}
@@ -44,6 +45,7 @@ def test_every_variant_is_locked_and_builds(family, variant):
     with pytest.raises(AttributeError):
         config.model.no_such_field = 1
     trackers.build(config.model)
+    ranges.check(config)
     assert {"seed", "init", "train", "mesh", "model", "objective", "tracking", "data"} <= set(config)
 
 
