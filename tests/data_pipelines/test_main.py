@@ -155,4 +155,4 @@ def test_a_referring_set_killed_midway_does_not_pass(tmp_path):
     writing.kill()
     programs.finish(writing)
     done = run("check", "--source", f"refer_dance:{tmp_path / 'set'}")
-    assert done.returncode == 1 and "was not written to its end: remove it" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1 and "was not written to its end: wait" in done.stdout, done.stdout + done.stderr

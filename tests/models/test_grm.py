@@ -383,7 +383,7 @@ def test_any_patch_and_rectangular_sizes():
         ({"dtype": 3}, "model.dtype must be text, got 3"),
         ({"scan_layers": 1}, "model.scan_layers must be True or False or None, got 1"),
         ({"division": {"layers": (1.5,)}}, "model.division.layers must be whole numbers or None, got"),
-        ({"division": None}, "model.division must be a section, got None"),
+        ({"division": None}, "model.division is a section, not one value: None"),
     ],
 )
 def test_wrong_configs_are_named(change, says):

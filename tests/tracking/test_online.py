@@ -207,7 +207,7 @@ def test_division_thresholds_of_grm_are_those_of_the_programs_benchmarks():
     ("settings", "message"),
     [
         ({"update_interval": 2.5}, "tracking.update_interval must be a whole number, got 2.5"),
-        ({"update_interval": -1}, "tracking.update_interval must be at least 0"),
+        ({"update_interval": -1}, "tracking.update_interval must be from 0 to"),
         ({"update_threshold": 2}, "tracking.update_threshold must be from 0 to 1"),
         ({"score_decay": 0}, "tracking.score_decay"),
     ],

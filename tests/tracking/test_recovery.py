@@ -97,7 +97,7 @@ def test_no_config_asks_for_it():
     [
         ({"lost_below": 1.5}, "tracking.lost_below must be from 0 to 1"),
         ({"lost_below": 0.8, "found_above": 0.7}, "tracking.found_above must be from tracking.lost_below to 1"),
-        ({"lost_after": 0}, "tracking.lost_after must be at least 1"),
+        ({"lost_after": 0}, "tracking.lost_after must be from 1 to"),
     ],
 )
 def test_wrong_settings(settings, message):

@@ -101,7 +101,7 @@ class Division:
     temperature: float = 1.0
     hidden: tuple[int, int] = (384, 192)
     regions: int = 0
-    portions: tuple[float, ...] = (0.5,)
+    portions: float | tuple[float, ...] = (0.5,)
     shared_boundary: int = 0
 
     def __post_init__(self):
