@@ -165,7 +165,8 @@ def test_table_4_row_1_is_two_stream_but_for_the_last_layer():
     assert prediction.division_log_probs is None
     model, variables = variables_of(TINY | {"division": {"mode": "two_stream"}})
     template, box, search = inputs()
-    one, two = (model.apply(variables, t, box, search, features=True) for t in (template, template + 1))
+    apply = jax.jit(lambda template: model.apply(variables, template, box, search, features=True))
+    one, two = apply(template), apply(template + 1)
     np.testing.assert_array_equal(one.features["layers"][:, 1, 4:], two.features["layers"][:, 1, 4:])
     assert np.abs(one.features["layers"][:, 2, 4:] - two.features["layers"][:, 2, 4:]).max() > 1e-4
 
@@ -348,7 +349,7 @@ def test_any_patch_and_rectangular_sizes():
     config = TINY | {"patch_size": 12, "template_size": (24, 36), "search_size": (60, 84)}
     model, variables = variables_of(config)
     template, box, search = trackers.example_inputs(model, 2)
-    prediction = model.apply(variables, template, box, search)
+    prediction = jax.jit(model.apply)(variables, template, box, search)
     assert prediction.maps["size_map"].shape == (2, 5, 7, 2)
     assert prediction.division.shape == (2, 3, 35)
 
