@@ -159,9 +159,10 @@ def _check(name, field, value):
     """
     if not _is_of(field.type, value):
         raise errors.InputError(f"{name} must be {_words(field.type)}, got {value!r}")
-    if field.name in _LIMITS and value is not None:
+    if field.name in _LIMITS:
         least, most = _LIMITS[field.name]
-        if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
+        every = value if isinstance(value, tuple) else (value,)
+        if not all(least <= number <= most for number in every if isinstance(number, numbers.Real)):
             end = "below 1" if most == _BELOW_1 else most
             raise errors.InputError(f"{name} must be from {least} to {end}, got {value}")
 
@@ -176,7 +177,8 @@ def _is_of(kind, value):
             return False
         return all(_is_of(parts[0], part) for part in value)
     if kind not in _KINDS:
-        return isinstance(value, kind)
+        # A tracker of one's own may leave a type open, or write it in quotes: then it looks at its values itself.
+        return kind is typing.Any or not isinstance(kind, type) or isinstance(value, kind)
     # A bool is a whole number in Python.
     right = isinstance(value, _KINDS[kind][0]) and (kind is bool or not isinstance(value, bool))
     return right and (not isinstance(value, float) or math.isfinite(value))
@@ -188,7 +190,7 @@ def _words(kind):
     if typing.get_origin(kind) is tuple:
         first, *others = kind.__args__
         return f"{'' if ... in others else 'two '}{_words(first).removeprefix('a ')}s"
-    return _KINDS[kind][1] if kind in _KINDS else "a section"
+    return _KINDS[kind][1] if kind in _KINDS else f"a {kind.__name__}"
 
 
 def example_inputs(model, batch=1):

@@ -1,7 +1,11 @@
 """What holds for every one-stream tracker, whatever its token layout, relations and head (nn/one_stream.py)."""
 
 import functools
+import sys
+import types
+import typing
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +16,7 @@ import train
 from tests import families
 from tests.training import support
 from trackers import convert
+from trackers.errors import InputError
 from trackers.nn import stacking
 from trackers.tracking import single_object
 from trackers.training import flops, state
@@ -143,3 +148,22 @@ def test_variables_go_to_the_published_names_and_back(family):
 def test_its_cost_is_counted(family):
     counts = flops.of_tracker(families.tiny(family)[0])
     assert 0 < counts["search"] <= counts["whole"] <= counts["template"] + counts["search"]
+
+
+class Own(nn.Module):
+    """A tracker of one's own, with types that are open or written otherwise than ours."""
+
+    width: "int" = 8
+    dtype: typing.Any = None
+    layers: tuple = ()
+    stride: typing.Optional[int] = None  # noqa: UP045
+
+
+def test_fields_whose_types_are_open_are_taken_as_they_are(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackers.models.own", types.SimpleNamespace(Model=Own))
+    given = {"width": 4, "dtype": jnp.bfloat16, "layers": ("a",), "stride": 2}
+    assert trackers.build({"name": "own", **given}) == Own(**given)
+    with pytest.raises(InputError, match="model.width must be from 1 to 65536, got 0"):
+        trackers.build({"name": "own", "width": 0})
+    with pytest.raises(InputError, match="model.layers must be a tuple, got 3"):
+        trackers.build({"name": "own", "layers": 3})
