@@ -24,7 +24,7 @@ TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
 COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: the mean of the rows of the phrases.
 Means over the IoU thresholds 0.05 to 0.95, MOTA and IDF1 at 0.5, equal to TrackEval's on the same files."""
-# What tables show beside HOTA's fields. MOTA has no mean over phrases: where a phrase means nothing it is a count.
+# What tables show beside HOTA's fields. MOTA has no mean over phrases: where few boxes are meant it has no lower bound.
 _FURTHER = ("MOTA", "IDF1")
 
 
