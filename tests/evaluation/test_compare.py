@@ -121,6 +121,7 @@ def test_the_program_writes_everything(written):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 of 4 sequences are left out")
     assert (out / "comparison.md").read_text().strip() in done.stdout and "| rotation" in done.stdout
+    assert lines[-1].startswith("wrote comparison.html, comparison.svg, attributes.svg, comparison.md, .csv, .tex and")
     assert {path.name for path in out.iterdir()} == {
         *(f"comparison{end}" for end in (".html", ".svg", ".md", ".csv", ".tex", "_sequences.csv")),
         "attributes.svg",
@@ -151,3 +152,13 @@ def test_attributes_of_the_folder_are_found(folders, tmp_path):
     shutil.copytree(folders[0], tmp_path / "with")
     (tmp_path / "with" / result_folders.ATTRIBUTES).write_text(json.dumps(ATTRIBUTES))
     assert compare.gather([tmp_path / "with"])[2] == ATTRIBUTES
+
+
+def test_pictures_of_an_earlier_comparison_do_not_stay(folders, tmp_path):
+    """Without attributes there is no radar, and without a tracker that pytracking takes there are no curves."""
+    scored, speeds, _, left_out = compare.gather(folders[:1])
+    compare.write(tmp_path, scored, speeds, ATTRIBUTES | {NAMES[0]: ["a", "b", "c"]}, left_out)
+    assert len(list(tmp_path.glob("*.svg"))) == 2
+    refused = {tracker: toolkits | {"pytracking": {"error": "NaN"}} for tracker, toolkits in scored.items()}
+    compare.write(tmp_path, refused, speeds, {}, left_out)
+    assert not list(tmp_path.glob("*.svg"))

@@ -100,13 +100,16 @@ def test_rows_marked_as_not_counting_are_ignored():
     assert hota.score(truth, found).values()["HOTA"] == 1
 
 
-def test_distractors():
+@pytest.mark.parametrize(
+    ("benchmark", "label", "stay"), [("mot17", 8, [5, 7]), ("mot17", 6, [5, 6, 7]), ("mot20", 6, [5, 7])]
+)
+def test_distractors(benchmark, label, stay):
     """A box on a distractor is neither right nor wrong; one on a pedestrian and one on nothing stay."""
     boxes = np.array([[10.0, 10, 20, 20], [60, 10, 20, 20]])
-    truth = mot_files.from_rows([1, 1], [1, 2], boxes, labels=[1, 8])
+    truth = mot_files.from_rows([1, 1], [1, 2], boxes, labels=[1, label])
     found = mot_files.from_rows([1] * 3, [5, 6, 7], np.concatenate([boxes, [[200.0, 200, 20, 20]]]))
-    truth, found = hota.without_distractors(truth, found)
-    assert truth.ids.tolist() == [1] and found.ids.tolist() == [5, 7]
+    truth, found = hota.without_distractors(truth, found, benchmark)
+    assert truth.ids.tolist() == [1] and found.ids.tolist() == stay
 
 
 def test_equal_to_the_trackeval_package():

@@ -169,3 +169,11 @@ def test_columns_are_sorted_by_click_and_by_key(out, chromium):
     assert page.run(_COLUMN.format(0)) == sorted((tables.printable(name) for name in NAMES), key=str.lower)
     assert page.run(_SORT.format(2)) is None and page.run(_SORT.format(0)) == "ascending"
     assert page.complaints == []
+
+
+def test_a_printed_chart_stays_with_its_heading_and_legend(out, chromium):
+    page = chromium.open(out / "report.html")
+    page.send("Emulation.setEmulatedMedia", media="print")
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    for selector, name in ((".panels figure", "breakInside"), ("tr", "breakInside"), ("h2", "breakAfter")):
+        assert page.run(style.format(selector, name)) == "avoid", selector

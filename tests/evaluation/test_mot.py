@@ -82,7 +82,9 @@ def test_nothing_there_and_truth_against_itself():
     missed = clear.score(truth, mot_files.empty())
     assert missed.fn == len(truth) and missed.lost == objects and missed.values()["MOTA"] == 0
     wrong = clear.score(mot_files.empty(), truth)
-    assert wrong.fp == len(truth) and wrong.values()["MOTA"] == -len(truth)
+    # As TrackEval: the row of such a sequence says 0, the one of all sequences what the definition gives.
+    assert wrong.fp == len(truth) and wrong.values()["MOTA"] == 0
+    assert clear.combine([wrong]).values()["MOTA"] == -len(truth)
     assert identity.score(truth, mot_files.empty()).values() == dict.fromkeys(identity.FIELDS, 0)
 
 
@@ -114,6 +116,28 @@ def test_results_of_phrases(tmp_path):
     (tmp_path / "synth_m1" / "a-man" / "predict.txt").unlink()
     with pytest.raises(InputError, match="synth_m1.a-man.txt is missing"):
         mot.score(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "preprocessing", "mota"),
+    [("MOT20-01", None, 1), ("MOT17-02", None, 0), ("MOT17-02", "mot20", 1), ("MOT20-01", "mot17", 0)],
+)
+def test_distractors_of_the_benchmark_that_a_sequence_is_called_after(tmp_path, name, preprocessing, mota):
+    rows = "1,1,10,10,20,20,1,1,1\n1,2,60,10,20,20,0,6,1\n"
+    for folder, text in (("gt", rows), ("found", rows)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.txt").write_text(text)
+    assert mot.score(tmp_path / "gt", tmp_path / "found", None, preprocessing)[name]["MOTA"] == mota
+
+
+def test_classes_that_mean_nothing(tmp_path):
+    """MOT15 is published with class -1, frames of some count from 0: refused, and scored when that is said."""
+    (tmp_path / "A.txt").write_text("0,1,10,10,20,20,1,-1,-1,-1\n")
+    with pytest.raises(InputError, match="frame 0 is before the first frame, 1: give --first_frame"):
+        mot.score(tmp_path, tmp_path)
+    with pytest.raises(InputError, match="A.txt: class -1 is none of MOT17's .* give --preprocessing none"):
+        mot.score(tmp_path, tmp_path, first_frame=0)
+    assert mot.score(tmp_path, tmp_path, None, "none", first_frame=0)["COMBINED"]["HOTA"] == 1
 
 
 def test_wrong_folders(tmp_path):

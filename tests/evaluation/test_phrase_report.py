@@ -48,10 +48,10 @@ def _rows(text):
 
 def test_the_tables_hold_all_numbers(scored, page):
     rows = {tuple(row[:2]): row for row in _rows(page.read_text()) if row}
-    shown = [f"{100 * scored.combined[field]:.1f}" for field in hota.FIELDS]
+    shown = [f"{100 * scored.combined[field]:.1f}" for field in (*hota.FIELDS, "MOTA", "IDF1")]
     assert rows["COMBINED", shown[0]][1:] == shown
     shown = [f"{100 * scored.mean[field]:.1f}" for field in hota.FIELDS]
-    assert rows["mean over phrases", shown[0]][1:] == shown
+    assert rows["mean over phrases", shown[0]][1:] == [*shown, "–", "–"]
     # One video pooled, and its phrases with the boxes that are meant and found.
     pooled = hota.combine([part[0] for (video, _), part in scored.parts.items() if video == "v & 1"]).values()
     assert rows["v & 1", "2"][2] == f"{100 * pooled['HOTA']:.1f}"

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,32 @@ def test_overlap_has_a_strip_for_each_sequence_and_gaps_where_hidden(tmp_path):
     (high, _), _ = _drawn(tmp_path / "two.png")
     assert high > low
     assert {"#1f6fc4", "#e07b26"} <= colors
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "日本\tline\nbreak", "_x"])
+def test_names_are_drawn_as_they_are(tmp_path, name):
+    """No formula, no control character, and no warning about letters that the font lacks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        plots.overlaps(tmp_path / "plot.png", {name: {name: np.ones(3)}}, name)
+        plots.success(tmp_path / "plot.png", {name: scores.pytracking(STILL, STILL)}, name)
+    assert (tmp_path / "plot.png").exists()
+
+
+def test_many_trackers_are_told_apart_and_all_listed(tmp_path, monkeypatch):
+    """The ninth has the first one's color and is dashed; a legend wider than the picture goes on in further rows."""
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    names = [f"a tracker with a long name, number {number}" for number in range(12)]
+    plots.overlaps(tmp_path / "plot.png", {"first": dict.fromkeys(names, np.ones(3))}, "title")
+    plots.success(tmp_path / "plot.png", dict.fromkeys(names, scores.pytracking(STILL, STILL)), "title")
+    for figure in figures:
+        lines = figure.axes[0].lines
+        assert lines[0].get_color() == lines[8].get_color() and lines[8].is_dashed() > lines[0].is_dashed()
+    figures[0].draw_without_rendering()
+    legend = figures[0].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= figures[0].bbox.x1
 
 
 def test_a_score_that_is_not_a_number_is_listed_last(tmp_path):

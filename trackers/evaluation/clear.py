@@ -24,7 +24,8 @@ class Clear:
 
     tp, fn, fp: boxes matched, missed, wrong. iou_sum: over the matched pairs. switches: matches of an object with
     another track than that of its last match. mostly, partly, lost: objects matched in more than 80 %, in 20 % or more,
-    in less of their boxes. fragments: times that an object's matches begin anew.
+    in less of their boxes. fragments: times that an object's matches begin anew. pooled: whether several sequences
+    are one here.
     """
 
     tp: int
@@ -36,11 +37,15 @@ class Clear:
     partly: int
     lost: int
     fragments: int
+    pooled: bool = False
 
     def values(self):
         """{field of FIELDS: float, fraction; of COUNTS: int}; MOTP is the mean IoU of the matches."""
+        meant = self.tp + self.fn
+        # TrackEval leaves the row of a sequence without ground truth at 0, and computes the one of all sequences.
+        counts = meant or self.pooled
         return {
-            "MOTA": (self.tp - self.fp - self.switches) / max(1, self.tp + self.fn),
+            "MOTA": (self.tp - self.fp - self.switches) / max(1, meant) if counts else 0.0,
             "MOTP": self.iou_sum / max(1, self.tp),
             "IDSW": self.switches,
             "MT": self.mostly,
@@ -87,4 +92,5 @@ def score(truth, tracks):
 
 def combine(parts):
     """All sequences as one (TrackEval's COMBINED row). Args: parts: list of Clear."""
-    return Clear(*(sum(getattr(part, field.name) for part in parts) for field in dataclasses.fields(Clear)))
+    names = [field.name for field in dataclasses.fields(Clear) if field.name != "pooled"]
+    return Clear(**{name: sum(getattr(part, name) for part in parts) for name in names}, pooled=True)

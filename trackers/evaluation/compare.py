@@ -230,10 +230,13 @@ def write(out, scored, speeds, attributes, left_out):
     outputs.write_text(out / f"{NAME}.tex", exports.latex_rows(scored))
     analyzed = {tracker: toolkits["pytracking"].get("overall") for tracker, toolkits in scored.items()}
     analyzed = {tracker: score for tracker, score in analyzed.items() if score}
-    if analyzed:
-        outputs.write_text(out / f"{NAME}.svg", charts.sheet(analyzed, f"{len(sequences)} sequences"))
-    if len(found) >= _FEWEST_AXES:
-        outputs.write_text(out / "attributes.svg", charts.file(_radar(found, legend=True)))
+    drawn = {f"{NAME}.svg": charts.sheet(analyzed, f"{len(sequences)} sequences") if analyzed else None}
+    drawn["attributes.svg"] = charts.file(_radar(found, legend=True)) if len(found) >= _FEWEST_AXES else None
+    for name, picture in drawn.items():
+        if picture is None:  # perhaps one of an earlier comparison lies there
+            (out / name).unlink(missing_ok=True)
+        else:
+            outputs.write_text(out / name, picture)
     outputs.write_text(out / f"{NAME}.html", page(scored, speeds, attributes, left_out))
     return text
 
@@ -248,7 +251,10 @@ def main(argv):
     if said:
         print(said)
     print(write(out, scored, speeds, given or attributes, left_out))
-    print(f"wrote {NAME}.html, .svg, .md, .csv, .tex and {NAME}_sequences.csv in {out}")
+    drawn = [name for name in (f"{NAME}.svg", "attributes.svg") if (out / name).exists()]
+    print(
+        f"wrote {', '.join([f'{NAME}.html', *drawn, f'{NAME}.md', '.csv', '.tex'])} and {NAME}_sequences.csv in {out}"
+    )
 
 
 if __name__ == "__main__":

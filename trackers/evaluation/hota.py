@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from trackers.errors import InputError
 from trackers.io import limits
 from trackers.io.mot_files import Tracks
 
@@ -21,9 +22,10 @@ THRESHOLDS = np.arange(0.05, 0.99, 0.05)
 FIELDS = ("HOTA", "DetA", "AssA", "DetRe", "DetPr", "AssRe", "AssPr", "LocA")
 # What TrackEval takes for rounding.
 EPS = np.finfo(float).eps
-# Classes of MOT17's ground truth: those of interest, and those whose detections are neither right nor wrong
-# (person on vehicle, static person, distractor, reflection).
-_PEDESTRIAN, _DISTRACTORS = 1, (2, 7, 8, 12)
+# Classes of MOT17's and MOT20's ground truth: all, those of interest, and by benchmark those whose detections are
+# neither right nor wrong (person on vehicle, static person, distractor, reflection; MOT20: non-motor vehicles, too).
+_CLASSES, _PEDESTRIAN = range(1, 14), 1
+DISTRACTORS = {"mot17": (2, 7, 8, 12), "mot20": (2, 6, 7, 8, 12)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,18 +124,28 @@ def combine(parts):
     return Hota(**sums)
 
 
-def without_distractors(truth, tracks):
-    """(truth, tracks) as TrackEval's preprocessing for MOT16/17 leaves them (its option DO_PREPROC).
+def without_distractors(truth, tracks, benchmark="mot17", place="ground truth"):
+    """(truth, tracks) as TrackEval's preprocessing for MOT16/17 or MOT20 leaves them (its option DO_PREPROC).
 
     In each frame the tracker's boxes are matched to all of the ground truth at IoU 0.5; those matched to a distractor
     class go. Of the ground truth pedestrians with a confidence other than 0 stay.
+
+    Args: benchmark: of DISTRACTORS. place: names the ground truth in the message.
+
+    Raises: InputError where the ground truth has classes that these benchmarks have not, as MOT15's -1.
     """
+    unknown = np.setdiff1d(truth.labels, _CLASSES)
+    if len(unknown):
+        raise InputError(
+            f"{place}: class {unknown[0]} is none of MOT17's or MOT20's (1 to 13): where classes mean nothing, as in"
+            " MOT15, give --preprocessing none"
+        )
     removed = np.zeros(len(tracks), bool)
     for rows, columns, overlaps in common_frames(truth, tracks):
         overlaps = np.where(overlaps < 0.5 - EPS, 0.0, overlaps)
         i, j = linear_sum_assignment(-overlaps)
         matched = overlaps[i, j] > EPS
-        distractor = np.isin(truth.labels[rows][i], _DISTRACTORS)
+        distractor = np.isin(truth.labels[rows][i], DISTRACTORS[benchmark])
         removed[columns[j[matched & distractor]]] = True
     kept = (truth.confidence != 0) & (truth.labels == _PEDESTRIAN)
     return truth.select(kept), tracks.select(~removed)

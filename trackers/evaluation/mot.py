@@ -27,24 +27,28 @@ IoU of 0.5. IDSW: identity switches; MT, PT, ML: objects tracked mostly (above 8
 COMBINED: the boxes of all sequences pooled. Equal to TrackEval's on the same files."""
 
 
-def score(truth_root, results_root, seqmap=None, preprocessing="mot17"):
+def score(truth_root, results_root, seqmap=None, preprocessing=None, first_frame=1):
     """Scores of a folder of results.
 
     Args:
       truth_root, results_root: paths of the layouts above.
       seqmap: path of a list of sequences, a line each, perhaps under the heading "name"; None = all.
-      preprocessing: "mot17" leaves out what hota.without_distractors does (nothing where pedestrians are all there is),
-        "none" only ground truth with confidence 0.
+      preprocessing: "mot17" or "mot20" leaves out what hota.without_distractors does (nothing where pedestrians are all
+        there is), "none" only ground truth with confidence 0; None: "mot20" where a sequence's name says that it is
+        MOT20's, else "mot17".
+      first_frame: the number that the files give to a video's first frame.
 
     Returns: {sequence or "COMBINED": {field: float, fractions, or int}}.
     Raises: InputError naming the folder or file that is missing or cannot be read.
     """
     parts = {}
     for name, place in _sequences(epath.Path(truth_root), seqmap).items():
-        truth, tracks = mot_files.read(place, 1), mot_files.read(_tracks(epath.Path(results_root), name), 1)
+        files = place, _tracks(epath.Path(results_root), name)
+        truth, tracks = (mot_files.read(file, first_frame) for file in files)
         hota.check_size(truth, tracks, place)
-        if preprocessing == "mot17":
-            truth, tracks = hota.without_distractors(truth, tracks)
+        if preprocessing != "none":
+            benchmark = preprocessing or ("mot20" if name.startswith("MOT20") else "mot17")
+            truth, tracks = hota.without_distractors(truth, tracks, benchmark, place)
         parts[name] = [metric.score(truth, tracks) for metric in METRICS]
     return {**{name: values(row) for name, row in parts.items()}, "COMBINED": values(combined(parts.values()))}
 
@@ -112,7 +116,7 @@ def main(argv):
     del argv
     if FLAGS.out:
         outputs.claim_folder(FLAGS.out)
-    scored = score(FLAGS.ground_truth, FLAGS.results, FLAGS.seqmap, FLAGS.preprocessing)
+    scored = score(FLAGS.ground_truth, FLAGS.results, FLAGS.seqmap, FLAGS.preprocessing, FLAGS.first_frame)
     text = report(scored)
     if FLAGS.out:
         outputs.write_text(epath.Path(FLAGS.out) / "table.md", text + "\n")
@@ -127,6 +131,10 @@ if __name__ == "__main__":
     flags.DEFINE_string("ground_truth", None, "Folder of SEQUENCE/gt/gt.txt or SEQUENCE.txt.", required=True)
     flags.DEFINE_string("results", None, "Folder of SEQUENCE.txt.", required=True)
     flags.DEFINE_string("seqmap", None, "File with a sequence a line; none: all of the ground truth.")
-    flags.DEFINE_enum("preprocessing", "mot17", ["mot17", "none"], "Whether MOT17's distractors are left out.")
+    flags.DEFINE_enum(
+        "preprocessing", None, [*hota.DISTRACTORS, "none"],
+        "Whose distractors are left out; none given: MOT20's in sequences called MOT20-..., MOT17's in others.",
+    )  # fmt: skip
+    flags.DEFINE_integer("first_frame", 1, "Number that the files give to a video's first frame.", 0)
     flags.DEFINE_string("out", None, "Folder for table.md and results.json; none: printed only.")
     errors.run(main)

@@ -1,9 +1,11 @@
 """report.html of tracking with words: HOTA of all phrases, by threshold, by video and by phrase."""
 
+import math
+
 import numpy as np
 from etils import epath
 
-from trackers.evaluation import charts, hota, html_report, pages, phrase_results, scores
+from trackers.evaluation import charts, hota, html_report, mot, pages, phrase_results, scores
 from trackers.io import outputs
 
 # What is drawn over the thresholds: {heading: fields of hota.FIELDS}.
@@ -11,6 +13,7 @@ _DRAWN = {
     "HOTA and its parts": ("HOTA", "DetA", "AssA", "LocA"),
     "Recall and precision": ("DetRe", "DetPr", "AssRe", "AssPr"),
 }
+_FIELDS = (*hota.FIELDS, *phrase_results.FURTHER)
 _TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 
@@ -20,16 +23,16 @@ def write(out, name, scored):
     Args: out: folder. name: the method's. scored: phrase_results.Scores.
     """
     parts = {phrase: metrics[0] for phrase, metrics in scored.parts.items()}  # mot.METRICS, HOTA first
-    videos = _by_video(parts)
+    videos = _by_video(scored.parts)
     combined = hota.combine(list(parts.values()))
-    overall = [["COMBINED", *_values(combined)], ["mean over phrases", *(100 * scored.mean[f] for f in hota.FIELDS)]]
-    found = [[video, len(these), *_values(hota.combine(these))] for video, these in videos.items()]
+    overall = [["COMBINED", *_values(scored.combined)], ["mean over phrases", *_values(scored.mean)]]
+    found = [[video, len(these), *_values(mot.values(mot.combined(these)))] for video, these in videos.items()]
     phrases = [
-        [folder, video, int(part.tp[0] + part.fn[0]), int(part.tp[0] + part.fp[0]), *_values(part)]
-        for (video, folder), part in parts.items()
+        [folder, video, int(part.tp[0] + part.fn[0]), int(part.tp[0] + part.fp[0]), *_values(values)]
+        for ((video, folder), part), values in zip(parts.items(), scored.phrases.values(), strict=True)
     ]
     boxes = [pages.Column("meant", "boxes", 0), pages.Column("found", "boxes", 0)]
-    heads = [pages.percent(field, bar=field == "HOTA") for field in hota.FIELDS]
+    heads = [pages.percent(field, bar=field == "HOTA") for field in _FIELDS]
     page = pages.page(
         name,
         pages.element("h1", name),
@@ -37,7 +40,7 @@ def write(out, name, scored):
         pages.section(
             "All phrases together",
             pages.table(
-                [pages.Column("phrases"), *map(pages.percent, hota.FIELDS)], overall, label="scores of all phrases"
+                [pages.Column("phrases"), *map(pages.percent, _FIELDS)], overall, label="scores of all phrases"
             ),
             *html_report.notes(phrase_results.LEGEND),
         ),
@@ -56,16 +59,15 @@ def write(out, name, scored):
 
 
 def _by_video(parts):
-    """{video: [Hota of its phrases]}, in order."""
+    """{video: [what the metrics gave for its phrases]}, in order."""
     found = {}
     for (video, _), part in parts.items():
         found.setdefault(video, []).append(part)
     return found
 
 
-def _values(part):
-    values = part.values()
-    return [100 * values[field] for field in hota.FIELDS]
+def _values(values):
+    return [100 * values.get(field, math.nan) for field in _FIELDS]
 
 
 def _curves(combined, parts):

@@ -24,8 +24,8 @@ TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
 COMBINED: boxes of all phrases pooled, the row of the papers; mean over phrases: the mean of the rows of the phrases.
 Means over the IoU thresholds 0.05 to 0.95, MOTA and IDF1 at 0.5, equal to TrackEval's on the same files."""
-# What tables show beside HOTA's fields. MOTA has no mean over phrases: where a phrase means nothing it is a count.
-_FURTHER = ("MOTA", "IDF1")
+# What tables show beside HOTA's fields. MOTA has no mean over phrases: where few boxes are meant it has no lower bound.
+FURTHER = ("MOTA", "IDF1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _listed(root, seqmap):
 def table(name, scores):
     """The paper's table: one row with COMBINED in per cent, and the mean over phrases below it. name: the method's."""
     rows = [[name, *_cells(scores.combined)], ["mean over phrases", *_cells(scores.mean)]]
-    return tables.markdown(["method", *hota.FIELDS, *_FURTHER], rows)
+    return tables.markdown(["method", *hota.FIELDS, *FURTHER], rows)
 
 
 def phrase_table(scores):
@@ -192,11 +192,11 @@ def phrase_table(scores):
     for (video, folder), part in scores.parts.items():
         counts = [str(int(part[0].tp[0] + part[0].fn[0])), str(int(part[0].tp[0] + part[0].fp[0]))]
         rows.append([f"{video} {folder}", *counts, *_cells(mot.values(part))])
-    return tables.markdown(["phrase", "meant", "found", *hota.FIELDS, *_FURTHER], rows)
+    return tables.markdown(["phrase", "meant", "found", *hota.FIELDS, *FURTHER], rows)
 
 
 def _cells(values):
-    return [f"{100 * values[field]:.2f}" if field in values else "-" for field in (*hota.FIELDS, *_FURTHER)]
+    return [f"{100 * values[field]:.2f}" if field in values else "-" for field in (*hota.FIELDS, *FURTHER)]
 
 
 def report(name, scores):

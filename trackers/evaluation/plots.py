@@ -2,11 +2,12 @@
 
 import io
 import math
+import warnings
 
 import numpy as np
 
 from trackers import errors
-from trackers.evaluation import scores
+from trackers.evaluation import palette, scores, tables
 from trackers.evaluation.palette import COLORS as _COLORS
 from trackers.evaluation.palette import GRID as _GRID
 from trackers.evaluation.palette import INK as _INK
@@ -14,6 +15,8 @@ from trackers.evaluation.palette import MUTED as _MUTED
 from trackers.io import outputs
 
 _POINTS_OF_A_LINE = 40
+# Inches of a legend's entry: a letter of its name, about, the line before it with the gap after it; and of a row.
+_LETTER, _HANDLE, _ROW = 0.075, 0.55, 0.17
 
 
 def left_out():
@@ -47,16 +50,18 @@ def overlaps(path, strips, title=""):
       path: PNG file. title: str.
       strips: {sequence: {tracker: IoU (T,)}}; the first tracker of each is filled, the others are lines over it.
     """
-    figure = _figure(9.0, 0.9 + 0.95 * len(strips))
+    width, trackers = 9.0, list(next(iter(strips.values())))
+    columns = _columns(trackers, width)
+    figure = _figure(width, 0.9 + 0.95 * len(strips) + _ROW * -(-len(trackers) // columns))
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     handles = {}
     for axis, (sequence, lines) in zip(axes, strips.items(), strict=True):
         for number, (tracker, values) in enumerate(lines.items()):
-            color, frames = _COLORS[number % len(_COLORS)], np.arange(len(values))
+            drawn, frames = _line(number), np.arange(len(values))
             if number == 0:
-                axis.fill_between(frames, 0, values, color=color, alpha=0.18, linewidth=0)
+                axis.fill_between(frames, 0, values, color=drawn["color"], alpha=0.18, linewidth=0)
             style = {"linewidth": 1.6 if number == 0 else 1.0, "zorder": 3 if number == 0 else 2}
-            handles[tracker] = axis.plot(frames, values, color=color, label=tracker, **style)[0]
+            handles[tracker] = axis.plot(frames, values, label=tracker, **drawn, **style)[0]
         axis.set(xlim=(0, max(1, max(len(values) for values in lines.values()) - 1)), ylim=(0, 1), yticks=(0, 0.5, 1))
         axis.set_title(sequence, loc="left", fontsize=8.5, color=_INK, pad=2)
         _plain_axes(axis)
@@ -65,7 +70,7 @@ def overlaps(path, strips, title=""):
     figure.supylabel("Overlap (IoU)", fontsize=9, color=_INK)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=_INK)
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), frameon=False, fontsize=8
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
     )
     _save(figure, path)
 
@@ -186,7 +191,7 @@ def _curves(path, entries, steps, title, x_label, y_label, number):
     lines = {}
     for order, (tracker, (values, score)) in enumerate(entries.items()):
         style = {"linewidth": 2.4 if order == 0 else 1.6, "zorder": 3 if order == 0 else 2, "clip_on": False}
-        line = axis.plot(steps, 100 * np.asarray(values), color=_COLORS[order % len(_COLORS)], **style)[0]
+        line = axis.plot(steps, 100 * np.asarray(values), **_line(order), **style)[0]
         lines[tracker] = (line, -1.0 if math.isnan(score) else score)
     best = sorted(lines, key=lambda tracker: -lines[tracker][1])
     labels = [f"{tracker}  {100 * entries[tracker][1]:.1f}" for tracker in best]
@@ -202,6 +207,17 @@ def _curves(path, entries, steps, title, x_label, y_label, number):
     axis.set_ylabel(y_label, color=_INK)
     _plain_axes(axis)
     _save(figure, path)
+
+
+def _line(order):
+    """Color and dashes of the tracker number `order`, as pages have them."""
+    dash = palette.dash(order)
+    return {"color": palette.color(order), "linestyle": (0, tuple(map(int, dash.split()))) if dash else "-"}
+
+
+def _columns(names, width):
+    """How many of a legend's entries stand side by side in `width` inches."""
+    return max(1, min(len(names), int(width / (_HANDLE + _LETTER * max(map(len, names))))))
 
 
 def _plain_axes(axis):
@@ -224,7 +240,15 @@ def _figure(width, height):
 
 
 def _save(figure, path):
-    """Through memory, so that a bucket serves as well as a folder."""
+    """Through memory, so that a bucket serves as well as a folder. Names are drawn as they are, never as formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(tables.printable(text.get_text()))
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, facecolor="white")
+    with warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes; the pages have it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(drawn, format="png", dpi=150, facecolor="white")
     outputs.write_bytes(path, drawn.getvalue())
