@@ -99,5 +99,18 @@ def test_what_is_missing_is_named(tmp_path):
         _score(root)
 
 
+@pytest.mark.parametrize("pattern", ["color/%08d.jpg", "color/%06d.jpg", "color/", "color"])
+def test_the_size_is_the_first_images_where_it_is_not_stated(tmp_path, pattern):
+    """What the toolkit writes need not state it, nor the pattern of the names."""
+    cv2 = pytest.importorskip("cv2")
+    root = _write(tmp_path, [BOX] * 4, [1, 0, 0, 0], {0: [BOX] * 3})
+    folder = root / "sequences" / "a"
+    (folder / "sequence").write_text(f"channels.color={pattern}\n")
+    (folder / "color").mkdir()
+    name = "000001.jpg" if "6" in pattern else "00000001.jpg"
+    cv2.imwrite(str(folder / "color" / name), np.zeros((80, 100, 3), np.uint8))
+    assert _score(root).accuracy == 0.75
+
+
 def test_the_interval_is_that_of_the_challenge():
     assert (workspace.LOW, workspace.HIGH) == (115, 755)
