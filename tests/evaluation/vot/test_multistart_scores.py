@@ -91,6 +91,9 @@ def test_what_is_missing_is_named(tmp_path):
     file.unlink()
     with pytest.raises(errors.InputError, match="a_00000000.bin is missing"):
         _score(root)
+    (file.parent / "a_001.bin").touch()
+    with pytest.raises(errors.InputError, match="results/t/baseline/a has one run over the sequence"):
+        _score(root)
     (root / "sequences" / "a" / "anchor.value").write_text("0\n0\n")
     with pytest.raises(errors.InputError, match="anchor.value has 2 lines"):
         _score(root)

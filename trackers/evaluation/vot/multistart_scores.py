@@ -152,6 +152,11 @@ def _read_run(folder, stem, length):
     """Regions of a run. Raises: InputError where its file is missing or has another length."""
     files = [folder / f"{stem}{ending}" for ending in (".txt", ".bin")]
     file = next((file for file in files if file.exists()), None)
+    if file is None and any((folder / f"{folder.name}_001{ending}").exists() for ending in (".txt", ".bin")):
+        raise errors.InputError(
+            f"{folder} has one run over the sequence, and these scores are of runs from each anchor: give a multi-start"
+            " experiment, such as baseline or realtime"
+        )
     if file is None:
         raise errors.InputError(f"{files[1]} is missing, and so is {files[0].name}: finish `vot evaluate` first")
     regions = overlaps.read(file)
