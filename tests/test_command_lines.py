@@ -39,6 +39,9 @@ LINES = """
 2 --sequences is of --benchmark: trackers.evaluation.vot init --workspace=P/out --sequences=first
 1 P/absent: trackers.evaluation.vot score --results=P/absent
 2 --workspace has no use with score: trackers.evaluation.vot score --workspace=P/out
+2 --low is of a stack with EAO: trackers.evaluation.vot init --workspace=P/out --stack=vots2024/main --low=9
+2 --settings vto20: trackers.evaluation.vot init --workspace=P/out --settings=vto20
+1 /sequences/list.txt is missing: trackers.evaluation.vot score --results=/
 1 list.txt is missing: trackers.evaluation.vot score --results=P/frames/first --sequences_folder=P/frames
 2 --repeat: EVAL --repeat=0
 2 --config: train.py

@@ -91,12 +91,28 @@ def test_what_is_missing_is_named(tmp_path):
     file.unlink()
     with pytest.raises(errors.InputError, match="a_00000000.bin is missing"):
         _score(root)
+    (file.parent / "a_001.bin").touch()
+    with pytest.raises(errors.InputError, match="results/t/baseline/a has one run over the sequence"):
+        _score(root)
     (root / "sequences" / "a" / "anchor.value").write_text("0\n0\n")
     with pytest.raises(errors.InputError, match="anchor.value has 2 lines"):
         _score(root)
     shutil.rmtree(root / "sequences" / "a")
     with pytest.raises(errors.InputError, match="groundtruth.txt is missing"):
         _score(root)
+
+
+@pytest.mark.parametrize("pattern", ["color/%08d.jpg", "color/%06d.jpg", "color/", "color"])
+def test_the_size_is_the_first_images_where_it_is_not_stated(tmp_path, pattern):
+    """What the toolkit writes need not state it, nor the pattern of the names."""
+    cv2 = pytest.importorskip("cv2")
+    root = _write(tmp_path, [BOX] * 4, [1, 0, 0, 0], {0: [BOX] * 3})
+    folder = root / "sequences" / "a"
+    (folder / "sequence").write_text(f"channels.color={pattern}\n")
+    (folder / "color").mkdir()
+    name = "000001.jpg" if "6" in pattern else "00000001.jpg"
+    cv2.imwrite(str(folder / "color" / name), np.zeros((80, 100, 3), np.uint8))
+    assert _score(root).accuracy == 0.75
 
 
 def test_the_interval_is_that_of_the_challenge():

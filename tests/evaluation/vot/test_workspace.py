@@ -1,6 +1,7 @@
 """What `python -m trackers.evaluation.vot` writes, and what it says."""
 
 import configparser
+import dataclasses
 import json
 from pathlib import Path
 
@@ -52,6 +53,39 @@ def test_stacks(tmp_path):
     workspace.create(tmp_path / "vots", "other")  # what is there stays
     assert yaml.safe_load((tmp_path / "vots" / "config.yaml").read_text())["stack"] == "vots2024/votstval"
     assert not (tmp_path / "vots" / "stack.yaml").exists()
+
+
+def test_another_stack_than_the_one_that_is_there_is_named(tmp_path):
+    workspace.check_stack(tmp_path / "absent", "vot2022/shorttermbox", 20, 90)
+    workspace.create(tmp_path, "vot2022/shorttermbox", 20, 90)
+    workspace.check_stack(tmp_path, "vot2022/shorttermbox", 20, 90)
+    with pytest.raises(errors.InputError, match=r"stack.yaml is there and is not what these --stack, --low and --high"):
+        workspace.check_stack(tmp_path, "vot2022/shorttermbox", 20, 91)
+    with pytest.raises(errors.InputError, match="config.yaml is there"):
+        workspace.check_stack(tmp_path, "vots2024/main")
+
+
+def test_another_sequence_of_the_same_name_is_not_taken_for_it(tmp_path):
+    """Its images would stay, under the truth of the other."""
+    layouts.got10k(tmp_path / "got10k", split="val")
+    sequence = sources.open_sequences(f"got10k:{tmp_path / 'got10k'}/val")[1][0]
+    workspace.write_sequences(tmp_path / "W", [sequence], 10)
+    folder = tmp_path / "W" / "sequences" / sequence.name
+    truth = (folder / "groundtruth.txt").read_bytes()
+    later = dataclasses.replace(
+        sequence, frames=sequence.frames[2:], boxes=sequence.boxes[2:], visible=sequence.visible[2:]
+    )
+    with pytest.raises(errors.InputError, match=f"sequence {sequence.name}: .* holds another of that name"):
+        workspace.write_sequences(tmp_path / "W", [later], 10)
+    # Nor are images of its own, which a download has.
+    for link in (folder / "color").iterdir():
+        content = link.read_bytes()
+        link.unlink()
+        link.write_bytes(content)
+    downloaded = sources.open_sequences(f"vot:{tmp_path / 'W'}")[1]
+    with pytest.raises(errors.InputError, match="holds another of that name"):
+        workspace.write_sequences(tmp_path / "W", downloaded, 10)
+    assert (folder / "groundtruth.txt").read_bytes() == truth
 
 
 def test_sequences_read_back_and_anchors_run_to_the_farther_end(tmp_path):

@@ -68,15 +68,24 @@ def init():
         raise errors.InputError(f"--checkpoint {FLAGS.checkpoint} does not exist")
     if not FLAGS.benchmark:
         errors.leave_out(["sequences", "anchor_distance"], "is of --benchmark")
+    if FLAGS.stack not in workspace.STACKS:
+        errors.leave_out(["low", "high"], f"is of a stack with EAO: {', '.join(workspace.STACKS)}")
     if not 1 <= FLAGS.low < FLAGS.high:
         raise errors.UsageError(f"--low {FLAGS.low} and --high {FLAGS.high}: give frames, 1 <= low < high")
+    if any(FLAGS[flag].present for flag in ("stack", "low", "high")):
+        workspace.check_stack(FLAGS.workspace, FLAGS.stack, FLAGS.low, FLAGS.high)
+    settings = FLAGS.settings or workspace.SETTINGS.get(FLAGS.stack, "vot")
+    model, tracking, set_there = single_object.for_benchmark(config, settings)
+    if FLAGS.settings and not set_there:
+        known = ", ".join(config.tracking.get("benchmarks", {})) or "none"
+        raise errors.UsageError(
+            f"--settings {settings}: config.tracking.benchmarks sets nothing for it; it has {known}"
+        )
     weights.load(FLAGS.checkpoint, config.model)  # before a workspace names what cannot be loaded
     chosen = []
     if FLAGS.benchmark:
         chosen = sources.chosen(sources.open_sequences(FLAGS.benchmark)[1], FLAGS.sequences)
     folder = outputs.claim_folder(FLAGS.workspace, "--workspace")
-    settings = FLAGS.settings or workspace.SETTINGS.get(FLAGS.stack, "vot")
-    model, tracking, set_there = single_object.for_benchmark(config, settings)
     for key, value in set_there.items():
         print(f"{key}={value} for {settings} (config.tracking.benchmarks.{settings})")
     name = FLAGS.name or config.model.name
@@ -94,7 +103,7 @@ def score():
     results = epath.Path(FLAGS.results)
     if not results.is_dir():
         raise errors.InputError(f"--results {results}: no such folder; give one such as W/results/TRACKER/baseline")
-    folder = epath.Path(FLAGS.sequences_folder or results.resolve().parents[2] / "sequences")
+    folder = epath.Path(FLAGS.sequences_folder or results.resolve().parent.parent.parent / "sequences")
     if FLAGS.out:
         outputs.claim_folder(FLAGS.out)
     scores = multistart_scores.score(results, folder, FLAGS.low, FLAGS.high)

@@ -11,8 +11,10 @@ failed run's sum over a longer length N is divided by N - 1.
 """
 
 import dataclasses
+import re
 
 import numpy as np
+from etils import epath
 
 from trackers import errors
 from trackers.evaluation.vot import overlaps
@@ -150,6 +152,11 @@ def _read_run(folder, stem, length):
     """Regions of a run. Raises: InputError where its file is missing or has another length."""
     files = [folder / f"{stem}{ending}" for ending in (".txt", ".bin")]
     file = next((file for file in files if file.exists()), None)
+    if file is None and any((folder / f"{folder.name}_001{ending}").exists() for ending in (".txt", ".bin")):
+        raise errors.InputError(
+            f"{folder} has one run over the sequence, and these scores are of runs from each anchor: give a multi-start"
+            " experiment, such as baseline or realtime"
+        )
     if file is None:
         raise errors.InputError(f"{files[1]} is missing, and so is {files[0].name}: finish `vot evaluate` first")
     regions = overlaps.read(file)
@@ -169,5 +176,8 @@ def _image_size(folder):
         except ValueError as error:
             raise errors.InputError(f"{folder / 'sequence'}: width and height: {error}") from None
     pattern = facts.get("channels.color", "color/%08d.jpg")
-    height, width = image_files.read_image(folder / pattern.replace("%08d", "00000001")).shape[:2]
+    if not epath.Path(pattern).suffix:  # the folder alone
+        pattern = pattern.rstrip("/") + "/%08d.jpg"
+    first = re.sub("%0?([0-9]*)d", lambda digits: f"{1:0{digits[1] or 1}d}", pattern)
+    height, width = image_files.read_image(folder / first).shape[:2]
     return width, height

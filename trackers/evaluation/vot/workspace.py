@@ -76,11 +76,35 @@ def create(folder, stack, low=LOW, high=HIGH):
     folder = epath.Path(folder)
     if (folder / "config.yaml").exists():
         return
-    if stack in STACKS:
-        outputs.write_text(folder / "stack.yaml", _MULTISTART.format(title=STACKS[stack], low=low, high=high))
-        stack = "./stack.yaml"
-    outputs.write_text(folder / "config.yaml", f"stack: {json.dumps(stack)}\nregistry:\n- ./trackers.ini\n")
+    for name, text in _stack_files(stack, low, high).items():
+        outputs.write_text(folder / name, text)
     (folder / "results").mkdir(exist_ok=True)
+
+
+def check_stack(folder, stack, low=LOW, high=HIGH):
+    """Checks that a workspace has no stack yet, or the one that `create` would write. Args: as of `create`.
+
+    Raises: InputError naming the file that says otherwise.
+    """
+    folder = epath.Path(folder)
+    if not (folder / "config.yaml").exists():
+        return
+    for name, text in _stack_files(stack, low, high).items():
+        file = folder / name
+        if not file.exists() or plain_text.read_text(file, "the workspace's settings") != text:
+            raise errors.InputError(
+                f"{file} is there and is not what these --stack, --low and --high make: leave them out to keep it, give"
+                " another --workspace, or change the file"
+            )
+
+
+def _stack_files(stack, low, high):
+    """{name: text} of the files that choose a stack, the one last with which a workspace is there."""
+    files = {}
+    if stack in STACKS:
+        files["stack.yaml"] = _MULTISTART.format(title=STACKS[stack], low=low, high=high)
+        stack = "./stack.yaml"
+    return files | {"config.yaml": f"stack: {json.dumps(stack)}\nregistry:\n- ./trackers.ini\n"}
 
 
 def add_tracker(folder, name, config, checkpoint=None):
@@ -134,10 +158,13 @@ def write_sequences(folder, sequences, anchor_distance=ANCHOR_DISTANCE):
 
     Args: folder: W, a local one. sequences: list of data_pipelines.sources.Sequence whose true boxes are public.
 
-    Raises: InputError where a sequence's truth is withheld, has no anchor or cannot be written.
+    Raises: InputError where a sequence's truth is withheld, has no anchor or cannot be written, or W has another of its
+      name.
     """
     root = epath.Path(folder) / "sequences"
     outputs.check_distinct([(sequence.name, [root / _folder_name(sequence)]) for sequence in sequences])
+    for sequence in sequences:
+        _check_images(root / _folder_name(sequence), sequence)
     for sequence in sequences:
         _write_sequence(root / _folder_name(sequence), sequence, anchor_distance)
     names = root / "list.txt"
@@ -148,6 +175,23 @@ def write_sequences(folder, sequences, anchor_distance=ANCHOR_DISTANCE):
 
 def _folder_name(sequence):
     return sequence.name.replace("/", "_")
+
+
+def _links(folder, sequence):
+    """[(link, frame)] of a sequence's images."""
+    ending = sequence.frames[0].suffix
+    return [(folder / "color" / f"{number:08d}{ending}", frame) for number, frame in enumerate(sequence.frames, 1)]
+
+
+def _check_images(folder, sequence):
+    """Checks that a folder has no images but links to the sequence's: the truth of others would be replaced."""
+    for link, frame in _links(folder, sequence):
+        same = os.path.islink(link) and os.path.realpath(link) == os.path.realpath(frame)
+        if os.path.lexists(link) and not same:
+            raise errors.InputError(
+                f"sequence {sequence.name}: {folder} holds another of that name ({link.name} is not {frame}): give"
+                " another --workspace, or take the folder and its results out"
+            )
 
 
 def _write_sequence(folder, sequence, anchor_distance):
@@ -161,10 +205,8 @@ def _write_sequence(folder, sequence, anchor_distance):
             f"sequence {sequence.name}: the target is visible in none of the frames 0, {anchor_distance}, ... that runs"
             " start from: leave it out (--sequences), or give another --anchor_distance"
         )
-    ending = sequence.frames[0].suffix
     height, width = image_files.read_image(sequence.frames[0]).shape[:2]
-    for number, frame in enumerate(sequence.frames, 1):
-        link = folder / "color" / f"{number:08d}{ending}"
+    for link, frame in _links(folder, sequence):
         link.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(link):
             os.symlink(os.path.realpath(frame), link)
@@ -174,6 +216,7 @@ def _write_sequence(folder, sequence, anchor_distance):
     ]
     outputs.write_text(folder / "groundtruth.txt", "".join(f"{region}\n" for region in regions))
     outputs.write_text(folder / "anchor.value", "".join(f"{anchor}\n" for anchor in anchors))
-    facts = {"name": folder.name, "fps": 30, "format": "default", "channels.color": f"color/%08d{ending}"}
+    images = f"color/%08d{sequence.frames[0].suffix}"
+    facts = {"name": folder.name, "fps": 30, "format": "default", "channels.color": images}
     facts |= {"width": width, "height": height, "length": len(sequence)}
     outputs.write_text(folder / "sequence", "".join(f"{key}={value}\n" for key, value in facts.items()))
