@@ -174,6 +174,17 @@ def test_ground_truth_against_itself():
     assert values["AUC"] == pytest.approx(20 / 21)
 
 
+@pytest.mark.parametrize("rule", [official.otb_toolkit, official.trackingnet])
+def test_an_edge_that_is_nan_is_passed_over_by_matlab_and_pandas(rule):
+    truth = np.tile([[11.0, 21, 20, 10]], (4, 1))
+    boxes = truth.copy()
+    # min and max without the NaN: the truth's edge; a NaN size makes the union NaN.
+    boxes[[1, 2, 3], [0, 1, 2]] = np.nan
+    score = rule(boxes, truth)
+    assert np.isnan(score.curves["overlap"]).tolist() == [False, False, False, True]
+    assert (score.curves["success"][10], score.curves["precision"][-1]) == (3 / 4, 1 / 4)
+
+
 def test_avist_is_pytracking_over_all_frames():
     truth, boxes = _synthetic("groundtruth")["synth_a"], _synthetic("drift")["synth_a"]
     visible = ~_absent(len(truth))

@@ -140,6 +140,12 @@ def test_empty_boxes_repeat_the_one_before_in_pytracking(truth):
     repeated = truth.copy()
     repeated[10:13] = truth[9]
     assert scores.pytracking(prediction, truth).values == scores.pytracking(repeated, truth).values
+    # Where UAV123 has NaN an empty box stays, and the next one repeats that.
+    still = np.tile([[10.0, 10, 20, 20]], (4, 1))
+    empty, absent = still.copy(), still.copy()
+    empty[2:, 2], absent[2] = 0, np.nan
+    assert scores.pytracking(empty, still).curves["overlap"].tolist() == [1, 1, 1, 1]
+    assert scores.pytracking(empty, absent, dataset="uav").curves["overlap"].tolist() == [1, 1, 0]
 
 
 def test_lengths(truth):

@@ -50,7 +50,8 @@ def otb_toolkit(prediction, truth):
     """AUC, OP50 and Precision (20 px) of OTB's MATLAB toolkit, equal to 12 digits.
 
     The first frame counts as found exactly. A box without area, or NaN throughout, repeats the one before it; one that
-    is NaN in part is a failure. Ground truth and overall mean as in `lasot_toolkit`; there are no absent frames.
+    is NaN in part is a miss of Precision, and of AUC where a size is NaN: of a NaN x or y MATLAB's min and max take
+    the ground truth's. Ground truth and overall mean as in `lasot_toolkit`; there are no absent frames.
 
     Raises: InputError for other lengths, which stop the program.
     """
@@ -70,7 +71,7 @@ def trackingnet(prediction, truth):
     Boxes are rounded to whole pixels (halves to even), their last pixel is x+w-1, the first frame counts as found
     exactly. Each number is the area under a curve of 21 thresholds: IoU above 0 to 1, center error up to 50 pixels, up
     to 0.5 of the box. A perfect tracker has success 0.975: the last threshold is IoU > 1. Missing and NaN boxes are
-    failures, surplus ones are cut.
+    failures, surplus ones are cut; of a NaN x or y beside a size pandas takes the ground truth's for success.
     """
     prediction, truth = np.round(scores.as_boxes(prediction)), np.round(scores.as_boxes(truth))
     missing = np.full((max(0, len(truth) - len(prediction)), 4), np.nan)

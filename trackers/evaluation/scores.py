@@ -163,7 +163,8 @@ def pytracking(prediction, truth, visible=None, dataset="otb"):
 
     Args:
       prediction, truth: (T, 4) pixels; the first frame counts as found exactly. Surplus boxes are cut; missing
-        ones are failures, for "lasot" an InputError. An empty box (w or h is 0) repeats the one before it.
+        ones are failures, for "lasot" an InputError. An empty box (w or h is 0) repeats the one before it, not where
+        ground truth is NaN.
       visible: (T,) bool or None; shares are of the frames with a target (ground truth not empty, and visible).
       dataset: "lasot", "uav" and "avist" have rules of their own for frames without a target; "avist" divides by all.
 
@@ -206,10 +207,12 @@ def overlap(prediction, truth, inclusive=False):
     """IoU (T,) of boxes (T, 4), in [0, 1], NaN for NaN boxes.
 
     inclusive: as pytracking computes it, with x+w-1 as the last pixel and no epsilon: not limited to 1, by rounding.
+      As in MATLAB and pandas a NaN x or y beside a size is passed over: the edges are the other box's.
     """
     one = 1.0 if inclusive else 0.0
-    near = np.maximum(prediction[:, :2], truth[:, :2])
-    far = np.minimum(prediction[:, :2] + prediction[:, 2:] - one, truth[:, :2] + truth[:, 2:] - one)
+    larger, smaller = (np.fmax, np.fmin) if inclusive else (np.maximum, np.minimum)
+    near = larger(prediction[:, :2], truth[:, :2])
+    far = smaller(prediction[:, :2] + prediction[:, 2:] - one, truth[:, :2] + truth[:, 2:] - one)
     common = np.prod(np.maximum(far - near + one, 0.0), axis=1)
     union = np.prod(prediction[:, 2:], axis=1) + np.prod(truth[:, 2:], axis=1) - common
     if inclusive:
@@ -257,7 +260,9 @@ def _analysis(toolkit, prediction, truth, visible, dataset, of_all):
         raise InputError("the ground truth has NaN boxes: pytracking takes them for the benchmark uav only")
     if dataset == "lasot" and len(prediction) < len(truth):
         raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: pytracking refuses that for LaSOT")
-    prediction = repeated(prediction, (prediction[:, 2:] == 0).any(axis=1))[: len(truth)]
+    prediction = prediction[: len(truth)]
+    empty = (prediction[:, 2:] == 0).any(axis=1)
+    prediction = repeated(prediction, empty & ~np.isnan(truth[: len(prediction)]).any(axis=1))
     prediction = np.concatenate([prediction, np.zeros((len(truth) - len(prediction), 4))])
     prediction[:1] = truth[:1]
 
