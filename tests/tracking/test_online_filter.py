@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,13 +89,19 @@ def test_scan_and_vmap_equal_the_loop(tiny, settings):
     np.testing.assert_allclose(both.box[1], boxes, atol=1e-3)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def looked(one, variables, state):
+    """The score map of the first frame."""
+    return one._look(variables, state, jnp.asarray(BOX), jnp.asarray(VIDEO[0]), None)[2].maps["score_map"][0, :, :, 0]
+
+
 def test_what_it_sees_is_mixed_into_the_score_map(tiny):
     model, variables = tiny
     maps = {}
     for share in (0.0, 0.25, 1.0):
         one = tracker(model, filter_weight=share, window=0.0)
         state = one.init(variables, VIDEO[0], BOX)
-        maps[share] = one._look(variables, state, BOX, jnp.asarray(VIDEO[0]), None)[2].maps["score_map"][0, :, :, 0]
+        maps[share] = looked(one, variables, state)
         score = one.step(variables, state, VIDEO[0])[1].score
         assert float(score) == pytest.approx(float(maps[share].max()), abs=1e-4)
     np.testing.assert_allclose(maps[0.25], 0.75 * maps[0.0] + 0.25 * maps[1.0], atol=1e-4)
