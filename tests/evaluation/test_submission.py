@@ -102,6 +102,7 @@ FAULTS = [
         "the server knows no such sequence",
     ),
     ("got10k", f"{ONE}_001.txt", "../up.txt", "../up.txt: leads outside"),
+    ("got10k", f"{ONE}_001.txt", lambda text: "\ufeff" + text, f"{ONE}_001.txt: begins with a byte order mark"),
     ("trackingnet", "ddd.txt", None, "ddd: video is missing"),
     ("trackingnet", "ddd.txt", _line(3, None), "ddd.txt: 5 boxes for 6 frames"),
     ("trackingnet", "ddd.txt", lambda text: "x,y,w,h\n" + text, "ddd.txt:1: not a number: 'x'"),
@@ -115,8 +116,8 @@ FAULTS = [
     ("lasot", M17, _line(1, "nan,nan,nan,nan"), f"{M17}:1: nan"),
     ("lasot", M17, _line(2, "1 2 3"), f"{M17}:2: not x,y,w,h"),
     ("lasot", M17, "monkey-17.txt", "monkey-17.txt: wrong depth or folder"),
-    ("lasot", T6, "grm_tracking_result/cat-1.txt", "cat-1.txt: surplus file: the data set has no such sequence"),
-    ("lasot", T6, "grm_tracking_result/tiger-6_time.txt", "tiger-6_time.txt: surplus file"),
+    ("lasot", T6, "grm_tracking_result/cat-1.txt", f"{T6}: sequence is missing"),
+    ("lasot", M17, _replace(",", ";", -1), f"{M17}:1: not x,y,w,h"),
     ("vot", "manifest.yml", None, "manifest.yml: is missing"),
     ("vot", "manifest.yml", lambda text: "a: [", "manifest.yml: is not YAML"),
     ("vot", "manifest.yml", _replace("stack", "stock"), "manifest.yml: has no key stack"),
@@ -130,6 +131,10 @@ FAULTS = [
     ("vot", f"{ANTS}_001.txt", _line(1, "1,2,3,4"), f"{ANTS}_001.txt: no line is 1"),
     ("vot", f"{ANTS}_001.txt", _line(2, "1,2,3"), f"{ANTS}_001.txt:2: not a region"),
     ("vot", f"{ANTS}_001.txt", _line(2, "m1,2,3"), f"{ANTS}_001.txt:2: not a region"),
+    ("vot", f"{ANTS}_001.txt", _line(2, "1 2 3 4"), f"{ANTS}_001.txt:2: not a region"),
+    ("vot", f"{ANTS}_001.txt", _line(2, "1,2,3,4,"), f"{ANTS}_001.txt:2: not a region"),
+    ("vot", f"{ANTS}_001.txt", _line(2, "m1,2,2,2,3,2"), "a mask of 2x2 pixels whose runs have 5"),
+    ("vot", f"{ANTS}_001.txt", lambda text: text + "\n", f"{ANTS}_001.txt:7: not a region"),
     ("vot", f"{ANTS}_001.txt", lambda text: "", f"{ANTS}_001.txt: is empty"),
     ("vot", f"{ANTS}_001.txt", "ants1/ants1_001.txt", "ants1/ants1_001.txt: wrong depth"),
     ("vot", f"{ANTS}_001.txt", "baseline/ants1/cat_001.txt", "baseline/ants1/cat_001.txt: surplus file"),
@@ -149,6 +154,13 @@ FAULTS = [
     ("mot", M1, _line(1, "1,1,nan,8,14,12,1,-1,-1,-1"), f"{M1}:1: nan"),
     ("mot", M1, _line(1, "1,1,10,8,14,12"), f"{M1}:1: not frame,id,x,y,w,h,confidence"),
     ("mot", M1, _line(1, "1,1,10,8,14,12,1,3,-1,-1"), f"{M1}:1: class 3"),
+    # As TrackEval stops at them.
+    ("mot", M1, _line(1, "1,1,10,8,14,12,1"), f"{M1}:2: other columns: 10, where frame 1 has lines of 7"),
+    ("mot", M1, lambda text: text + "\n", f"{M1}:13: a blank line"),
+    ("mot", M1, lambda text: "\n", f"{M1}:1: a blank line"),
+    ("mot", M1, lambda text: "\ufeff" + text, f"{M1}: begins with a byte order mark"),
+    ("rmot", "0005/cars/gt.txt", lambda text: "6,1,4,3,10,13,1\n", "0005/cars/gt.txt:1: not frame,id"),
+    ("rmot", "seqmap.txt", lambda text: "\ufeff" + text, "seqmap.txt: begins with a byte order mark"),
     ("dancetrack", D3, "dancetrack0003.txt", "dancetrack0003.txt: wrong depth or folder: expected tracker/"),
     ("dancetrack", D3, None, f"{D3}: sequence is missing"),
     ("rmot", "seqmap.txt", None, "seqmap.txt: is missing"),
@@ -188,7 +200,20 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
         ("lasot", {M17: _line(2, "nan nan\tnan,nan")}, None),
         ("vot", {f"{ANTS}_001.txt": _line(2, "m10,8,4,3,1,2,2,2,5")}, None),
         ("mot", {M1: lambda text: ""}, f"{M1}: is empty: no boxes"),
-        ("mot", {M1: _line(1, "1,1,10,8,14,12,1")}, f"{M1}:1: 7 columns"),
+        ("mot", {M1: lambda text: text.replace(",-1", "")}, f"{M1}:1: 7 columns"),
+        ("mot", {M1: _replace("\n", ",\r\n", -1)}, None),
+        (
+            "lasot",
+            {"grm_tracking_result/tiger-6_time.txt": lambda text: "x"},
+            "grm_tracking_result/tiger-6_time.txt: is no",
+        ),
+        ("lasot", {"readme.md": lambda text: "x"}, "readme.md: is no SEQUENCE.txt"),
+        (
+            "lasot",
+            {"grm_tracking_result/cat-1.txt": lambda text: "x"},
+            "grm_tracking_result/cat-1.txt: the data set has no",
+        ),
+        ("trackingnet", {"ddd.txt": lambda text: "\ufeff" + text + "\n"}, None),
         ("rmot", {"0005/other/predict.txt": lambda text: ""}, "0005/other: is not in seqmap.txt"),
         ("trackingnet", {"__MACOSX/ddd.txt": lambda text: "x"}, None),
         ("trackingnet", {"readme.md": lambda text: "x"}, "readme.md: is no .txt"),
@@ -219,6 +244,35 @@ def test_a_name_that_ends_in_another_hides_both_from_trackingnets_server(valid, 
     assert found.faults == ["ddd.txt: ddd.txt is there 2 times for the server: it takes none of them"]
 
 
+def test_what_macos_adds_is_one_line_and_hides_nothing_else(valid, tmp_path):
+    for kind in ("got10k", "vot", "dancetrack"):
+        files, benchmark = valid(kind)
+        top = "grm/" if kind == "got10k" else ""
+        files = {f"{top}{name}": text for name, text in files.items()}
+        files |= {f"__MACOSX/{name}": "\0" for name in files} | {".DS_Store": "\0"}
+        found = submission.findings(_pack(tmp_path / "results.zip", files), kind, benchmark)
+        assert [fault.partition(":")[0] for fault in found.faults] == [".DS_Store"], kind
+        assert "is what macOS adds" in found.faults[0] and "more files" in found.faults[0]
+
+
+def test_a_file_above_the_folders_is_the_only_one_at_a_wrong_depth(valid, tmp_path):
+    files, benchmark = valid("got10k")
+    files = {f"grm/{name}": text for name, text in files.items()} | {"readme.txt": "x", "grm/notes.txt": "x"}
+    found = submission.findings(_pack(tmp_path / "results.zip", files), None, benchmark)
+    assert [fault.partition(":")[0] for fault in found.faults] == ["grm/notes.txt", "readme.txt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [("vot", {"manifest.yml": None}), ("trackingnet", {"ddd.txt": "tracker/ddd.txt"})]
+)
+def test_kinds_whose_names_look_like_others(valid, tmp_path, kind, change):
+    files, benchmark = valid(kind)
+    for old, new in change.items():
+        text = files.pop(old)
+        files |= {new: text} if new else {}
+    assert submission.findings(_pack(tmp_path / "results.zip", files)).kind == kind
+
+
 def test_wrapped_folders_and_repetitions_of_got10k(valid, tmp_path):
     files, benchmark = valid("got10k")
     files |= {name.replace("_001", "_002"): text for name, text in files.items() if "_001" in name}
@@ -240,6 +294,12 @@ def test_many_faults_are_counted_and_names_are_printable(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 41 and lines[-1].endswith("rejected, 52 faults, 12 of them not shown")
     assert lines[0] == "results.zip: 51 videos: the test set has 511"
+
+
+def test_nothing_at_all_is_rejected(tmp_path):
+    path = _pack(tmp_path / "results.zip", {})
+    for kind in submission.CHECKS:
+        assert submission.findings(path, kind).faults, kind
 
 
 def test_missing_sequences_are_named_up_to_ten(tmp_path):

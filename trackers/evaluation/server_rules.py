@@ -5,6 +5,7 @@ found: Findings that the function adds to. Kinds are described in servers.py; th
 read the files, as far as they are public.
 """
 
+import codecs
 import dataclasses
 import re
 
@@ -17,9 +18,12 @@ from trackers.io import numbers, plain_text
 GOT10K = frozenset(f"GOT-10k_Test_{number:06d}" for number in range(1, 181))
 TRACKINGNET_VIDEOS = 511
 _BOX = "x,y,w,h"
+# What lies above the sequence's folder, the sequence, and which file of it this is.
+_GOT10K_FILE = re.compile(r"(.*/)?([^/]+)/\2_(00[1-3]|time)\.txt")
 _TRACK, _TRACK_COLUMNS, _TRUTH_COLUMNS = "frame,id,x,y,w,h,confidence,-1,-1,-1", 10, 9
 # No file of results has as many; more would take memory out of proportion.
 MOST_LINES = 10**6
+_OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
 # Of sequences that are not there so many are named one by one.
 _NAMED = 10
 # Numbers with three decimals, and what rounding them to whole pixels takes away.
@@ -66,30 +70,43 @@ class Lines:
             fault(f"{self._name}:{number}", what + (f" (and {count - 1} more lines)" if count > 1 else ""))
 
 
-def read_text(tree, name, found):
-    """Text of a file, None after a fault where it is none, or too long."""
+def read_text(tree, name, found, marked=False):
+    """Text of a file, None after a fault where it is none, or too long. marked: whether a byte order mark is taken."""
     try:
-        text = plain_text.decode(tree.read(name), name, "lines of numbers")
+        data = tree.read(name)
+        text = plain_text.decode(data, name, "lines of numbers")
     except InputError as error:
         found.fault(name, str(error).removeprefix(f"{name} "))
         return None
+    if data.startswith(codecs.BOM_UTF8) and not marked:
+        found.fault(name, "begins with a byte order mark, which is read as part of the first number: save it without")
     if text.count("\n") > MOST_LINES:
         found.fault(name, f"has more than {MOST_LINES:,} lines, which no sequence has")
         return None
     return text
 
 
-def rows(tree, name, found, columns, form, commas=True, least=None):
+def lines_of(text, blank_end=False):
+    """Lines of a text. blank_end: whether blank ones at its end are passed over, as numpy, pandas and MATLAB do."""
+    if blank_end:
+        return text.rstrip().split("\n") if text.strip() else []
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def rows(tree, name, found, columns, form, commas=True, least=None, tracks=False, marked=False):
     """[[float], ...] of a file of numbers, None after faults where lines are not `form`.
 
     columns: numbers in a line; least: fewer that are still taken. commas: whether nothing else separates them.
+    tracks: read as TrackEval does it: a comma may end a line, no blank line the file. marked: as of read_text.
     """
-    text = read_text(tree, name, found)
+    text = read_text(tree, name, found, marked)
     if text is None:
         return None
-    lines, faults, table = text.rstrip("\n").split("\n") if text.strip() else [], Lines(name), []
+    lines, faults, table = lines_of(text, blank_end=not tracks), Lines(name), []
     for number, line in enumerate(lines, 1):
         cells = line.split(",") if commas else line.replace(",", " ").split()
+        if tracks and len(cells) > 1 and not cells[-1].strip():
+            cells.pop()
         if not line.strip():
             faults.add(number, "a blank line: take it out")
         elif commas and len(cells) == 1 and len(line.split()) > 1:
@@ -152,21 +169,28 @@ def surplus(name, found, what):
 
 
 def readable(tree, found):
-    """Names of files that can be read; the others become faults."""
+    """Names of files that can be read, without those that macOS adds; the others become faults."""
     for name, what in tree.faults.items():
         found.fault(name, what)
-    return [name for name in tree.names if name not in tree.faults]
+    names = [name for name in tree.names if name not in tree.faults]
+    added = [name for name in names if _OF_MACOS.search(name)]
+    if added:
+        more = f" (and {len(added) - 1} more files)" if len(added) > 1 else ""
+        tell = found.fault if tree.is_zip else found.note
+        tell(added[0], f"is what macOS adds to a folder or zip: leave it out{more}")
+    return [name for name in names if name not in added]
 
 
 def got10k(tree, expected, found):
     """SEQUENCE/SEQUENCE_001.txt (to _003) and SEQUENCE_time.txt, at the top or below one folder."""
     names = readable(tree, found)
-    tops = {name.split("/")[0] for name in names}
-    wrapped = len(tops) == 1 and any(name.count("/") == 2 for name in names)
+    # Told by the results alone: other files may lie above them.
+    above = {match[1] or "" for match in map(_GOT10K_FILE.fullmatch, names) if match}
+    top = above.pop() if len(above) == 1 else ""
     parts = {}
     for name in names:
-        folders = name.split("/")[1 if wrapped else 0 :]
-        if len(folders) != 2:
+        folders = name.removeprefix(top).split("/")
+        if len(folders) != 2 or not name.startswith(top) or top.count("/") > 1:
             found.fault(name, "wrong depth: expected SEQUENCE/SEQUENCE_001.txt, at most one folder above")
             continue
         match = re.fullmatch(re.escape(folders[0]) + r"_(00[1-3]|time)\.txt", folders[1])
@@ -225,7 +249,9 @@ def _first_box(name, row, first, found):
 
 def trackingnet(tree, expected, found):
     """VIDEO.txt anywhere, one for each test video."""
-    names = [name for name in readable(tree, found) if "__MACOSX" not in name]
+    for name, what in tree.faults.items():
+        found.fault(name, what)
+    names = [name for name in tree.names if "__MACOSX" not in name and name not in tree.faults]
     texts = [name for name in names if name.endswith(".txt")]
     for name in sorted(set(names) - set(texts)):
         found.note(name, "is no .txt: the server passes over it")
@@ -247,7 +273,7 @@ def trackingnet(tree, expected, found):
     if not expected and len(videos) != TRACKINGNET_VIDEOS:
         found.fault(tree.path.name, f"{len(videos)} videos: the test set has {TRACKINGNET_VIDEOS}")
     for video, name in by_video.items():
-        table = rows(tree, name, found, 4, _BOX)
+        table = rows(tree, name, found, 4, _BOX, marked=True)
         if table is None:
             continue
         _nan(name, table, found)
@@ -268,13 +294,15 @@ def lasot(tree, expected, found):
     own = tree.path.name.endswith(ending) and not tree.is_zip
     for name in readable(tree, found):
         folders = ([tree.path.name] if own else []) + name.split("/")
-        if len(folders) != 2 or not folders[0].endswith(ending):
+        if not name.endswith(".txt") or name.endswith("_time.txt"):
+            found.note(name, "is no SEQUENCE.txt: the toolkit passes over it")
+        elif len(folders) != 2 or not folders[0].endswith(ending):
             found.fault(name, "wrong depth or folder: expected TRACKER_tracking_result/SEQUENCE.txt")
-        elif not folders[1].endswith(".txt") or folders[1].endswith("_time.txt"):
-            surplus(name, found, "expected SEQUENCE.txt alone")
         else:
             trackers.add(folders[0])
             parts[folders[0], folders[1][:-4]] = name
+    if not parts:
+        found.fault(tree.path.name, "holds no results: expected TRACKER_tracking_result/SEQUENCE.txt")
     wanted = set(expected or ())
     known = published.LASOT_TEST | published.LASOT_TRAIN
     if not wanted and parts and {sequence for _, sequence in parts} <= known:
@@ -284,7 +312,7 @@ def lasot(tree, expected, found):
         missing_as(missing, found)
     for (_, sequence), name in parts.items():
         if expected and sequence not in expected:
-            surplus(name, found, "the data set has no such sequence")
+            found.note(name, "the data set has no such sequence: the toolkit passes over it")
             continue
         table = rows(tree, name, found, 4, _BOX, commas=False)
         if table is None:
@@ -302,13 +330,14 @@ def lasot(tree, expected, found):
 
 def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
     """Checks a file of tracks. frames: of the video, None where not known. columns: that are usual."""
-    table = rows(tree, name, found, _TRACK_COLUMNS, _TRACK, least=7)
+    least = 7 if columns == _TRACK_COLUMNS else 8
+    table = rows(tree, name, found, _TRACK_COLUMNS, _TRACK, least=least, tracks=True)
     if table is None:
         return
     if not table:
         found.note(name, "is empty: no boxes")
     _nan(name, table, found)
-    faults, notes, seen = Lines(name), Lines(name), set()
+    faults, notes, seen, widths = Lines(name), Lines(name), set(), {}
     for number, row in enumerate(table, 1):
         frame, track = row[0], row[1]
         if frame != frame or track != track:
@@ -321,6 +350,8 @@ def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
         elif (frame, track) in seen:
             faults.add(number, f"twice: id {track:g} in frame {frame:g}, where an object has one box a frame")
         seen.add((frame, track))
+        if widths.setdefault(frame, len(row)) != len(row):
+            faults.add(number, f"other columns: {len(row)}, where frame {frame:g} has lines of {widths[frame]}")
         if len(row) >= 8 and row[7] > 1:
             faults.add(number, f"class {row[7]:g}: only pedestrians are scored, write -1")
         if len(row) != columns:

@@ -69,7 +69,7 @@ def _manifest(tree, found):
         return
     import yaml
 
-    text = server_rules.read_text(tree, MANIFEST, found)
+    text = server_rules.read_text(tree, MANIFEST, found, marked=True)
     if text is None:
         return
     try:
@@ -91,7 +91,7 @@ def _regions(tree, name, match, frames, found):
     text = server_rules.read_text(tree, name, found)
     if text is None:
         return None
-    lines, faults, starts = text.rstrip("\n").split("\n") if text.strip() else [], server_rules.Lines(name), 0
+    lines, faults, starts = server_rules.lines_of(text), server_rules.Lines(name), 0
     for number, line in enumerate(lines, 1):
         try:
             starts += _region(line.strip()) == 1
@@ -120,11 +120,14 @@ def _length(name, match, count, frames, found):
 def _region(line):
     """The code of a special region, None for a shape. Raises: ValueError where it is none."""
     if line.startswith("m"):
-        values = [numbers.whole(cell) for cell in numbers.cells(line[1:])]
+        values = [numbers.whole(cell.strip()) for cell in line[1:].split(",")]
         if len(values) < 4 or min(values[2:]) < 0:
             raise ValueError("a mask without x,y,w,h or with a run below 0")
+        if sum(values[4:]) > values[2] * values[3]:
+            raise ValueError(f"a mask of {values[2]}x{values[3]} pixels whose runs have {sum(values[4:])}")
         return None
-    values = [numbers.number(cell, missing=True) for cell in numbers.cells(line)]
+    # By commas alone, as the toolkit does it.
+    values = [numbers.number(cell.strip(), missing=True) for cell in line.split(",")]
     if len(values) == 1 and values[0] in _CODES:
         return int(values[0])
     if len(values) in (2, 4) or (len(values) >= 6 and len(values) % 2 == 0):
@@ -134,6 +137,6 @@ def _region(line):
 
 def _times(tree, name, count, found):
     text = server_rules.read_text(tree, name, found)
-    lines = [] if text is None else text.rstrip("\n").split("\n")
+    lines = [] if text is None else text.rstrip().split("\n")
     if text is not None and len(lines) != count:
         found.fault(name, f"{len(lines)} lines for {count} regions")

@@ -90,20 +90,21 @@ def findings(path, kind=None, benchmark=None):
 def _kind(tree):
     """The kind that the names in a file tell."""
     names = tree.names
-    if server_rules_vot.MANIFEST in names:
+    if server_rules_vot.MANIFEST in names or any(name.endswith("_time.value") for name in names):
         return "vot"
     if any(name.endswith("/predict.txt") or name == "seqmap.txt" for name in names):
         return "rmot"
     if any(re.search(r"([^/]+)/\1_(00[1-3]|time)\.txt$", name) or "GOT-10k_Test_" in name for name in names):
         return "got10k"
-    if any(name.startswith("tracker/") or "dancetrack" in name for name in names):
-        return "dancetrack"
     if any("_tracking_result/" in name for name in names) or tree.path.name.endswith("_tracking_result"):
         return "lasot"
     texts = [name for name in names if name.endswith(".txt") and "__MACOSX" not in name and name not in tree.faults]
+    columns = {_columns(tree, name) for name in texts[:5]}
+    # A folder of TrackingNet's boxes may be called so, too.
+    if any("dancetrack" in name or (name.startswith("tracker/") and 4 not in columns) for name in names):
+        return "dancetrack"
     if any(name.rpartition("/")[2][:-4] in published.LASOT_TEST for name in texts):
         return "lasot"
-    columns = {_columns(tree, name) for name in texts[:5]}
     if columns and min(columns) >= 6:
         return "mot"
     if 4 in columns:
