@@ -1,11 +1,14 @@
 import functools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import families
+from tests import families, programs
 from trackers.errors import InputError
 from trackers.tracking import online_filter, single_object
 
@@ -138,3 +141,28 @@ def test_a_layer_that_is_not_there_is_refused(tiny):
 def test_without_it_nothing_is_kept(tiny):
     plain = single_object.Tracker(tiny[0], {})
     assert plain.init(tiny[1], VIDEO[0], BOX).filter is None
+
+
+MANY_TARGETS = """
+import jax, numpy as np
+from trackers.tracking import online_filter
+
+def response(tokens):
+    center = np.full((1, 2), 0.5, np.float32)
+    return online_filter.response(online_filter.start(tokens[None], center), tokens)
+
+spec = jax.P("data")
+mesh = jax.sharding.Mesh(jax.devices(), spec)
+tokens = np.random.default_rng(0).standard_normal((16, 6, 6, 192), np.float32)
+tokens = jax.device_put(tokens, jax.NamedSharding(mesh, spec))
+step = jax.jit(jax.shard_map(jax.vmap(response), mesh=mesh, in_specs=spec, out_specs=spec))
+seen = [step(tokens) for _ in range(60)]
+print(np.asarray(seen[-1]).shape)
+"""
+
+
+def test_many_targets_on_two_devices_of_a_processor_do_not_wait_for_each_other():
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", MANY_TARGETS]
+    done = subprocess.run(command, cwd=programs.ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "(16, 6, 6)\n", done.stderr

@@ -55,8 +55,14 @@ def learned(state, tokens, center, share):
 def response(state, tokens):
     """Where the filter sees the target: (rows,columns) in 0..1, of a search crop's tokens (rows,columns,D)."""
     ridge = _RIDGE * jnp.trace(state.moments) / len(state.bump) * jnp.eye(len(state.bump))
-    weights = jax.scipy.linalg.solve(state.moments + ridge, state.bump, assume_a="pos")
+    weights = _solved(state.moments + ridge, state.bump)
     return jnp.clip(_unit(tokens) @ weights, 0, 1)
+
+
+# In jax 0.10 many systems at once, on several CPU devices of one process, wait for each other forever.
+@jax.custom_batching.sequential_vmap
+def _solved(matrix, vector):
+    return jax.scipy.linalg.solve(matrix, vector, assume_a="pos")
 
 
 def _unit(tokens):
