@@ -218,6 +218,7 @@ def t128(c):
     c.model.division.update({"layers": (4, 5, 6), "hidden": (192, 96)})
     c.tracking.search_factor = 4.0
     c.tracking.size_update = 0.1
+    c.tracking.least_contrast = 30.0
     c.objective.box_spread = 1.0
     c.data.search_scale_jitter = 0.6
     c.data.search_center_jitter = 2.4

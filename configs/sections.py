@@ -209,6 +209,8 @@ def tracking(*, search_factor=4.0, window=None):
     # Share of the first box's aspect (as a logarithm) that the crops take; 0 = square crops, the program; 1 = the first
     # box is square in its crop, so that the crop tells its aspect (ours).
     c.crop_aspect = 0.0
+    # Standard deviation of the first template's levels (0..255) below which crops are stretched to it (ours); 0 = off.
+    c.least_contrast = 0.0
     # The box keeps at least so many pixels inside the image (10 in the programs).
     c.clip_margin = 10.0
     return c

@@ -48,6 +48,7 @@ def _tracker(family, tracking):
     [
         ("grm", {"size_update": 0.5, "aspect_update": 0.3, "average_cells": 1, "size_score_power": 1.0}, 1),
         ("grm", {"filter_weight": 0.7, "filter_update": 0.2}, 1),
+        ("grm", {"least_contrast": 120.0}, 1),
         ("mixformer_v2", {"update_interval": 3, "update_threshold": 0.0, "size_update": 0.5}, 1),
         ("mixformer_v2", {"update_interval": 3, "update_threshold": 0.0, "size_update": 0.5}, 4),
     ],

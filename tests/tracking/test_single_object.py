@@ -323,6 +323,7 @@ def test_wrong_frame(tiny, frame):
         ({"size_score_power": -1}, "tracking.size_score_power must be from 0 to 100"),
         ({"aspect_update": 1.5}, "tracking.aspect_update must be from 0 to 1"),
         ({"crop_aspect": -1}, "tracking.crop_aspect must be from 0 to 1"),
+        ({"least_contrast": 128}, "tracking.least_contrast must be from 0 to 127.5"),
         ({"filter_weight": 1.5}, "tracking.filter_weight must be from 0 to 1"),
         ({"filter_layer": 0}, "tracking.filter_layer must be from 1 to 1024"),
         ({"filter_update": 0}, "tracking.filter_update must be above 0 and at most 1"),

@@ -24,6 +24,8 @@ class Settings:
     aspect_update: share of size_update with which width over height follows; 0 keeps the first box's, 1 is the program.
     crop_aspect: share of the logarithm of the first box's width over height that the crops take: 0 is the program's
       square, with 1 the first box is a square in its crop.
+    least_contrast: standard deviation of the first template's levels (0..255) below which all crops are stretched to it
+      (contrast.py); 0 is the program.
     filter_weight: share of an online filter's response in the score map (online_filter.py), 0..1; 0 is the program.
     filter_layer: layer, 1-based, whose tokens the filter looks at.
     filter_update: share of a frame in what the filter has learned, above 0 and up to 1.
@@ -46,6 +48,7 @@ class Settings:
     size_score_power: float = 0.0
     aspect_update: float = 1.0
     crop_aspect: float = 0.0
+    least_contrast: float = 0.0
     filter_weight: float = 0.0
     filter_layer: int = 2
     filter_update: float = 0.02
@@ -68,6 +71,7 @@ class Settings:
             "size_score_power": (0 <= self.size_score_power <= 100, "from 0 to 100"),
             "aspect_update": (0 <= self.aspect_update <= 1, "from 0 to 1"),
             "crop_aspect": (0 <= self.crop_aspect <= 1, "from 0 to 1"),
+            "least_contrast": (0 <= self.least_contrast <= 127.5, "from 0 to 127.5"),
             "filter_weight": (0 <= self.filter_weight <= 1, "from 0 to 1"),
             "filter_layer": (1 <= self.filter_layer <= 1024, "from 1 to 1024"),
             "filter_update": (0 < self.filter_update <= 1, "above 0 and at most 1"),

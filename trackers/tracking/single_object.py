@@ -18,7 +18,7 @@ from trackers.errors import InputError
 from trackers.nn import heads
 from trackers.nn.tokens import as_pair
 from trackers.ops import boxes, crops
-from trackers.tracking import box_updates, canvases, online_filter, recovery
+from trackers.tracking import box_updates, canvases, contrast, online_filter, recovery
 from trackers.tracking import online as online_templates
 from trackers.tracking import settings as settings_of
 
@@ -75,6 +75,7 @@ class State:
     sighting: whether the target is lost, None where the settings don't ask (lost_below 0).
     aspect: () logarithm of width over height, None where the settings don't ask (aspect_update 1).
     crop_aspect: () the same of the crops, None where they are square (settings crop_aspect 0).
+    levels: (2,) how crops are stretched (contrast.py), None where the settings don't ask (least_contrast 0).
     filter: what the online filter has learned, None where the settings don't ask (filter_weight 0).
     """
 
@@ -84,6 +85,7 @@ class State:
     sighting: recovery.Sighting | None = None
     aspect: jax.Array | None = None
     crop_aspect: jax.Array | None = None
+    levels: jax.Array | None = None
     filter: online_filter.Filter | None = None
 
 
@@ -201,11 +203,19 @@ class Tracker:
         # With several templates all of them start as the first frame's.
         share = self.settings.crop_aspect
         crop_aspect = share * box_updates.log_aspect(box) if share else None
-        online = online_templates.start(*self._cut_template(frame, box, frame_size, crop_aspect), self.model.templates)
+        where = box, frame_size, crop_aspect
+        crop, template_box = self._cut_template(frame, *where)
+        levels = None
+        if least := self.settings.least_contrast:
+            # Of a white frame all that lies in it is white.
+            inside = self._cut_template(jnp.full_like(frame, 255), *where)[0] == 255
+            levels = contrast.levels(crop, inside, least)
+            crop = contrast.stretched(crop, levels)
+        online = online_templates.start(crop, template_box, self.model.templates)
         seen = recovery.start(box) if self.settings.lost_below else None
         aspect = box_updates.log_aspect(box) if self.settings.aspect_update < 1 else None
         cache = self.encode(variables, online)
-        state = State(box=box, cache=cache, online=online, sighting=seen, aspect=aspect, crop_aspect=crop_aspect)
+        state = State(box, cache, online, sighting=seen, aspect=aspect, crop_aspect=crop_aspect, levels=levels)
         if not self.settings.filter_weight:
             return state
         return state.replace(filter=self._first_filter(variables, state, frame, frame_size))
@@ -231,15 +241,22 @@ class Tracker:
         tokens, (rows, columns) = layers[0, self.settings.filter_layer - 1], self.model.search_grid
         return tokens[-self.model.lengths[1] :][: rows * columns].reshape(rows, columns, -1)
 
-    def _cut_template(self, frame, box, frame_size, crop_aspect):
+    def _cut_template(self, frame, box, frame_size, crop_aspect, levels=None):
         """(crop (S, S, 3) of whole levels around the box, the box (4,) in fractions of it)."""
         factor = self.settings.template_factor
         crop, _ = crops.sample_target(frame, box, factor, self.template_size, frame_size, crop_aspect)
+        crop = crop if levels is None else contrast.stretched(crop, levels)
         template_box = crops.box_to_crop(box, box, crops.crop_window(box, factor, crop_aspect)[2])
         if self.settings.template_box_step:
             step = self.settings.template_box_step / self.template_size
             template_box = jnp.concatenate([jnp.trunc(template_box[:2] / step) * step, template_box[2:]])
         return crop, template_box
+
+    def cut_search(self, state, box, frame, frame_size=None):
+        """The search crop around a box, (S, S, 3) float32 of whole levels, of the target of a State."""
+        factor, size = self.settings.search_factor, self.search_size
+        crop, _ = crops.sample_target(frame, box, factor, size, frame_size, state.crop_aspect)
+        return crop if state.levels is None else contrast.stretched(crop, state.levels)
 
     def encode(self, variables, online):
         """The model's cache of the templates in `online`."""
@@ -299,7 +316,7 @@ class Tracker:
         online = online_templates.judge(
             state.online,
             score if lost is None else jnp.where(lost, jnp.nan, score),
-            lambda: self._cut_template(frame, box, frame_size, state.crop_aspect),
+            lambda: self._cut_template(frame, box, frame_size, state.crop_aspect, state.levels),
             settings.update_threshold,
             settings.score_decay,
         )
@@ -332,9 +349,8 @@ class Tracker:
 
         window: weight of the Hann window, the setting's when None.
         """
-        factor = self.settings.search_factor
-        x1, y1, side = crops.crop_window(box, factor, state.crop_aspect)
-        crop, _ = crops.sample_target(frame, box, factor, self.search_size, frame_size, state.crop_aspect)
+        x1, y1, side = crops.crop_window(box, self.settings.search_factor, state.crop_aspect)
+        crop = self.cut_search(state, box, frame, frame_size)
         options = {"features": True} if self.settings.filter_weight else {}
         prediction = self.model.apply(variables, state.cache, crops.normalize(crop)[None], method="locate", **options)
         if state.filter is not None:

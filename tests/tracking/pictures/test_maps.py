@@ -78,7 +78,7 @@ def test_what_a_layer_keeps_is_light_and_the_rest_dark():
     division[1] = [1, 2, 0, 1] * 4
     box = np.array([13.0, 9.0, 4.0, 8.0], np.float32)
     output = types.SimpleNamespace(division=division, box=box, window=np.array([9, 5, 16]))
-    state = types.SimpleNamespace(box=jnp.asarray(BOX), crop_aspect=None)
+    state = single_object.State(jnp.asarray(BOX), {}, None)
     ((label, row),) = figure.rows("frame 3", state, FRAMES[1], output)
     assert label == "frame 3" and [panel.title for panel in row] == ["search", "layer 2", "layer 4", "layer 6"]
     crop = row[0].image.astype(int)

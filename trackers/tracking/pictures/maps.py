@@ -226,14 +226,12 @@ def divides(model):
 
 def search_crop(tracker, state, frame):
     """(S,S,3) uint8 NumPy: what the tracker searches in a frame (H,W,3) uint8 for the target of a State."""
-    return np.asarray(_search_crop(tracker, state.box, state.crop_aspect, *canvases.pad(frame)))
+    return np.asarray(_search_crop(tracker, state, *canvases.pad(frame)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _search_crop(tracker, box, crop_aspect, frame, frame_size):
-    factor, size = tracker.settings.search_factor, tracker.search_size
-    crop, _ = crops.sample_target(frame, box, factor, size, frame_size, crop_aspect)
-    return crop.astype(jnp.uint8)
+def _search_crop(tracker, state, frame, frame_size):
+    return tracker.cut_search(state, state.box, frame, frame_size).astype(jnp.uint8)
 
 
 def every_second(depth):
