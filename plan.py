@@ -54,7 +54,7 @@ def make_plan(config, name, topology, mesh_sizes, batch, compare=True, scale=1.0
         "parameters": steps.parameters(program), "params": steps.bytes_on_each(state.params),
         "optimizer": steps.bytes_on_each(state.opt_state), "average": steps.bytes_on_each(state.ema),
         "rest": steps.bytes_on_each((state.batch_stats, inputs[1], inputs[3])),
-        "saved": steps.saved_for_backward(program, shapes, at_once),
+        "saved": steps.saved_for_backward(program, shapes, at_once, mesh),
         "model_flops": train.model_flops(config, mesh, program, inputs),
         "steps": program.schedule.total,
     }  # fmt: skip

@@ -131,7 +131,8 @@ def assemble(config, mesh):
     create = functools.partial(state.create, optimizer=optimizer, ema_decay=config.train.ema_decay)
 
     def shapes(make):
-        return sharding.placed(jax.eval_shape(make, jax.random.key(0)), mesh)
+        # A model is given one row to begin with, and what the mesh's kind of device has kernels for.
+        return sharding.placed(jax.eval_shape(sharding.under(sharding.first_of(mesh), make), jax.random.key(0)), mesh)
 
     target = shapes(lambda key: create(trackers.init(model, key)))
     teacher_variables = shapes(lambda key: trackers.init(teacher, key)) if teacher else {}

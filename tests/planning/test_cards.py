@@ -135,7 +135,7 @@ TINY = ("--config=configs/grm.py:tiny", "--config.model.dtype=bfloat16")
 
 @needs_compiler
 def test_a_step_with_fused_kernels_on_one_card():
-    out = plan(*TINY, "--topology=gpu:h100", "--global_batch=8")
+    out = plan(*TINY, "--config.model.kernels=fused", "--topology=gpu:h100", "--global_batch=8")
     assert "1 x NVIDIA H100 80GB HBM3" in out and "fits" in out and "MEASURED" not in out
     assert row(out, "step") > row(out, "starts of kernels") > 0 == row(out, "links")
     executed, model = (float(line.split()[2]) for line in out.splitlines() if "FLOPs   " in line)

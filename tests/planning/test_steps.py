@@ -89,11 +89,12 @@ def test_what_is_saved_for_the_backward_pass():
     """At least what enters the products of four layers; recomputation saves most of it."""
     config = small(depth=4, scan_layers=True)
     shapes = loader.shapes(config)
-    kept = steps.saved_for_backward(parts(config)[0], shapes, 3)
+    program, _, mesh = parts(config)
+    kept = steps.saved_for_backward(program, shapes, 3, mesh)
     tokens, width = 20, config.model.width
     assert kept > 3 * 4 * 4 * tokens * (2 * 4 * width + 3 * width)
     config.model.remat = "full"
-    assert steps.saved_for_backward(parts(config)[0], shapes, 3) < kept / 2
+    assert steps.saved_for_backward(parts(config)[0], shapes, 3, mesh) < kept / 2
 
 
 def test_bytes_on_each_device_add_up():

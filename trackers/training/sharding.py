@@ -112,6 +112,11 @@ def model_on(mesh, config_model):
     return model.clone(scan_layers=kernels.stacks_layers(None, mesh.devices.flat[0].platform))
 
 
+def first_of(mesh):
+    """The mesh of the first device of `mesh` alone, with the same axes."""
+    return jax.sharding.Mesh(mesh.devices[:1, :1, :1], mesh.axis_names)
+
+
 def under(mesh, function):
     """`function`, to be jitted, with its activations placed on `mesh` where the models say so (nn/placement.py)."""
 
