@@ -112,8 +112,11 @@ def _program(programs, config, model):
 def _track_words(config, model, out):
     phrases = _parse_phrases(_needed("phrases"))
     folders = phrase_results.folder_names(phrases)
-    tracks = mot_files.read(_needed("tracks"))
+    given = _needed("tracks")
     frames = video_input.open_frames()
+    # The header of a video file may say a wrong length.
+    length = None if FLAGS.video else len(frames)
+    tracks = mot_files.read(given, FLAGS.first_frame, length)
     if not FLAGS["no-draw"].value:
         video_files.encoder()
     texts = [wording.sentence(phrase) for phrase in phrases]
@@ -127,8 +130,6 @@ def _track_words(config, model, out):
     with ownership.hold(out):
         variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
         start = time.perf_counter()
-        # The header of a video file may say a wrong length.
-        length = None if FLAGS.video else len(frames)
         with video_input.watched(frames) as watched:
             similarities, work = referrer.similarities(
                 variables, tracks, watched, tokens, FLAGS.first_frame, length=length
@@ -257,7 +258,7 @@ def _tracks_of(video):
     video.load(video.frames[0])
     if FLAGS.tracks == "truth":
         return video.tracks
-    return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
+    return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame, len(video.frames))
 
 
 def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):

@@ -160,6 +160,8 @@ FAULTS = [
     ("mot", M1, lambda text: "\n", f"{M1}:1: a blank line"),
     ("mot", M1, lambda text: "\ufeff" + text, f"{M1}: begins with a byte order mark"),
     ("rmot", "0005/cars/gt.txt", lambda text: "6,1,4,3,10,13,1\n", "0005/cars/gt.txt:1: not frame,id"),
+    ("rmot", "0005/cars/gt.txt", lambda text: "6,1,4,3,10,13,1,-1,1\n", "0005/cars/gt.txt:1: class -1: only boxes of"),
+    ("rmot", CARS, _line(1, "1,1,10,8,14,12,1,3,-1,-1"), f"{CARS}:1: class 3: only pedestrians"),
     ("rmot", "seqmap.txt", lambda text: "\ufeff" + text, "seqmap.txt: begins with a byte order mark"),
     ("dancetrack", D3, "dancetrack0003.txt", "dancetrack0003.txt: wrong depth or folder: expected tracker/"),
     ("dancetrack", D3, None, f"{D3}: sequence is missing"),

@@ -148,7 +148,7 @@ def score(root, seqmap=None, first_frame=1):
         for name in (TRUTH, FOUND):
             if not (place / name).exists():
                 raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
-        truth, found = (mot_files.read(place / name, first_frame) for name in (TRUTH, FOUND))
+        truth, found = (mot_files.read(place / name, first_frame, judged=name == FOUND) for name in (TRUTH, FOUND))
         hota.check_size(truth, found, place)
         parts[video, folder] = [metric.score(truth, found) for metric in mot.METRICS]
     return Scores(parts)

@@ -352,7 +352,9 @@ def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
         seen.add((frame, track))
         if widths.setdefault(frame, len(row)) != len(row):
             faults.add(number, f"other columns: {len(row)}, where frame {frame:g} has lines of {widths[frame]}")
-        if len(row) >= 8 and row[7] > 1:
+        if columns == _TRUTH_COLUMNS and row[7] != 1:
+            faults.add(number, f"class {row[7]:g}: only boxes of class 1 are what a phrase means, write 1")
+        elif len(row) >= 8 and row[7] > 1:
             faults.add(number, f"class {row[7]:g}: only pedestrians are scored, write -1")
         if len(row) != columns:
             notes.add(number, f"{len(row)} columns: such files have {columns}")

@@ -16,7 +16,7 @@ from etils import epath
 from data_pipelines import annotations, published, sources
 from trackers import errors
 from trackers.evaluation import server_rules, server_rules_vot
-from trackers.io import archives, plain_text
+from trackers.io import archives, mot_files, plain_text
 
 FLAGS = flags.FLAGS
 
@@ -49,7 +49,6 @@ BENCHMARK_HELP = (
 )
 # Faults that are printed; the number of the others is said.
 _SHOWN, _NOTES_SHOWN = 40, 5
-_LENGTH = re.compile(r"^\s*seqLength\s*=\s*([0-9]+)\s*$", re.MULTILINE)
 
 
 def check(path, kind=None, benchmark=None):
@@ -144,14 +143,11 @@ def _videos(name, path):
     root = annotations.folder(path, name, "SEQUENCE/{seqinfo.ini,img1/000001.jpg}")
     expected = {}
     for folder in sorted(root.iterdir()):
-        info = folder / "seqinfo.ini"
-        if info.exists():
-            match = _LENGTH.search(plain_text.read_text(info, "lines key=value"))
-            if match is None:
-                raise errors.InputError(f"{info} has no line seqLength=NUMBER: unpack it again")
-            expected[folder.name] = server_rules.Expected(int(match[1]))
-        elif (folder / "img1").is_dir():
-            expected[folder.name] = server_rules.Expected(len(annotations.image_names(folder / "img1")))
+        frames = mot_files.length_of(folder)
+        if frames is None and (folder / "img1").is_dir():
+            frames = len(annotations.image_names(folder / "img1"))
+        if frames is not None:
+            expected[folder.name] = server_rules.Expected(frames)
     if not expected:
         raise errors.InputError(f"{name}: no videos in {root}: name the folder of a split, such as test")
     return expected
