@@ -1,11 +1,10 @@
 """The phrases of a referring data set: how many boxes each means, the long tail of descriptions, and examples."""
 
-import io
-
 import numpy as np
 
 from data_pipelines import phrase_annotations
 from trackers import errors
+from trackers.io import figures
 from trackers.tracking.pictures import drawing
 
 # Phrases named on the figure's axis, at most; more cannot be read.
@@ -89,6 +88,4 @@ def draw_tail(train, test, title):
     new = sum(t not in train for t in test)
     handles = [axes[1].bar(0, 0, color=color) for color in (_KNOWN_COLOR, _NEW_COLOR)]
     axes[1].legend(handles, [f"also trained on ({len(test) - new})", f"new ({new})"])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return figures.png(figure)

@@ -20,7 +20,7 @@ from data_pipelines import sources
 from data_pipelines.procedural import video
 from trackers import errors, weights
 from trackers.evaluation import score_meaning, scores, tables
-from trackers.io import image_files, outputs
+from trackers.io import figures, image_files, outputs
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -81,16 +81,10 @@ def _cells(frames, score, iou, share):
 
 
 def _draw(curves, path):
-    import io
+    from matplotlib.figure import Figure
 
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(5, 6.2), height_ratios=(3, 1), sharex=True, layout="constrained"
-    )
+    figure = Figure(figsize=(5, 6.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="score = IoU")
     for kind, table in curves.items():
         _, frames, score, iou, share = np.array(table).T
@@ -103,10 +97,7 @@ def _draw(curves, path):
     upper.legend(loc="lower right", fontsize=8)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=130)
-    plt.close(figure)
-    outputs.write_bytes(path, drawn.getvalue())
+    outputs.write_bytes(path, figures.png(figure, 130))
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def check(path, kind=None, benchmark=None):
     """
     found = findings(path, kind, benchmark)
     for note in found.notes[:_NOTES_SHOWN]:
-        print(f"note: {_printable(note)}")
+        print(f"note: {plain_text.printable(note)}")
     if len(found.notes) > _NOTES_SHOWN:
         print(f"note: {len(found.notes) - _NOTES_SHOWN} more")
     for fault in found.faults[:_SHOWN]:
-        print(_printable(fault))
+        print(plain_text.printable(fault))
     if found.faults:
         more = len(found.faults) - _SHOWN
         print(f"{path}: rejected, {len(found.faults)} faults" + (f", {more} of them not shown" if more > 0 else ""))
@@ -170,10 +170,6 @@ def _targets(name, path):
         named = sequence if alone else f"{sequence}_{target}" if dot else one.name
         expected[named] = server_rules.Expected(frames)
     return expected
-
-
-def _printable(text):
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def main(argv):
