@@ -5,6 +5,7 @@ import numpy as np
 from data_pipelines import phrase_annotations
 from trackers import errors
 from trackers.io import figures
+from trackers.io.numbers import counted
 from trackers.tracking.pictures import drawing
 
 # Phrases named on the figure's axis, at most; more cannot be read.
@@ -81,7 +82,7 @@ def draw_tail(train, test, title):
         panel.set_yscale("log")
         panel.set_ylim(bottom=0.5)
         panel.set_ylabel("boxes that the phrase means")
-        panel.set_title(f"{title}: {len(boxes)} {split} phrases, {sum(boxes.values())} boxes")
+        panel.set_title(f"{title}: {counted(len(boxes), f'{split} phrase')}, {counted(sum(boxes.values()), 'box')}")
         named = list(boxes)[:_NAMED]
         panel.set_xticks(range(len(named)), named, rotation=90, fontsize=6)
         panel.margins(x=0.01)

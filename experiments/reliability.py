@@ -21,6 +21,7 @@ from data_pipelines.procedural import video
 from trackers import errors, weights
 from trackers.evaluation import score_meaning, scores, tables
 from trackers.io import figures, image_files, outputs
+from trackers.io.numbers import counted
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,7 @@ def main(argv):
         curves[kind] = table = score_meaning.reliability(
             *(np.concatenate(column) for column in zip(*parts, strict=True))
         )
-        name = f"{kind} ({len(parts)} videos)"
+        name = f"{kind} ({counted(len(parts), 'video')})"
         rows += [[name, f"{low:.1f}", *_cells(*bucket)] for low, *bucket in table]
         rows.append([name, "off", str(sum(bucket[1] for bucket in table)), f"{score_meaning.off(table):.3f}", "", ""])
     print(tables.markdown(["", "score from", "frames", "mean score", "mean IoU", "IoU above 0.5"], rows))
@@ -72,7 +73,7 @@ def _followed(tracker, variables, frames, boxes):
         said.append(float(output.score))
     if not np.isfinite(said).all():
         raise errors.InputError("--config: this model gives no score")
-    print(f"{len(frames)} frames", file=sys.stderr)
+    print(counted(len(frames), "frame"), file=sys.stderr)
     return np.array(said), scores.overlap(np.array(found), np.asarray(boxes[1:]))
 
 

@@ -66,7 +66,7 @@ def test_without_a_seqmap_all_folders_count(results):
 def test_tables(results):
     text = phrase_results.report("ours", phrase_results.score(results))
     lines = text.splitlines()
-    assert lines[0] == "2 phrases in 1 videos, in per cent"
+    assert lines[0] == "2 phrases in 1 video, in per cent"
     assert lines[2].split("|")[1:-1] and [cell.strip() for cell in lines[2].split("|")[2:-1]] == [
         *hota.FIELDS, "MOTA", "IDF1",
     ]  # fmt: skip

@@ -9,8 +9,9 @@ import pytest
 from tests import programs
 from tests.evaluation import submissions
 from trackers import errors
-from trackers.evaluation import phrase_results, submission
+from trackers.evaluation import phrase_results, server_rules, submission
 from trackers.io import mot_files
+from trackers.io.numbers import counted
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ FAULTS = [
         "vot",
         f"{ANTS}_00000002.txt",
         lambda text: text[:2],
-        f"{ANTS}_00000002.txt: 1 regions, where 4 follow the anchor",
+        f"{ANTS}_00000002.txt: 1 region, where 4 follow the anchor",
     ),
     ("vot", f"{ANTS}_001.txt", _line(1, "1,2,3,4"), f"{ANTS}_001.txt: no line is 1"),
     ("vot", f"{ANTS}_001.txt", _line(2, "1,2,3"), f"{ANTS}_001.txt:2: not a region"),
@@ -190,7 +191,7 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
     *faults, last = capsys.readouterr().out.splitlines()
     assert any(said in line for line in faults), faults
     shown = [line for line in faults if not line.startswith("note: ")]
-    assert last == f"{path}: rejected, {len(shown)} faults"
+    assert last == f"{path}: rejected, {counted(len(shown), 'fault')}"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
     [
         ("got10k", {f"{ONE}_001.txt": _line(2, "1,2,0,4")}, f"{ONE}_001.txt:2: a box without area"),
         ("trackingnet", {"ddd.txt": _line(2, "1,2,0.4,4")}, "ddd.txt:2: a box without area"),
-        ("lasot", {M17: lambda text: text + "1,2,3,4\n"}, f"{M17}: 1 surplus boxes: the toolkit cuts them"),
+        ("lasot", {M17: lambda text: text + "1,2,3,4\n"}, f"{M17}: 1 surplus box: the toolkit cuts"),
         ("lasot", {M17: _line(2, "nan nan\tnan,nan")}, None),
         ("vot", {f"{ANTS}_001.txt": _line(2, "m10,8,4,3,1,2,2,2,5")}, None),
         ("mot", {M1: lambda text: ""}, f"{M1}: is empty: no boxes"),
@@ -308,6 +309,10 @@ def test_missing_sequences_are_named_up_to_ten(tmp_path):
     found = submission.findings(_pack(tmp_path / "results.zip", {f"{ONE}_001.txt": "1,2,3,4\n"}), "got10k")
     missing = [fault for fault in found.faults if "missing" in fault and "time" not in fault]
     assert len(missing) == 11 and missing[-1] == "GOT-10k_Test_000012: and 168 more sequences are missing, too"
+    for count, last in ((11, "s11: sequence is missing"), (12, "s11: and 1 more sequence is missing, too")):
+        found = server_rules.Findings()
+        server_rules.missing_as({f"s{number:02d}" for number in range(1, count + 1)}, found)
+        assert (len(found.faults), found.faults[-1]) == (11, last)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 from data_pipelines import published
 from trackers.errors import InputError
 from trackers.io import numbers, plain_text
+from trackers.io.numbers import counted
 
 GOT10K = frozenset(f"GOT-10k_Test_{number:06d}" for number in range(1, 181))
 TRACKINGNET_VIDEOS = 511
@@ -67,7 +68,7 @@ class Lines:
     def tell(self, fault):
         """Gives them to Findings.fault or Findings.note."""
         for (number, what), count in self._of.values():
-            fault(f"{self._name}:{number}", what + (f" (and {count - 1} more lines)" if count > 1 else ""))
+            fault(f"{self._name}:{number}", what + (f" (and {counted(count - 1, 'more line')})" if count > 1 else ""))
 
 
 def read_text(tree, name, found, marked=False):
@@ -112,7 +113,7 @@ def rows(tree, name, found, columns, form, commas=True, least=None, tracks=False
         elif commas and len(cells) == 1 and len(line.split()) > 1:
             faults.add(number, "not separated by commas: spaces and tabs are not taken")
         elif not (least or columns) <= len(cells) <= columns:
-            faults.add(number, f"not {form}: {len(cells)} numbers in {line.strip()[:40]!r}")
+            faults.add(number, f"not {form}: {counted(len(cells), 'number')} in {line.strip()[:40]!r}")
         else:
             table.append(_numbers(cells, number, faults))
     seen = len(found.faults)
@@ -149,18 +150,22 @@ def _odd_boxes(name, table, found):
     notes.tell(found.note)
 
 
-def _count(name, count, frames, found, what="boxes"):
+def _count(name, count, frames, found, what="box"):
     if count != frames:
-        found.fault(name, f"{count} {what} for {frames} frames: write one a frame, the first included")
+        found.fault(
+            name, f"{counted(count, what)} for {counted(frames, 'frame')}: write one a frame, the first included"
+        )
 
 
 def missing_as(names, found, what="sequence"):
     """Faults for names that are not there, the first few one by one."""
     names = sorted(names)
-    for name in names[:_NAMED]:
+    shown = _NAMED if len(names) > _NAMED + 1 else len(names)
+    for name in names[:shown]:
         found.fault(name, f"{what} is missing")
-    if len(names) > _NAMED:
-        found.fault(names[_NAMED], f"and {len(names) - _NAMED - 1} more {what}s are missing, too")
+    if len(names) > shown:
+        more = len(names) - shown - 1
+        found.fault(names[shown], f"and {counted(more, f'more {what}')} {'is' if more == 1 else 'are'} missing, too")
 
 
 def surplus(name, found, what):
@@ -175,7 +180,7 @@ def readable(tree, found):
     names = [name for name in tree.names if name not in tree.faults]
     added = [name for name in names if _OF_MACOS.search(name)]
     if added:
-        more = f" (and {len(added) - 1} more files)" if len(added) > 1 else ""
+        more = f" (and {counted(len(added) - 1, 'more file')})" if len(added) > 1 else ""
         tell = found.fault if tree.is_zip else found.note
         tell(added[0], f"is what macOS adds to a folder or zip: leave it out{more}")
     return [name for name in names if name not in added]
@@ -233,7 +238,7 @@ def _got10k_sequence(tree, sequence, files, known, found):
     times = rows(tree, files["time"], found, max(1, len(runs)), "seconds, a column for each repetition")
     if times is not None and frames:
         _nan(files["time"], times, found)
-        _count(files["time"], len(times), frames, found, "lines")
+        _count(files["time"], len(times), frames, found, "line")
     return whole
 
 
@@ -271,7 +276,7 @@ def trackingnet(tree, expected, found):
     for name in sorted(set(texts) - taken):
         surplus(name, found, "the server knows no such video")
     if not expected and len(videos) != TRACKINGNET_VIDEOS:
-        found.fault(tree.path.name, f"{len(videos)} videos: the test set has {TRACKINGNET_VIDEOS}")
+        found.fault(tree.path.name, f"{counted(len(videos), 'video')}: the test set has {TRACKINGNET_VIDEOS}")
     for video, name in by_video.items():
         table = rows(tree, name, found, 4, _BOX, marked=True)
         if table is None:
@@ -324,7 +329,10 @@ def lasot(tree, expected, found):
         elif expected and len(table) < expected[sequence].frames:
             _count(name, len(table), expected[sequence].frames, found)
         elif expected and len(table) > expected[sequence].frames:
-            found.note(name, f"{len(table) - expected[sequence].frames} surplus boxes: the toolkit cuts them")
+            found.note(
+                name,
+                f"{counted(len(table) - expected[sequence].frames, 'surplus box')}: the toolkit cuts what is too much",
+            )
         _odd_boxes(name, table, found)
 
 
@@ -357,7 +365,7 @@ def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
         elif len(row) >= 8 and row[7] > 1:
             faults.add(number, f"class {row[7]:g}: only pedestrians are scored, write -1")
         if len(row) != columns:
-            notes.add(number, f"{len(row)} columns: such files have {columns}")
+            notes.add(number, f"{counted(len(row), 'column')}: such files have {columns}")
         if row[4] <= 0 or row[5] <= 0:
             notes.add(number, "a box without area: it counts as a false positive")
     faults.tell(found.fault)

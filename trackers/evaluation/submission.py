@@ -17,6 +17,7 @@ from data_pipelines import annotations, published, sources
 from trackers import errors
 from trackers.evaluation import server_rules, server_rules_vot
 from trackers.io import archives, mot_files, plain_text
+from trackers.io.numbers import counted
 
 FLAGS = flags.FLAGS
 
@@ -67,7 +68,10 @@ def check(path, kind=None, benchmark=None):
         print(plain_text.printable(fault))
     if found.faults:
         more = len(found.faults) - _SHOWN
-        print(f"{path}: rejected, {len(found.faults)} faults" + (f", {more} of them not shown" if more > 0 else ""))
+        print(
+            f"{path}: rejected, {counted(len(found.faults), 'fault')}"
+            + (f", {more} of them not shown" if more > 0 else "")
+        )
         return 1
     print(f"{path}: accepted as {found.kind}" + ("" if benchmark else "; lengths are known with --benchmark only"))
     return 0

@@ -13,6 +13,7 @@ from etils import epath
 
 from trackers.errors import InputError
 from trackers.io import numbers, outputs, plain_text
+from trackers.io.numbers import counted
 
 _COLUMNS = 8
 # Keys of an ini file are of any case, and stand before = or a colon.
@@ -112,7 +113,7 @@ def read(path, first_frame=0, length=None, judged=False):
         except ValueError:
             raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
         if len(row) < 6:
-            raise InputError(f"{path} line {number}: {len(row)} columns, frame,id,x,y,w,h are needed")
+            raise InputError(f"{path} line {number}: {counted(len(row), 'column')}, frame,id,x,y,w,h are needed")
         values.extend(row + [1.0] * (_COLUMNS - len(row)))
         lines.append(number)
     table = np.frombuffer(values, np.float64).reshape(-1, _COLUMNS)
