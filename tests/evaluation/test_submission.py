@@ -115,6 +115,9 @@ FAULTS = [
         "the server knows no such sequence",
     ),
     ("got10k", f"{ONE}_001.txt", "../up.txt", "../up.txt: leads outside"),
+    ("mot", M1, f"a\\{M1}", f"a\\{M1}: leads outside"),
+    ("mot", M1, f"/{M1}", f"/{M1}: leads outside"),
+    ("rmot", CARS, f"./../{CARS}", f"./../{CARS}: leads outside"),
     ("got10k", f"{ONE}_001.txt", lambda text: "\ufeff" + text, f"{ONE}_001.txt: begins with a byte order mark"),
     ("trackingnet", "ddd.txt", None, "ddd: video is missing"),
     ("trackingnet", "ddd.txt", _line(3, None), "ddd.txt: 5 boxes for 6 frames"),
@@ -240,14 +243,20 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
         ),
         ("trackingnet", {"ddd.txt": lambda text: "\ufeff" + text + "\n"}, None),
         ("rmot", {"0005/other/predict.txt": lambda text: ""}, "0005/other: is not in seqmap.txt"),
+        # Its server reads the zip as it is, by the files' names.
+        ("trackingnet", {"ddd.txt": None, "grm\\ddd.txt": None}, "grm\\ddd.txt: leads outside of where it is unpacked"),
+        ("trackingnet", {"ddd.txt": None, "/ddd.txt": None}, "/ddd.txt: leads outside of where it is unpacked"),
         ("trackingnet", {"__MACOSX/ddd.txt": lambda text: "x"}, None),
         ("trackingnet", {"readme.md": lambda text: "x"}, "readme.md: is no .txt"),
     ],
 )
 def test_what_is_odd_is_a_note_and_accepted(valid, tmp_path, capsys, kind, change, said):
     files, benchmark = valid(kind)
-    for name, how in change.items():
-        files[name] = how(files.get(name, ""))
+    if None in change.values():
+        old, new = change
+        files[new] = files.pop(old)
+    else:
+        files |= {name: how(files.get(name, "")) for name, how in change.items()}
     assert submission.check(_pack(tmp_path / "results.zip", files), kind, benchmark) == 0
     out = capsys.readouterr().out
     assert f"note: {said}" in out if said else "note:" not in out
@@ -287,14 +296,31 @@ def test_a_file_above_the_folders_is_the_only_one_at_a_wrong_depth(valid, tmp_pa
     assert [fault.partition(":")[0] for fault in found.faults] == ["grm/notes.txt", "readme.txt"]
 
 
+def test_a_damaged_mask_of_vot_and_files_that_cannot_be_read_are_named(valid, tmp_path):
+    files, benchmark = valid("vot")
+    files[f"{ANTS}_002.bin"] = "mask" * 9
+    path = _pack(tmp_path / "results.zip", files)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(f"{ANTS}_002.bin".encode()) - 30] ^= 1  # its CRC
+    path.write_bytes(data)
+    found = submission.findings(path, None, benchmark)
+    assert len(found.faults) == 1 and found.faults[0].startswith(f"{ANTS}_002.bin: is damaged (Bad CRC-32")
+    locked = bytearray(_pack(tmp_path / "locked.zip", {"MOT17-01.txt": "1"}).read_bytes())
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(errors.InputError, match=r"locked\.zip: MOT17-01\.txt is encrypted"):
+        submission.findings(tmp_path / "locked.zip")
+
+
 @pytest.mark.parametrize(
-    ("kind", "change"), [("vot", {"manifest.yml": None}), ("trackingnet", {"ddd.txt": "tracker/ddd.txt"})]
+    ("kind", "change"),
+    [("vot", {"manifest.yml": None}), ("trackingnet", {"ddd.txt": "tracker/ddd.txt"}), ("mot", {M1: "empty"})],
 )
 def test_kinds_whose_names_look_like_others(valid, tmp_path, kind, change):
     files, benchmark = valid(kind)
     for old, new in change.items():
         text = files.pop(old)
-        files |= {new: text} if new else {}
+        files |= {old: ""} if new == "empty" else {new: text} if new else {}
     assert submission.findings(_pack(tmp_path / "results.zip", files)).kind == kind
 
 

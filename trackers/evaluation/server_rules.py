@@ -184,9 +184,10 @@ def surplus(name, found, what):
 
 def readable(tree, found):
     """Names of files that can be read, without those that macOS adds; the others become faults."""
-    for name, what in tree.faults.items():
+    wrong = tree.faults | tree.outside
+    for name, what in wrong.items():
         found.fault(name, what)
-    names = [name for name in tree.names if name not in tree.faults]
+    names = [name for name in tree.names if name not in wrong]
     added = [name for name in names if _OF_MACOS.search(name)]
     if added:
         more = f" (and {counted(len(added) - 1, 'more file')})" if len(added) > 1 else ""
@@ -265,6 +266,8 @@ def trackingnet(tree, expected, found):
     """VIDEO.txt anywhere, one for each test video."""
     for name, what in tree.faults.items():
         found.fault(name, what)
+    for name, what in tree.outside.items():
+        found.note(name, f"{what} (the server unpacks nothing, and takes it)")
     names = [name for name in tree.names if "__MACOSX" not in name and name not in tree.faults]
     texts = [name for name in names if name.endswith(".txt")]
     for name in sorted(set(names) - set(texts)):
@@ -410,7 +413,7 @@ def dancetrack(tree, expected, found):
 
 def rmot(tree, expected, found):
     """VIDEO/PHRASE/{gt,predict}.txt of every line VIDEO+PHRASE of seqmap.txt; other files are not looked at."""
-    for name, what in tree.faults.items():
+    for name, what in (tree.faults | tree.outside).items():
         found.fault(name, what)
     text = read_text(tree, "seqmap.txt", found) if "seqmap.txt" in tree.names else None
     if text is None:

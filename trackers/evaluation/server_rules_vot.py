@@ -88,6 +88,10 @@ def _manifest(tree, found):
 def _regions(tree, name, match, frames, found):
     """Checks a file of regions; the number of its lines, None where that is not known. frames: of the sequence."""
     if match["kind"] == "bin":
+        try:
+            tree.read(name)
+        except InputError as error:
+            found.fault(name, str(error).removeprefix(f"{name} "))
         return None
     text = server_rules.read_text(tree, name, found)
     if text is None:

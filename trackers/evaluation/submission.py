@@ -102,7 +102,8 @@ def _kind(tree):
     if any("_tracking_result/" in name for name in names) or tree.path.name.endswith("_tracking_result"):
         return "lasot"
     texts = [name for name in names if name.endswith(".txt") and "__MACOSX" not in name and name not in tree.faults]
-    columns = {_columns(tree, name) for name in texts[:5]}
+    # Files without boxes, and those that cannot be read, tell nothing.
+    columns = {_columns(tree, name) for name in texts[:5]} - {0}
     # A folder of TrackingNet's boxes may be called so, too.
     if any("dancetrack" in name or (name.startswith("tracker/") and 4 not in columns) for name in names):
         return "dancetrack"
@@ -112,6 +113,9 @@ def _kind(tree):
         return "mot"
     if 4 in columns:
         return "trackingnet"
+    if tree.faults:
+        name, what = next(iter(tree.faults.items()))
+        raise errors.InputError(f"{tree.path}: {plain_text.printable(name)} {what}")
     raise errors.UsageError(f"{tree.path}: what these results are for cannot be told: give --kind, {', '.join(CHECKS)}")
 
 
