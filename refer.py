@@ -33,6 +33,7 @@ from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
 from trackers.evaluation import phrase_report, phrase_results, records
 from trackers.io import compiled, mot_files, outputs, ownership, plain_text, video_files
+from trackers.io.numbers import counted
 from trackers.tracking import smoothing, with_words
 from trackers.tracking.pictures import drawing
 from trackers.training import ranges
@@ -112,8 +113,11 @@ def _program(programs, config, model):
 def _track_words(config, model, out):
     phrases = _parse_phrases(_needed("phrases"))
     folders = phrase_results.folder_names(phrases)
-    tracks = mot_files.read(_needed("tracks"))
+    given = _needed("tracks")
     frames = video_input.open_frames()
+    # The header of a video file may say a wrong length.
+    length = None if FLAGS.video else len(frames)
+    tracks = mot_files.read(given, FLAGS.first_frame, length)
     if not FLAGS["no-draw"].value:
         video_files.encoder()
     texts = [wording.sentence(phrase) for phrase in phrases]
@@ -127,8 +131,6 @@ def _track_words(config, model, out):
     with ownership.hold(out):
         variables = jax.device_put(weights.load(FLAGS.checkpoint, config.model))
         start = time.perf_counter()
-        # The header of a video file may say a wrong length.
-        length = None if FLAGS.video else len(frames)
         with video_input.watched(frames) as watched:
             similarities, work = referrer.similarities(
                 variables, tracks, watched, tokens, FLAGS.first_frame, length=length
@@ -142,12 +144,13 @@ def _track_words(config, model, out):
             meant = with_words.chosen(tracks, similarities[:, k], referrer.settings.threshold)
             phrase_results.write(out, name, folder, meant)
             ids = ", ".join(map(str, np.unique(meant.ids))) or "none"
-            print(f"{phrase}: {len(meant)} of {len(tracks)} boxes, ids {ids}")
+            print(f"{phrase}: {len(meant)} of {counted(len(tracks), 'box')}, ids {ids}")
             if not FLAGS["no-draw"].value:
                 path = records.replacing(out / name / folder / "tracked.mp4")
                 drawing.write_tracks(path, frames, meant, phrase, FLAGS.first_frame)
         print(
-            f"{work.crops} crops, {work.frames} frames and {work.phrases} phrases encoded, {work.pairs} pairs fused in"
+            f"{counted(work.crops, 'crop')}, {counted(work.frames, 'frame')} and"
+            f" {counted(work.phrases, 'phrase')} encoded, {counted(work.pairs, 'pair')} fused in"
             f" {seconds:.1f} s ({work.pairs / seconds:.1f} pairs/s), reading included; wrote {out / name}"
         )
 
@@ -186,7 +189,7 @@ def _smooth(config, model, out):
         variables = weights.load(FLAGS.checkpoint, config.model)
         smoothed = smoothing.smooth(model, variables, tracks, config.tracking.largest_gap)
         mot_files.write(records.replacing(out / "tracks.txt"), smoothed)
-    print(f"{len(tracks)} boxes in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
+    print(f"{counted(len(tracks), 'box')} in, {len(smoothed)} out; wrote {out / 'tracks.txt'}")
 
 
 def _needed(name):
@@ -249,7 +252,7 @@ def _score_words(config, name, videos, referrer, variables, out):
     facts |= {"convention": FLAGS.convention, "calibration": FLAGS.calibration, "versions": records.versions()}
     print(phrase_results.write_report(out, method, scores, speed, **facts))
     phrase_report.write(out, f"{method} on {name}", scores)
-    print(f"wrote {name}: {len(pairs)} phrases, results.json, table.md and report.html in {out}")
+    print(f"wrote {name}: {counted(len(pairs), 'phrase')}, results.json, table.md and report.html in {out}")
 
 
 def _tracks_of(video):
@@ -257,7 +260,7 @@ def _tracks_of(video):
     video.load(video.frames[0])
     if FLAGS.tracks == "truth":
         return video.tracks
-    return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame)
+    return wording.read_tracks(FLAGS.tracks, video.name, FLAGS.first_frame, len(video.frames))
 
 
 def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
@@ -285,7 +288,11 @@ def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
                 phrase_results.write_similarities(out / name, tracks, names, found[name], run=runs[name])
     rate = total / (time.perf_counter() - start)
     if rows:
-        print(f"{total} rows, pairs of a clip and a phrase, in {len(rows)} videos: {rate:.1f} rows/s", flush=True)
+        print(
+            f"{counted(total, 'row')}, pairs of a clip and a phrase, in {counted(len(rows), 'video')}:"
+            f" {rate:.1f} rows/s",
+            flush=True,
+        )
     return found, {"rows": total, "rows_per_second": rate if rows else None}
 
 

@@ -42,6 +42,7 @@ from data_pipelines import video_input
 from trackers import errors, progress, signals, weights
 from trackers.evaluation import records, track_results
 from trackers.io import compiled, live_video, numbers, outputs, ownership, target_files
+from trackers.io.numbers import counted
 from trackers.tracking import recovery, single_object, video_tracker
 from trackers.tracking.pictures import attention, maps, panels
 from trackers.tracking.pictures import window as windows
@@ -142,7 +143,9 @@ def _main(lines):
         except errors.InputError as error:
             if not results.frames:
                 raise
-            raise errors.InputError(f"{error}; the boxes of the {results.frames} frames before are in {out}") from None
+            raise errors.InputError(
+                f"{error}; the boxes of the {counted(results.frames, 'frame')} before are in {out}"
+            ) from None
         except KeyboardInterrupt:
             signals.obeyed()
             code = 130
@@ -151,16 +154,18 @@ def _main(lines):
         seconds = time.perf_counter() - start
         written = [*results.names, *(name for picture in pictures for name in picture.write(out))]
     if source.cut_short and len(source) > results.last + 1:
-        said = f"the video's header says {len(source)} frames"
+        said = f"the video's header says {counted(len(source), 'frame')}"
         print(f"{said}, {results.last + 1} could be decoded", file=sys.stderr)
     if results.frames:
         late = [f"target {name} (frame {start.frame})" for name, start in targets.items() if start.frame > results.last]
         if late:
             print(f"frame {results.last} was the last, never started: {', '.join(late)}", file=sys.stderr)
     names = " and ".join(filter(None, [", ".join(written[:-1]), written[-1]]))
-    print(f"{results.frames} frames in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}")
+    print(
+        f"{counted(results.frames, 'frame')} in {seconds:.1f} s, reading and drawing included; wrote {names} in {out}"
+    )
     if code:
-        print(f"interrupted after {results.frames} frames", file=sys.stderr)
+        print(f"interrupted after {counted(results.frames, 'frame')}", file=sys.stderr)
     return code
 
 

@@ -43,6 +43,7 @@ from absl import flags
 from data_pipelines import loader, phrase_annotations, phrase_plots, sheets, sources
 from trackers import errors, progress
 from trackers.io import outputs
+from trackers.io.numbers import counted
 from trackers.tracking.pictures import drawing
 from trackers.training import ranges
 
@@ -170,14 +171,14 @@ def _check_source(name, opener, split):
             continue
         frames += len(sequence)
         usable += kind.usable(source, sequence)
-    parts = "sequences" if source.is_video else "objects"
+    parts = counted(len(source), "sequence" if source.is_video else "object")
     print(
-        f"{source.name}: {len(source)} {parts}, {frames} frames, {usable} {kind.usable_noun(source)} usable for"
-        f" training, {broken} broken" + (f" ({images} images)" if images else "")
+        f"{source.name}: {parts}, {counted(frames, 'frame')}, {counted(usable, kind.usable_noun(source))} usable for"
+        f" training, {broken} broken" + (f" ({counted(images, 'image')})" if images else "")
     )
     if facts.sizes:
         published = ", ".join(f"{part} {size}" for part, size in facts.sizes.items())
-        print(f"{split} split: {len(source)} {parts} here; published: {published}")
+        print(f"{split} split: {parts} here; published: {published}")
     print(layout)
     if first:
         print(f"problem: {first}")
@@ -222,7 +223,7 @@ def sheet():
     picture = sheets.DRAWN[name](batch, FLAGS.config, FLAGS.split)
     encoded = cv2.imencode(".png", picture[:, :, ::-1])[1]
     outputs.write_bytes(FLAGS.out, encoded.tobytes())
-    print(f"{FLAGS.pairs} examples in {FLAGS.out}")
+    print(f"{counted(FLAGS.pairs, 'example')} in {FLAGS.out}")
 
 
 def synthetic():
@@ -238,7 +239,7 @@ def synthetic():
     video.write_sequences(
         FLAGS.out, FLAGS.sequences, FLAGS.length, FLAGS.seed, detail=settings.detail, plainness=settings.plainness
     )
-    print(f"{FLAGS.sequences} sequences of {FLAGS.length} frames in {FLAGS.out}")
+    print(f"{counted(FLAGS.sequences, 'sequence')} of {counted(FLAGS.length, 'frame')} in {FLAGS.out}")
 
 
 def write_shards():
@@ -253,7 +254,8 @@ def write_shards():
     source = sources.open_source(layout, root, FLAGS.split)
     done = sequences.write(source, FLAGS.out, FLAGS.split, packing, FLAGS.max_sequences)
     print(
-        f"{done.sequences} sequences, {done.records} images of {done.bytes / max(done.records, 1):.0f} bytes each in"
+        f"{counted(done.sequences, 'sequence')}, {counted(done.records, 'image')} of"
+        f" {done.bytes / max(done.records, 1):.0f} bytes each in"
         f" {FLAGS.out}/{FLAGS.split}"
     )
     if packing is not None:
@@ -293,7 +295,10 @@ def write_tfds():
     chosen = FLAGS.max_sequences, FLAGS.record_mib, FLAGS.file_format
     builder, known = datasets.write(layout, root, FLAGS.out, splits, *chosen)
     records = ", ".join(f"{info.num_examples} {split}" for split, info in builder.info.splits.items())
-    print(f"{builder.name}: {records} records in {builder.data_dir}" + (", where it was already" if known else ""))
+    print(
+        f"{builder.name}: {counted(records, 'record')} in {builder.data_dir}"
+        + (", where it was already" if known else "")
+    )
 
 
 def draw_phrases():
@@ -303,7 +308,10 @@ def draw_phrases():
     counts = {split: phrase_plots.counts(sources.open_source(layout, root, split)) for split in ("train", "test")}
     outputs.write_bytes(FLAGS.out, phrase_plots.draw_tail(counts["train"], counts["test"], layout))
     new = len(set(counts["test"]) - set(counts["train"]))
-    print(f"{layout}: {len(counts['train'])} phrases to train, {len(counts['test'])} to test, {new} of them new")
+    print(
+        f"{layout}: {counted(len(counts['train']), 'phrase')} to train, {len(counts['test'])} to test,"
+        f" {new} of them new"
+    )
 
 
 def draw_examples():
@@ -311,7 +319,7 @@ def draw_examples():
     layout, root = _referring("examples")
     rows = phrase_plots.examples(sources.open_source(layout, root, FLAGS.split), FLAGS.pairs)
     drawing.write_filmstrip(FLAGS.out, rows, side=480)
-    print(f"{len(rows)} phrases in {FLAGS.out}")
+    print(f"{counted(len(rows), 'phrase')} in {FLAGS.out}")
 
 
 def _referring(command):
@@ -344,7 +352,8 @@ def write_referring():
     given = {name: FLAGS[name].value for name in names if FLAGS.config is None or FLAGS[name].present}
     settings = dataclasses.replace(settings, **given)
     people.write_set(FLAGS.out, settings, FLAGS.seed)
-    print(f"{settings.train_videos} + {settings.test_videos} videos of {settings.length} frames in {FLAGS.out}")
+    frames = counted(settings.length, "frame")
+    print(f"{settings.train_videos} + {settings.test_videos} videos of {frames} in {FLAGS.out}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from data_pipelines.bad_samples import MissingFrames
 from data_pipelines.sources import Sequence
 from trackers import errors
 from trackers.io import numbers, outputs, plain_text
+from trackers.io.numbers import counted
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _NUMBERS = re.compile(r"([0-9]+)")
@@ -107,7 +108,7 @@ def read_flags(path, count):
         except ValueError as error:
             raise errors.InputError(f"{path}: line {number}: {error}: expected {expected}") from None
     if len(flags) != count:
-        raise errors.InputError(f"{path} has {len(flags)} entries: expected {expected}")
+        raise errors.InputError(f"{path} has {counted(len(flags), 'value')}: expected {expected}")
     return np.array(flags, np.int64)
 
 
@@ -228,7 +229,8 @@ def video(
         return _left_over(name, images, names, boxes, hidden, boxes_file)
     within = f" numbered {span[0]} to {span[1]}" if span else ""
     message = (
-        f"sequence {name}: {len(names)} frames{within} in {images} but {len(boxes)} boxes in {boxes_file}; expected one"
+        f"sequence {name}: {counted(len(names), 'frame')}{within} in {images} but"
+        f" {counted(len(boxes), 'box')} in {boxes_file}; expected one"
         " box for each frame (unpack both again, or take the sequence out)"
     )
     if len(names) > len(boxes):
@@ -299,9 +301,13 @@ def _left_over(name, images, names, boxes, hidden, boxes_file):
     """The sequence of the frames that have both an image and a box."""
     count = len(boxes)
     if len(names) > count:
-        say_once(f"sequence {name}: {len(names) - count} of {len(names)} images in {images} have no box: left out")
+        say_once(
+            f"sequence {name}: {len(names) - count} of {counted(len(names), 'image')} in {images} have no box: left out"
+        )
         return sequence(name, images, names[:count], boxes, hidden and (lambda _: _flags(hidden, count, len(names))))
-    say_once(f"sequence {name}: {count - len(names)} of {count} boxes in {boxes_file} have no image: left out")
+    say_once(
+        f"sequence {name}: {count - len(names)} of {counted(count, 'box')} in {boxes_file} have no image: left out"
+    )
     known = set(names)
     # Where the numbers in the names don't tell which are missing it is the last.
     expected = _with_missing(names, count) or names

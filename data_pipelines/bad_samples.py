@@ -11,6 +11,7 @@ import threading
 
 from data_pipelines import sampling
 from trackers import errors
+from trackers.io.numbers import counted
 
 # Largest share where the config does not have max_bad_fraction.
 MAX_BAD_FRACTION = 0.05
@@ -112,17 +113,21 @@ class Replacing:
             self._told.add(message)
         if bad > self._largest * max(drawn, MIN_SAMPLES):
             raise errors.InputError(
-                f"{name}: {bad} of {drawn} {self._split} samples had bad images, more than"
+                f"{name}: {bad} of {self._samples(name)} had bad images, more than"
                 f" config.data.max_bad_fraction={self._largest} of {MIN_SAMPLES} or more samples; the last: {message};"
                 " see them all with python -m data_pipelines check --decode all"
             )
         if new:
-            _say(f"{name}: {message}; other samples take its place ({bad} of {drawn} {self._split} samples so far)")
+            _say(f"{name}: {message}; other samples take its place ({bad} of {self._samples(name)} so far)")
+
+    def _samples(self, name):
+        """How many there were of a data set, in words."""
+        return counted(self._drawn[name], f"{self._split} sample")
 
     def summary(self):
         """Says on standard error how many samples of each data set were replaced, where any were."""
         for name, bad in self._bad.items():
-            _say(f"{name}: {bad} of {self._drawn[name]} {self._split} samples were replaced, their images being bad")
+            _say(f"{name}: {bad} of {self._samples(name)} were replaced, their images being bad")
 
 
 def _say(line):

@@ -157,9 +157,9 @@ def usable(source, video):
 
 
 def usable_noun(source):
-    """What `usable` counts."""
+    """What `usable` counts, in the singular."""
     del source
-    return "objects"
+    return "object"
 
 
 @dataclasses.dataclass(frozen=True)

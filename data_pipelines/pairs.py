@@ -231,8 +231,8 @@ def usable(source, sequence):
 
 
 def usable_noun(source):
-    """What `usable` counts."""
-    return "sequences" if source.is_video else "objects"
+    """What `usable` counts, in the singular."""
+    return "sequence" if source.is_video else "object"
 
 
 def pair(sources, ratio, config, seed, step, row, split="train", attempt=0):

@@ -16,6 +16,7 @@ from data_pipelines import annotations
 from trackers import errors
 from trackers.io import mot_files, numbers, plain_text
 from trackers.io.image_files import read_image
+from trackers.io.numbers import counted
 
 # How many images after the one that a phrase was labeled in its boxes are taken from, and whose rule that is.
 CONVENTIONS = {"image": 0, "published": 1}
@@ -120,13 +121,13 @@ def compare(source):
         "descriptions of a video": len(names),
     }
     differing = {
-        release: [f"{found[what]} {what} instead of {n}" for what, n in counted.items() if found[what] != n]
-        for release, counted in source.published.items()
+        release: [f"{what}: {found[what]} instead of {n}" for what, n in stated.items() if found[what] != n]
+        for release, stated in source.published.items()
     }
     release = min(differing, key=lambda release: len(differing[release]))
     if differing[release]:
         return f"{source.name}: differs from {release}: {', '.join(differing[release])}"
-    return f"{source.name}: as {release}: {', '.join(f'{found[what]} {what}' for what in source.published[release])}"
+    return f"{source.name}: as {release}: {', '.join(f'{what}: {found[what]}' for what in source.published[release])}"
 
 
 def numbered(path):
@@ -178,7 +179,10 @@ def _read_phrase(file, positions):
         raise errors.InputError(f"{file}: not a phrase ({plain_text.reason(error)}); expected {expected}") from None
     unknown = [frame for frame in labels if frame not in positions]
     if unknown:
-        print(f"{file}: {len(unknown)} frames without image, the first is {unknown[0]}: left out", file=sys.stderr)
+        print(
+            f"{file}: {counted(len(unknown), 'frame')} without image, the first is {unknown[0]}: left out",
+            file=sys.stderr,
+        )
     meant = {(positions[f], track) for f, tracks in labels.items() if f in positions for track in tracks}
     return Phrase(file.stem, sentence, np.array(sorted(meant), np.int64).reshape(-1, 2))
 

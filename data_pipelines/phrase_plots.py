@@ -1,11 +1,11 @@
 """The phrases of a referring data set: how many boxes each means, the long tail of descriptions, and examples."""
 
-import io
-
 import numpy as np
 
 from data_pipelines import phrase_annotations
 from trackers import errors
+from trackers.io import figures
+from trackers.io.numbers import counted
 from trackers.tracking.pictures import drawing
 
 # Phrases named on the figure's axis, at most; more cannot be read.
@@ -82,13 +82,11 @@ def draw_tail(train, test, title):
         panel.set_yscale("log")
         panel.set_ylim(bottom=0.5)
         panel.set_ylabel("boxes that the phrase means")
-        panel.set_title(f"{title}: {len(boxes)} {split} phrases, {sum(boxes.values())} boxes")
+        panel.set_title(f"{title}: {counted(len(boxes), f'{split} phrase')}, {counted(sum(boxes.values()), 'box')}")
         named = list(boxes)[:_NAMED]
         panel.set_xticks(range(len(named)), named, rotation=90, fontsize=6)
         panel.margins(x=0.01)
     new = sum(t not in train for t in test)
     handles = [axes[1].bar(0, 0, color=color) for color in (_KNOWN_COLOR, _NEW_COLOR)]
     axes[1].legend(handles, [f"also trained on ({len(test) - new})", f"new ({new})"])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return figures.png(figure)

@@ -13,6 +13,7 @@ import io
 import numpy as np
 
 from trackers.io import array_files, numbers, outputs, plain_text
+from trackers.io.numbers import counted
 
 AGAIN = "write the data set again"
 
@@ -54,7 +55,7 @@ def read(file, what):
         records, boxes, visible = _split(known)
         names = known["names"].tolist()
         if not len(names) == len(records) == len(boxes) == len(visible):
-            raise ValueError(f"{len(names)} names for {len(records)} sequences")
+            raise ValueError(f"{counted(len(names), 'name')} for {counted(len(records), 'sequence')}")
         facts = {"source": str(known["source"]), "is_video": bool(known["is_video"]), "names": names}
         return known | facts | {"records": records, "boxes": boxes, "visible": visible}
 

@@ -17,6 +17,7 @@ import numpy as np
 from data_pipelines import annotations
 from trackers import errors
 from trackers.io import limits, numbers
+from trackers.io.numbers import counted
 
 RULES = ("around", "area")
 _ABSENT = (0.0, 0.0, 0.0, 0.0)
@@ -57,7 +58,7 @@ def _box(line, rule):
     if len(values) == 4:
         return tuple(values)
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(values)} numbers")
+        raise ValueError(counted(len(values), "number"))
     corners = np.array(values).reshape(-1, 2)
     near, far = corners.min(axis=0), corners.max(axis=0)
     if rule == "area" and len(corners) == 4 and (far > near).all():

@@ -7,6 +7,7 @@ import itertools
 
 from data_pipelines import annotations
 from trackers import errors
+from trackers.io.numbers import counted
 
 
 def root(path, name, split, splits, layout):
@@ -57,7 +58,7 @@ def listed(name, listing, found, layout):
     missing = [one for one in names if one not in found]
     if missing:
         raise errors.InputError(
-            f"{name}: {len(missing)} of the {len(names)} sequences in {listing} are not there, the first is"
+            f"{name}: {len(missing)} of the {counted(len(names), 'sequence')} in {listing} are not there, the first is"
             f" {missing[0]}; expected {layout} (unpack it, or shorten the list)"
         )
     return names

@@ -82,25 +82,26 @@ def calibration_shift(config, path, videos, texts):
     return calibration.calibrate(0.0, frequency, settings.a, settings.b)
 
 
-def read_tracks(folder, name, first_frame=1):
+def read_tracks(folder, name, first_frame=1, length=None):
     """The tracks of one video: FOLDER/NAME.txt, FOLDER/NAME/gt/gt.txt, or NeuralSORT's FOLDER/NAME/{car,pedestrian}/
     predict.txt as one.
 
-    Args: first_frame: number of the first image there.
+    Args: first_frame: number of the first image there. length: how many images the video has, None: not known.
 
     Returns: mot_files.Tracks, frames counted from 1, rows with confidence 0 of a gt.txt left out.
-    Raises: InputError naming the video that has no tracks.
+    Raises: InputError naming the video that has no tracks, or the line of a frame that it has not.
     """
     folder = epath.Path(folder)
+    given = first_frame, length
     whole, truth = folder / f"{name}.txt", folder / name / "gt" / "gt.txt"
     parts = [folder / name / kind / "predict.txt" for kind in ("car", "pedestrian")]
     if whole.exists():
-        tracks = mot_files.read(whole)
+        tracks = mot_files.read(whole, *given)
     elif truth.exists():
-        tracks = mot_files.read(truth)
+        tracks = mot_files.read(truth, *given)
         tracks = tracks.select(tracks.confidence != 0)
     elif any(part.exists() for part in parts):
-        tracks = mot_files.merge([mot_files.read(part) for part in parts if part.exists()])
+        tracks = mot_files.merge([mot_files.read(part, *given) for part in parts if part.exists()])
     else:
         raise errors.InputError(f"no tracks of video {name}: expected {whole}, {truth} or {parts[0]} and {parts[1]}")
     return mot_files.renumber(tracks, 1 - first_frame)

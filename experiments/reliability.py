@@ -20,7 +20,8 @@ from data_pipelines import sources
 from data_pipelines.procedural import video
 from trackers import errors, weights
 from trackers.evaluation import score_meaning, scores, tables
-from trackers.io import image_files, outputs
+from trackers.io import figures, image_files, outputs
+from trackers.io.numbers import counted
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -53,7 +54,7 @@ def main(argv):
         curves[kind] = table = score_meaning.reliability(
             *(np.concatenate(column) for column in zip(*parts, strict=True))
         )
-        name = f"{kind} ({len(parts)} videos)"
+        name = f"{kind} ({counted(len(parts), 'video')})"
         rows += [[name, f"{low:.1f}", *_cells(*bucket)] for low, *bucket in table]
         rows.append([name, "off", str(sum(bucket[1] for bucket in table)), f"{score_meaning.off(table):.3f}", "", ""])
     print(tables.markdown(["", "score from", "frames", "mean score", "mean IoU", "IoU above 0.5"], rows))
@@ -72,7 +73,7 @@ def _followed(tracker, variables, frames, boxes):
         said.append(float(output.score))
     if not np.isfinite(said).all():
         raise errors.InputError("--config: this model gives no score")
-    print(f"{len(frames)} frames", file=sys.stderr)
+    print(counted(len(frames), "frame"), file=sys.stderr)
     return np.array(said), scores.overlap(np.array(found), np.asarray(boxes[1:]))
 
 
@@ -81,16 +82,10 @@ def _cells(frames, score, iou, share):
 
 
 def _draw(curves, path):
-    import io
+    from matplotlib.figure import Figure
 
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(5, 6.2), height_ratios=(3, 1), sharex=True, layout="constrained"
-    )
+    figure = Figure(figsize=(5, 6.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="score = IoU")
     for kind, table in curves.items():
         _, frames, score, iou, share = np.array(table).T
@@ -103,10 +98,7 @@ def _draw(curves, path):
     upper.legend(loc="lower right", fontsize=8)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=130)
-    plt.close(figure)
-    outputs.write_bytes(path, drawn.getvalue())
+    outputs.write_bytes(path, figures.png(figure, 130))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from data_pipelines import sources
 from trackers import errors, progress, weights
 from trackers.evaluation import benchmark, exports, oracles, plots, records, tables
 from trackers.io import image_files, outputs
+from trackers.io.numbers import counted
 from trackers.tracking import single_object
 
 FLAGS = flags.FLAGS
@@ -80,8 +81,9 @@ def _read(flag, folder, name, sequences):
             kept = store.kept(sequence.name, len(sequence.frames))
             if kept is None or "image_size" not in kept[2]:
                 raise errors.InputError(
-                    f"{flag} {folder}: {label} has no finished boxes for the {len(sequence.frames)} frames of"
-                    f" {sequence.name}: run eval.py with this --out again, or choose with --sequences"
+                    f"{flag} {folder}: {label} has no finished boxes for the"
+                    f" {counted(len(sequence.frames), 'frame')} of {sequence.name}: run eval.py with"
+                    " this --out again, or choose with --sequences"
                 )
             found[label][sequence.name] = kept[0], tuple(kept[2]["image_size"])
     return found

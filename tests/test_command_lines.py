@@ -111,7 +111,7 @@ LINES = """
 2 --sequences=first,: EVAL --sequences=first,
 2 --baselines=,static: EVAL --baselines=,static
 2 'nope': EVAL --baselines=static,nope
-2 nano was given 1 files: EVAL --baselines=static,nano:P/absent
+2 nano was given 1 file: EVAL --baselines=static,nano:P/absent
 1 P/absent: EVAL --baselines=static,nano:P/absent,P/absent,kcf
 1 P/page.pth is damaged: EVAL --baselines=vit:P/page.pth
 2 --draw: EVAL --draw --starts=1

@@ -219,6 +219,14 @@ def test_tracks_of_a_tracker(dataset, tmp_path):
         mot_files.write(tmp_path / "v" / kind / "predict.txt", mot_files.renumber(whole.select(rows), -1))
     apart = wording.read_tracks(tmp_path, "v", first_frame=0)
     assert len(apart) == len(whole) and apart.frames.min() == whole.frames.min() == 1
+    # The video has 10 frames; a line of a frame that it has not is named before anything is tracked.
+    last = int(whole.frames.max())
+    for first, length, said in (
+        (1, last - 1, "is after the last of the video"),
+        (2, 10, "is before the first frame, 2"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}.txt line [0-9]+: frame [0-9]+ {said}"):
+            wording.read_tracks(tmp_path, name, first, length)
 
 
 def test_frequencies_and_calibration(dataset, tmp_path):

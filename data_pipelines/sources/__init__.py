@@ -20,6 +20,7 @@ import numpy as np
 
 from trackers import errors
 from trackers.io import numbers
+from trackers.io.numbers import counted
 
 # Name in config.data.ratio -> its module. Samples are drawn in this order: add new ones at the end.
 MODULES = {
@@ -158,7 +159,7 @@ class Source(collections.abc.Sequence):
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} sequences, no number {index}")
+            raise IndexError(f"{self.name} has {counted(len(self), 'sequence')}, no number {index}")
         if self._parsed is None:
             return self.read(index)
         if index not in self._parsed:

@@ -15,6 +15,7 @@ from data_pipelines import annotations, published, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 from trackers.io import numbers
+from trackers.io.numbers import counted
 
 FACTS = Facts(
     validation="val",
@@ -58,7 +59,8 @@ def _chosen(names, file):
         beyond = [line for line in lines if int(line) >= len(names)]
         if beyond:
             raise errors.InputError(
-                f"got10k: {file} has the number {beyond[0]}, and the split has {len(names)} sequences from 0 on: use it"
+                f"got10k: {file} has the number {beyond[0]}, and the split has"
+                f" {counted(len(names), 'sequence')} from 0 on: use it"
                 " with the whole published list.txt"
             )
         return [names[int(line)] for line in lines]

@@ -13,6 +13,7 @@ y, as LoRAT does.
 
 from data_pipelines import annotations, published, trees
 from data_pipelines.sources import Facts, Source
+from trackers.io.numbers import counted
 
 FACTS = Facts(options={"origin": ("published", "zero")}, sizes={"train": 1120, "test": 280})
 SPLITS = {"train": "training_set.txt", "test": "testing_set.txt"}
@@ -48,7 +49,7 @@ def _split(path, split, folders):
             f"lasot: no {listing}, so the {split} split is protocol II's, of which {len(names)} are there"
         )
         return names
-    annotations.say_once(f"lasot: no {listing}, so the {split} split is all {len(names)} sequences")
+    annotations.say_once(f"lasot: no {listing}, so the {split} split is all {counted(len(names), 'sequence')}")
     return names
 
 

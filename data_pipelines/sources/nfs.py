@@ -17,6 +17,7 @@ from data_pipelines import annotations, published, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 from trackers.io import numbers
+from trackers.io.numbers import counted
 
 FACTS = Facts(options={"fps": ("30", "240")}, sizes={"test": 100})
 SPLITS = ("train", "test")
@@ -70,7 +71,8 @@ def _load_published(path, name, fps):
         boxes, hidden = boxes[::_STEP], hidden[::_STEP]
     if abs(len(boxes) - len(names)) > 1:
         raise errors.InputError(
-            f"sequence {name}: {len(names)} frames in {images} but {len(boxes)} boxes in {file}; expected one box for"
+            f"sequence {name}: {counted(len(names), 'frame')} in {images} but"
+            f" {counted(len(boxes), 'box')} in {file}; expected one box for"
             f" each frame, or {_STEP} for each at 30 frames a second (unpack both again, or take the sequence out)"
         )
     # One more or less is how the set was published.

@@ -15,6 +15,7 @@ from data_pipelines import annotations, trees
 from data_pipelines.sources import Facts, Source
 from trackers import errors
 from trackers.io.image_files import read_image
+from trackers.io.numbers import counted
 
 FACTS = Facts(sizes={"train": 1300, "test": 700})
 SPLITS = {"train": "TNL2K_train_set.txt", "test": "TNL2K_testing_set.txt"}
@@ -49,7 +50,7 @@ def _split(path, split, folders):
     names = [name for name in folders if name not in set(theirs)]
     trees.some("tnl2k", names, f"{split} sequences (name them in {listing.name})", path, _LAYOUT)
     beside = f" but those of {other.name}" if theirs else ""
-    annotations.say_once(f"tnl2k: no {listing}, so the {split} split is all {len(names)} sequences{beside}")
+    annotations.say_once(f"tnl2k: no {listing}, so the {split} split is all {counted(len(names), 'sequence')}{beside}")
     return names
 
 

@@ -9,6 +9,7 @@ file has the range alone. UAV20L, in the same download, is the source uav20l.
 
 from data_pipelines import annotations, published, trees
 from data_pipelines.sources import Facts, Source
+from trackers.io.numbers import counted
 
 FACTS = Facts(sizes={"test": 123})
 SPLITS = ("train", "test")
@@ -38,7 +39,9 @@ def _load(name, images, annotated, frames):
         return annotations.video(name, images / name, file)
     count, whole = len(annotations.read_boxes(file)), frames.last - frames.first + 1
     if count != whole:
-        annotations.say_once(f"sequence {name}: {count} boxes in {file}, {whole} were published: unpack it again")
+        annotations.say_once(
+            f"sequence {name}: {counted(count, 'box')} in {file}, {whole} were published: unpack it again"
+        )
     # The images that follow are of the folder's next sequence.
     last = min(frames.last, frames.first + count - 1)
     return annotations.video(name, images / frames.folder, file, span=(frames.first, last))

@@ -12,6 +12,7 @@ from etils import epath
 
 from data_pipelines import annotations, trees
 from data_pipelines.sources import Facts, Source
+from trackers.io.numbers import counted
 
 FACTS = Facts(options={"origin": ("published", "zero"), "list": None}, sizes={"train": 47110, "test": 3500})
 SPLITS = ("train", "test")
@@ -34,7 +35,9 @@ def open(root, split="train", origin="published", list=None):
 
 def _split(listing, split, folders, named):
     if not (named or listing.exists()):
-        annotations.say_once(f"vasttrack: no {listing}, so the {split} split is all {len(folders)} sequences")
+        annotations.say_once(
+            f"vasttrack: no {listing}, so the {split} split is all {counted(len(folders), 'sequence')}"
+        )
         return [*folders]
     test = set(annotations.read_list(listing, "the names of the test sequences, one a line"))
     # Parts may be unpacked alone, so what is listed need not be there.

@@ -19,6 +19,7 @@ from data_pipelines import annotations, bad_samples, trees
 from data_pipelines.sources import Facts, Sequence, Source
 from trackers import errors
 from trackers.io import numbers, video_files
+from trackers.io.numbers import counted
 
 FACTS = Facts()
 SPLITS = ("train", "test")
@@ -92,7 +93,8 @@ def _load(file, boxes_file):
     boxes, listed = read_csv(boxes_file, length)
     if listed and length and len(boxes) != length:
         raise errors.InputError(
-            f"sequence {file.stem}: {length} frames in {file} but {len(boxes)} boxes in {boxes_file}; give one for each"
+            f"sequence {file.stem}: {counted(length, 'frame')} in {file} but"
+            f" {counted(len(boxes), 'box')} in {boxes_file}; give one for each"
             " frame, or name the columns in its first line: frame,x,y,w,h"
         )
     frames = [Frame(str(file), index) for index in range(len(boxes))]

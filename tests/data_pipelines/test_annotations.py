@@ -80,7 +80,7 @@ def test_read_flags(tmp_path):
     for text in ("0,1,0", "0\n1\n0\n"):
         file.write_text(text)
         assert annotations.read_flags(file, 3).tolist() == [0, 1, 0]
-    with pytest.raises(InputError, match=r"f\.txt has 3 entries: expected 4"):
+    with pytest.raises(InputError, match=r"f\.txt has 3 values: expected 4"):
         annotations.read_flags(file, 4)
     file.write_text("0,maybe,1")
     with pytest.raises(InputError, match=r"f\.txt: line 1: 'maybe' is not a whole number"):
@@ -126,7 +126,7 @@ def test_video_without_frames_or_with_another_number_of_boxes(tmp_path):
     with pytest.raises(InputError, match="sequence v: 4 frames in .* but 5 boxes in"):
         annotations.video("v", path, path / "groundtruth.txt")
     layouts.write_boxes(tmp_path / "v" / "groundtruth.txt", layouts.boxes(1))
-    with pytest.raises(InputError, match="4 frames in .* but 1 boxes in"):
+    with pytest.raises(InputError, match="4 frames in .* but 1 box in"):
         annotations.video("v", path, path / "groundtruth.txt")
     assert annotations.video("v", path, path / "groundtruth.txt", first_box_only=True).truth_withheld
 

@@ -54,5 +54,5 @@ def test_a_missing_or_short_file_is_named(tmp_path):
     with pytest.raises(InputError, match="cat-2.txt is missing"):
         attributes.read(f"lasot:{tmp_path}", ["cat-1", "cat-2"])
     made.lines(folder / "cat-2.txt", [[0] * 13])
-    with pytest.raises(InputError, match="cat-2.txt has 13 entries: expected 14"):
+    with pytest.raises(InputError, match="cat-2.txt has 13 values: expected 14"):
         attributes.read(f"lasot:{tmp_path}", ["cat-1", "cat-2"])

@@ -41,7 +41,7 @@ def test_check_names_the_first_problem(tmp_path):
     (tmp_path / "c" / "00000002.jpg").unlink()
     done = run("check", "--source", f"frames:{tmp_path}")
     assert done.returncode == 1
-    assert "3 sequences, 24 frames, 1 sequences usable for training, 2 broken" in done.stdout
+    assert "3 sequences, 24 frames, 1 sequence usable for training, 2 broken" in done.stdout
     assert f"problem: image {image} is cut short" in done.stdout
 
 
@@ -54,7 +54,7 @@ def test_check_counts_images_damaged_inside(tmp_path):
         path.write_bytes(data)
     done = run("check", "--source", f"frames:{tmp_path}", "--decode=all")
     assert done.returncode == 1
-    assert "2 sequences, 24 frames, 1 sequences usable for training, 1 broken (2 images)" in done.stdout
+    assert "2 sequences, 24 frames, 1 sequence usable for training, 1 broken (2 images)" in done.stdout
     assert f"problem: image {damaged[0]} is damaged inside (Corrupt JPEG data" in done.stdout
     assert "Corrupt" not in done.stderr
 
@@ -123,8 +123,8 @@ def test_check_of_a_referring_set(tmp_path):
     done = run("check", "--source", f"refer_kitti:{layouts.refer_kitti(tmp_path)}", "--decode=all")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "refer_kitti: 1 sequences, 24 frames, 2 objects usable for training, 0 broken"
-    assert lines[-1] == "refer_kitti: differs from the training split of version 1: 1 videos instead of 15"
+    assert lines[0] == "refer_kitti: 1 sequence, 24 frames, 2 objects usable for training, 0 broken"
+    assert lines[-1] == "refer_kitti: differs from the training split of version 1: videos: 1 instead of 15"
     (tmp_path / "expression" / "0005" / "cars.json").write_text("{")
     done = run("check", "--source", f"refer_kitti:{tmp_path}", "--split=test")
     assert done.returncode == 1 and "cars.json:1: not JSON" in done.stdout

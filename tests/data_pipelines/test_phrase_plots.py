@@ -18,7 +18,7 @@ def test_counts_are_of_boxes_most_first(tmp_path):
 
 def test_tail_is_a_picture():
     train = {f"phrase {i}": 1000 // (i + 1) for i in range(39)}
-    picture = phrase_plots.draw_tail(train, {"phrase 0": 5, "new": 0}, "some set")
+    picture = phrase_plots.draw_tail(train, {"phrase 0": 5, "new": 0, "with a $\\frac{$": 2}, "some set")
     image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     assert min(image.shape[:2]) > 500 and 0.02 < (image < 250).any(axis=2).mean() < 0.9
 

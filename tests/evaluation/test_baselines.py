@@ -108,9 +108,9 @@ def test_labels_tell_networks_apart_and_name_folders():
     ("asked", "said"),
     [
         ("nano", "nano was given 0 files: write nano:BACKBONE.onnx,HEAD.onnx"),
-        ("nano:b.onnx,kcf", "nano was given 1 files"),
+        ("nano:b.onnx,kcf", "nano was given 1 file"),
         ("nano:b.onnx,h.onnx,siamfc", "nano was given 3 files"),
-        ("vit:", "vit was given 1 files: write vit:MODEL.onnx"),
+        ("vit:", "vit was given 1 file: write vit:MODEL.onnx"),
         ("static:b.onnx", "static takes no file: write static instead of static:b.onnx"),
         ("static,b.onnx", "no baseline called 'b.onnx'"),
         ("kcf,kcf", "two are called kcf"),

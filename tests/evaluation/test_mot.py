@@ -124,7 +124,7 @@ def test_results_of_phrases(tmp_path):
 )
 def test_distractors_of_the_benchmark_that_a_sequence_is_called_after(tmp_path, name, preprocessing, mota):
     rows = "1,1,10,10,20,20,1,1,1\n1,2,60,10,20,20,0,6,1\n"
-    for folder, text in (("gt", rows), ("found", rows)):
+    for folder, text in (("gt", rows), ("found", rows.replace(",6,1", ",-1,-1"))):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.txt").write_text(text)
     assert mot.score(tmp_path / "gt", tmp_path / "found", None, preprocessing)[name]["MOTA"] == mota
@@ -138,6 +138,40 @@ def test_classes_that_mean_nothing(tmp_path):
     with pytest.raises(InputError, match="A.txt: class -1 is none of MOT17's .* give --preprocessing none"):
         mot.score(tmp_path, tmp_path, first_frame=0)
     assert mot.score(tmp_path, tmp_path, None, "none", first_frame=0)["COMBINED"]["HOTA"] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "said"),
+    [
+        (
+            "found",
+            "4,5,10,10,20,20,1,-1,-1,-1",
+            r"A.txt line 2: frame 4 is after the last of the video, 3: give",
+        ),
+        ("found", "9,5,10,10,20,20,1", r"A.txt line 2: frame 9 is after the last of the video, 3: give"),
+        ("gt", "4,5,10,10,20,20,0,8,1", r"gt.txt line 2: frame 4 is after the last of the video, 3: give"),
+        ("found", "0,5,10,10,20,20,1,-1,-1,-1", r"A.txt line 2: frame 0 is before the first frame, 1: give --first"),
+        ("found", "3,5,10,10,20,20,1,3,-1,-1", r"A.txt line 2: class 3: only pedestrians are scored"),
+        ("found", "3,-1,10,10,20,20,1,-1,-1,-1", r"A.txt line 2: id -1 is below 0: give each object"),
+        # What TrackEval scores.
+        ("found", "3,0,10,10,20,20,1,0,-1,-1", None),
+        ("found", "3.0,5,10,10,20,20,1,1.0,-1,-1", None),
+        ("gt", "3,5,10,10,20,20,1,8,1", None),
+    ],
+)
+def test_lines_at_which_trackeval_stops(tmp_path, file, line, said):
+    """Frames beyond seqinfo.ini's length, in both files; classes of a tracker above 1; ids below 0, of which TrackEval
+    takes one for another object's or stops with an IndexError."""
+    (tmp_path / "gt" / "A" / "gt").mkdir(parents=True)
+    (tmp_path / "gt" / "A" / "seqinfo.ini").write_text("[Sequence]\nname = A\nseqlength : 3\n")
+    files = {"gt": tmp_path / "gt" / "A" / "gt" / "gt.txt", "found": tmp_path / "A.txt"}
+    for name, path in files.items():
+        path.write_text("1,1,10,10,20,20,1,1,1\n" + (f"{line}\n" if name == file else ""))
+    if said is None:
+        assert mot.score(tmp_path / "gt", tmp_path)["A"]["MOTP"] == 1
+        return
+    with pytest.raises(InputError, match=said):
+        mot.score(tmp_path / "gt", tmp_path)
 
 
 def test_wrong_folders(tmp_path):

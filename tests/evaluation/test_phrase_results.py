@@ -66,7 +66,7 @@ def test_without_a_seqmap_all_folders_count(results):
 def test_tables(results):
     text = phrase_results.report("ours", phrase_results.score(results))
     lines = text.splitlines()
-    assert lines[0] == "2 phrases in 1 videos, in per cent"
+    assert lines[0] == "2 phrases in 1 video, in per cent"
     assert lines[2].split("|")[1:-1] and [cell.strip() for cell in lines[2].split("|")[2:-1]] == [
         *hota.FIELDS, "MOTA", "IDF1",
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def test_frames_before_the_first_are_refused(results, name):
     """As in tracking; scored, such a result is silently one frame off."""
     file = results / "v1" / "a-man" / name
     file.write_text("0,99,1,2,3,4,1,-1,-1,-1\n" + file.read_text())
-    with pytest.raises(InputError, match=f"v1/a-man/{name}: frame 0 is before the first frame, 1: give --first_frame"):
+    with pytest.raises(InputError, match=f"v1/a-man/{name} line 1: frame 0 is before the first frame, 1: give --"):
         phrase_results.score(results)
     assert phrase_results.score(results, first_frame=0).parts
 

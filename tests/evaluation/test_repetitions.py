@@ -40,7 +40,7 @@ def test_mean_and_spread(tmp_path, capsys):
     text = (tmp_path / "repetitions.md").read_text()
     assert text == capsys.readouterr().out
     assert "grm: the same boxes in all 3 repetitions, so its scores have no spread" in text
-    assert "kcf: boxes of 1 of 1 sequences differ between repetitions" in text
+    assert "kcf: boxes of 1 of 1 sequence differ between repetitions" in text
     rows = {
         line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")
     }

@@ -9,8 +9,9 @@ import pytest
 from tests import programs
 from tests.evaluation import submissions
 from trackers import errors
-from trackers.evaluation import phrase_results, submission
+from trackers.evaluation import phrase_results, server_rules, submission
 from trackers.io import mot_files
+from trackers.io.numbers import counted
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,19 @@ FAULTS = [
     ("got10k", f"{ONE}_001.txt", _line(2, "1,2,3"), f"{ONE}_001.txt:2: not x,y,w,h: 3 numbers"),
     ("got10k", f"{ONE}_001.txt", _line(2, "a,2,3,4"), f"{ONE}_001.txt:2: not a number: 'a'"),
     ("got10k", f"{ONE}_001.txt", _line(2, "inf,2,3,4"), f"{ONE}_001.txt:2: not a number: 'inf'"),
-    ("got10k", f"{ONE}_001.txt", _line(2, ""), f"{ONE}_001.txt:2: a blank line"),
+    # numpy passes over empty lines, and counts them not; lines of spaces it stops at.
+    ("got10k", f"{ONE}_001.txt", _line(2, ""), f"{ONE}_001.txt: 5 boxes for 6 frames"),
+    ("got10k", f"{ONE}_001.txt", _line(2, "  "), f"{ONE}_001.txt:2: a blank line"),
+    ("got10k", f"{ONE}_001.txt", lambda text: text + " \n", f"{ONE}_001.txt:7: a blank line"),
+    ("got10k", f"{ONE}_001.txt", lambda text: "#x\n\n" + _line(2, "nan,2,3,4")(text), f"{ONE}_001.txt:4: nan"),
+    (
+        "got10k",
+        f"{ONE}_001.txt",
+        lambda text: "\n" + _line(1, "3,8,1,1")(text),
+        f"{ONE}_001.txt:2: not the given first",
+    ),
+    ("got10k", f"{ONE}_time.txt", _line(3, " \t"), f"{ONE}_time.txt:3: a blank line"),
+    ("trackingnet", "ddd.txt", lambda text: "\n" + _line(3, "#x")(text), "ddd.txt:4: not x,y,w,h: 1 number in '#x'"),
     ("got10k", f"{ONE}_001.txt", _line(4, "nan,nan,nan,nan"), f"{ONE}_001.txt:4: nan"),
     ("got10k", f"{ONE}_001.txt", lambda text: "", f"{ONE}_001.txt: 0 boxes for 6 frames"),
     ("got10k", f"{ONE}_001.txt", lambda text: "\udcff", f"{ONE}_001.txt: is not text"),
@@ -102,6 +115,9 @@ FAULTS = [
         "the server knows no such sequence",
     ),
     ("got10k", f"{ONE}_001.txt", "../up.txt", "../up.txt: leads outside"),
+    ("mot", M1, f"a\\{M1}", f"a\\{M1}: leads outside"),
+    ("mot", M1, f"/{M1}", f"/{M1}: leads outside"),
+    ("rmot", CARS, f"./../{CARS}", f"./../{CARS}: leads outside"),
     ("got10k", f"{ONE}_001.txt", lambda text: "\ufeff" + text, f"{ONE}_001.txt: begins with a byte order mark"),
     ("trackingnet", "ddd.txt", None, "ddd: video is missing"),
     ("trackingnet", "ddd.txt", _line(3, None), "ddd.txt: 5 boxes for 6 frames"),
@@ -126,7 +142,7 @@ FAULTS = [
         "vot",
         f"{ANTS}_00000002.txt",
         lambda text: text[:2],
-        f"{ANTS}_00000002.txt: 1 regions, where 4 follow the anchor",
+        f"{ANTS}_00000002.txt: 1 region, where 4 follow the anchor",
     ),
     ("vot", f"{ANTS}_001.txt", _line(1, "1,2,3,4"), f"{ANTS}_001.txt: no line is 1"),
     ("vot", f"{ANTS}_001.txt", _line(2, "1,2,3"), f"{ANTS}_001.txt:2: not a region"),
@@ -160,6 +176,8 @@ FAULTS = [
     ("mot", M1, lambda text: "\n", f"{M1}:1: a blank line"),
     ("mot", M1, lambda text: "\ufeff" + text, f"{M1}: begins with a byte order mark"),
     ("rmot", "0005/cars/gt.txt", lambda text: "6,1,4,3,10,13,1\n", "0005/cars/gt.txt:1: not frame,id"),
+    ("rmot", "0005/cars/gt.txt", lambda text: "6,1,4,3,10,13,1,-1,1\n", "0005/cars/gt.txt:1: class -1: only boxes of"),
+    ("rmot", CARS, _line(1, "1,1,10,8,14,12,1,3,-1,-1"), f"{CARS}:1: class 3: only pedestrians"),
     ("rmot", "seqmap.txt", lambda text: "\ufeff" + text, "seqmap.txt: begins with a byte order mark"),
     ("dancetrack", D3, "dancetrack0003.txt", "dancetrack0003.txt: wrong depth or folder: expected tracker/"),
     ("dancetrack", D3, None, f"{D3}: sequence is missing"),
@@ -188,15 +206,25 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
     *faults, last = capsys.readouterr().out.splitlines()
     assert any(said in line for line in faults), faults
     shown = [line for line in faults if not line.startswith("note: ")]
-    assert last == f"{path}: rejected, {len(shown)} faults"
+    assert last == f"{path}: rejected, {counted(len(shown), 'fault')}"
 
 
 @pytest.mark.parametrize(
     ("kind", "change", "said"),
     [
         ("got10k", {f"{ONE}_001.txt": _line(2, "1,2,0,4")}, f"{ONE}_001.txt:2: a box without area"),
+        ("got10k", {f"{ONE}_001.txt": _replace("\n", "\r\n\r\n")}, f"{ONE}_001.txt:2: passed over: a blank line"),
+        ("got10k", {f"{ONE}_001.txt": lambda text: "# x,y\n" + text}, f"{ONE}_001.txt:1: passed over: '# x,y'"),
+        (
+            "got10k",
+            {f"{ONE}_time.txt": _replace("\n", "\n\n", -1)},
+            f"{ONE}_time.txt:2: passed over: a blank line (and 4",
+        ),
+        ("got10k", {f"{ONE}_001.txt": lambda text: text + "\r\n\n"}, None),
+        ("trackingnet", {"ddd.txt": _replace("\n", "\n \t\n")}, "ddd.txt:2: passed over: a blank line"),
+        ("trackingnet", {"ddd.txt": lambda text: text + "  \n\n"}, None),
         ("trackingnet", {"ddd.txt": _line(2, "1,2,0.4,4")}, "ddd.txt:2: a box without area"),
-        ("lasot", {M17: lambda text: text + "1,2,3,4\n"}, f"{M17}: 1 surplus boxes: the toolkit cuts them"),
+        ("lasot", {M17: lambda text: text + "1,2,3,4\n"}, f"{M17}: 1 surplus box: the toolkit cuts"),
         ("lasot", {M17: _line(2, "nan nan\tnan,nan")}, None),
         ("vot", {f"{ANTS}_001.txt": _line(2, "m10,8,4,3,1,2,2,2,5")}, None),
         ("mot", {M1: lambda text: ""}, f"{M1}: is empty: no boxes"),
@@ -215,14 +243,20 @@ def test_every_kind_of_fault_is_named(valid, tmp_path, capsys, kind, file, chang
         ),
         ("trackingnet", {"ddd.txt": lambda text: "\ufeff" + text + "\n"}, None),
         ("rmot", {"0005/other/predict.txt": lambda text: ""}, "0005/other: is not in seqmap.txt"),
+        # Its server reads the zip as it is, by the files' names.
+        ("trackingnet", {"ddd.txt": None, "grm\\ddd.txt": None}, "grm\\ddd.txt: leads outside of where it is unpacked"),
+        ("trackingnet", {"ddd.txt": None, "/ddd.txt": None}, "/ddd.txt: leads outside of where it is unpacked"),
         ("trackingnet", {"__MACOSX/ddd.txt": lambda text: "x"}, None),
         ("trackingnet", {"readme.md": lambda text: "x"}, "readme.md: is no .txt"),
     ],
 )
 def test_what_is_odd_is_a_note_and_accepted(valid, tmp_path, capsys, kind, change, said):
     files, benchmark = valid(kind)
-    for name, how in change.items():
-        files[name] = how(files.get(name, ""))
+    if None in change.values():
+        old, new = change
+        files[new] = files.pop(old)
+    else:
+        files |= {name: how(files.get(name, "")) for name, how in change.items()}
     assert submission.check(_pack(tmp_path / "results.zip", files), kind, benchmark) == 0
     out = capsys.readouterr().out
     assert f"note: {said}" in out if said else "note:" not in out
@@ -262,14 +296,31 @@ def test_a_file_above_the_folders_is_the_only_one_at_a_wrong_depth(valid, tmp_pa
     assert [fault.partition(":")[0] for fault in found.faults] == ["grm/notes.txt", "readme.txt"]
 
 
+def test_a_damaged_mask_of_vot_and_files_that_cannot_be_read_are_named(valid, tmp_path):
+    files, benchmark = valid("vot")
+    files[f"{ANTS}_002.bin"] = "mask" * 9
+    path = _pack(tmp_path / "results.zip", files)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(f"{ANTS}_002.bin".encode()) - 30] ^= 1  # its CRC
+    path.write_bytes(data)
+    found = submission.findings(path, None, benchmark)
+    assert len(found.faults) == 1 and found.faults[0].startswith(f"{ANTS}_002.bin: is damaged (Bad CRC-32")
+    locked = bytearray(_pack(tmp_path / "locked.zip", {"MOT17-01.txt": "1"}).read_bytes())
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "locked.zip").write_bytes(locked)
+    with pytest.raises(errors.InputError, match=r"locked\.zip: MOT17-01\.txt is encrypted"):
+        submission.findings(tmp_path / "locked.zip")
+
+
 @pytest.mark.parametrize(
-    ("kind", "change"), [("vot", {"manifest.yml": None}), ("trackingnet", {"ddd.txt": "tracker/ddd.txt"})]
+    ("kind", "change"),
+    [("vot", {"manifest.yml": None}), ("trackingnet", {"ddd.txt": "tracker/ddd.txt"}), ("mot", {M1: "empty"})],
 )
 def test_kinds_whose_names_look_like_others(valid, tmp_path, kind, change):
     files, benchmark = valid(kind)
     for old, new in change.items():
         text = files.pop(old)
-        files |= {new: text} if new else {}
+        files |= {old: ""} if new == "empty" else {new: text} if new else {}
     assert submission.findings(_pack(tmp_path / "results.zip", files)).kind == kind
 
 
@@ -306,6 +357,10 @@ def test_missing_sequences_are_named_up_to_ten(tmp_path):
     found = submission.findings(_pack(tmp_path / "results.zip", {f"{ONE}_001.txt": "1,2,3,4\n"}), "got10k")
     missing = [fault for fault in found.faults if "missing" in fault and "time" not in fault]
     assert len(missing) == 11 and missing[-1] == "GOT-10k_Test_000012: and 168 more sequences are missing, too"
+    for count, last in ((11, "s11: sequence is missing"), (12, "s11: and 1 more sequence is missing, too")):
+        found = server_rules.Findings()
+        server_rules.missing_as({f"s{number:02d}" for number in range(1, count + 1)}, found)
+        assert (len(found.faults), found.faults[-1]) == (11, last)
 
 
 @pytest.mark.parametrize(

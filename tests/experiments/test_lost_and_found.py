@@ -55,6 +55,6 @@ def test_reliability_as_users_call_it(tmp_path):
     run = functools.partial(programs.run, "experiments.reliability")
     done = run("--videos=1", "--length=4", f"--out={tmp_path / 'r.png'}")
     assert done.returncode == 0, done.stderr
-    assert "procedural (1 videos)" in done.stdout and (tmp_path / "r.png").stat().st_size > 5000
+    assert "procedural (1 video)" in done.stdout and (tmp_path / "r.png").stat().st_size > 5000
     done = run("--sequences=/no/such", "--videos=0")
     assert done.returncode == 2 and "--videos" in done.stderr and "Traceback" not in done.stderr

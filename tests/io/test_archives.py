@@ -33,8 +33,8 @@ def test_a_folder_and_a_zip_are_alike(tmp_path):
 def test_names_that_lead_elsewhere_are_faults_and_nothing_is_written(tmp_path, name):
     packed = _zip(tmp_path / "x.zip", [(name, "1"), ("fine.txt", "2")])
     with archives.open_tree(packed) as tree:
-        assert list(tree.faults) == [next(other for other in tree.names if other != "fine.txt")]
-        assert "leads outside" in next(iter(tree.faults.values()))
+        assert list(tree.outside) == [next(other for other in tree.names if other != "fine.txt")]
+        assert "leads outside" in next(iter(tree.outside.values()))
         assert tree.read("fine.txt") == b"2"
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x.zip"]
 
@@ -78,10 +78,41 @@ def test_encrypted_and_damaged(tmp_path):
     (tmp_path / "locked.zip").write_bytes(locked)
     with archives.open_tree(tmp_path / "locked.zip") as tree:
         assert tree.faults["a.txt"].startswith("is encrypted")
+    strong = data.copy()
+    strong[strong.index(b"PK\x01\x02") + 8] |= 0x40
+    (tmp_path / "strong.zip").write_bytes(strong)
+    with archives.open_tree(tmp_path / "strong.zip") as tree:
+        assert tree.faults["a.txt"].startswith("is encrypted")
     data[60] ^= 1
     packed.write_bytes(data)
     with archives.open_tree(packed) as tree, pytest.raises(InputError, match=r"a\.txt is damaged .*CRC"):
         tree.read("a.txt")
+
+
+@pytest.mark.parametrize(("method", "named"), [(9, "deflate64"), (93, "number 93"), (95, "number 95"), (1, "shrink")])
+def test_compressions_that_python_has_not(tmp_path, method, named):
+    """As Windows has them for large files, and 7-Zip where one asks for it."""
+    data = bytearray(_zip(tmp_path / "x.zip", [("a.txt", "1,2,3,4\n")]).read_bytes())
+    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + 10, method)
+    (tmp_path / "x.zip").write_bytes(data)
+    with archives.open_tree(tmp_path / "x.zip") as tree:
+        assert tree.faults["a.txt"].startswith(f"is compressed by method {named}, which few programs read")
+
+
+def test_a_part_of_a_split_zip(tmp_path):
+    data = bytearray(_zip(tmp_path / "x.zip", [("a.txt", "1,2,3,4\n")]).read_bytes())
+    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + 34, 2)
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.zip is one part of a split zip"), archives.open_tree(tmp_path / "x.zip"):
+        pass
+
+
+def test_members_of_zip64(tmp_path):
+    """Zip64, which Python writes where a size is not known at first."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, archive.open("a.txt", "w", force_zip64=True) as member:
+        member.write(b"1\n")
+    with archives.open_tree(tmp_path / "x.zip") as tree:
+        assert (tree.faults, tree.read("a.txt")) == ({}, b"1\n")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"1,2,3,4\n" * 99])

@@ -86,5 +86,5 @@ def test_a_confidence_that_is_not_finite(tmp_path):
 def test_frames_before_the_first(tmp_path):
     (tmp_path / "t.txt").write_text("0,1,3,4,5,6\n1,1,3,4,5,6\n")
     assert len(mot_files.read(tmp_path / "t.txt")) == len(mot_files.read(tmp_path / "t.txt", first_frame=0)) == 2
-    with pytest.raises(InputError, match=r"t\.txt: frame 0 is before the first frame, 1: give --first_frame, or"):
+    with pytest.raises(InputError, match=r"t\.txt line 1: frame 0 is before the first frame, 1: give --first_frame,"):
         mot_files.read(tmp_path / "t.txt", first_frame=1)

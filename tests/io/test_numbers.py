@@ -1,5 +1,8 @@
 """One rule for numbers: ASCII decimals, finite, whole where an id is."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from trackers.io import numbers
@@ -55,3 +58,21 @@ def test_only_blanks_and_commas_separate(space):
     assert numbers.cells(" 1, 2,\t3 ") == numbers.cells("1 2\t 3") == ["1", "2", "3"]
     with pytest.raises(ValueError, match="other characters"):
         numbers.line_reader(f"1{space}2")(f"1{space}2")
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "said"),
+    [(1, "box", "1 box"), (0, "box", "0 boxes"), (1200, "frame", "1,200 frames"), (2, "more class", "2 more classes")],
+)
+def test_counts_in_words(count, noun, said):
+    assert numbers.counted(count, noun, ",") == said
+
+
+def test_what_is_counted_for_users_is_counted_in_one_way():
+    """No message puts the length of something before a plural, which reads "1 boxes"."""
+    root = Path(__file__).resolve().parents[2]
+    programs = [root / name for name in ("eval.py", "refer.py", "track.py")]
+    files = [*programs, *root.glob("trackers/**/*.py"), *root.glob("data_pipelines/**/*.py")]
+    pattern = re.compile(r"\{len\([\w.]+\)\} (more |surplus )?(\w+s)\b")
+    nouns = {noun for file in files for _, noun in pattern.findall(file.read_text())}
+    assert nouns <= {"times", "tracks", "loops", "bytes", "tokens"}

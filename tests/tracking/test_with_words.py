@@ -194,6 +194,9 @@ def test_wrong_video(referrer, variables):
     with pytest.raises(InputError, match="tracks have frame 9 but the video ends at 5"):
         referrer.similarities(variables, words.tracks(1, 9), frames, words.phrases(1), length=5)
     assert len(list(frames)) == 4  # found in the first frame, not after all were read
+    # The last frame of the last clip is none of those that the network is shown.
+    with pytest.raises(InputError, match="tracks have frame 6 but the video ends at 5"):
+        referrer.similarities(variables, words.tracks(1, 6), words.video(5), words.phrases(1), length=5)
     mixed = [*words.video(4), *words.video(5, height=44)]
     with pytest.raises(InputError, match="frame 5 of the video has another size"):
         referrer.similarities(variables, words.tracks(1, 9), mixed, words.phrases(1))

@@ -13,6 +13,7 @@ import numpy as np
 
 from trackers.errors import InputError, UsageError, os_reason
 from trackers.evaluation import records
+from trackers.io.numbers import counted
 
 _OPENCV = {"kcf": "TrackerKCF", "csrt": "TrackerCSRT", "mil": "TrackerMIL"}
 # {name: (OpenCV's class, {field of its parameters: what the file is})}, the fields in the order of the command line.
@@ -211,7 +212,7 @@ def parse(pieces, others=()):
     for name, files in asked:
         expected = _TRAINED[name][1] if name in _TRAINED else ()
         if len(files) != len(expected) or not all(files):
-            raise UsageError(f"--baselines: {name} was given {len(files)} files: write {_pattern(name)}")
+            raise UsageError(f"--baselines: {name} was given {counted(len(files), 'file')}: write {_pattern(name)}")
     labels = [_label(name, files, 1) for name, files in asked]
     labels = [
         label if labels.count(label) == 1 else _label(name, files, 2)

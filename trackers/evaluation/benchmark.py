@@ -12,6 +12,7 @@ import numpy as np
 
 from trackers.errors import InputError
 from trackers.evaluation import official, scores
+from trackers.io.numbers import counted
 from trackers.tracking import canvases, single_object
 
 SPEED = {
@@ -149,7 +150,7 @@ def check_starts(sequences, read):
         names = [name for name, _ in problems]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise InputError(
-            f"{len(names)} of {len(sequences)} sequences have no usable first frame or box:"
+            f"{len(names)} of {counted(len(sequences), 'sequence')} have no usable first frame or box:"
             f" {', '.join(names[:_NAMED])}{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from trackers.evaluation import palette, scores
 from trackers.evaluation.pages import element
+from trackers.io.numbers import counted
 
 _WIDTH, _HEIGHT = 380, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 10, 8, 44
@@ -172,7 +173,7 @@ def strip(lines, marks=()):
                 area = f"{line}V{_STRIP_HEIGHT}H{points[0][0]:.1f}Z"
                 paths.append(element("path", d=area, fill=palette.color(0), fill_opacity=0.18, class_="area c0"))
             paths.append(_path(line, order, width=2 if order == 0 else 1.2, title=name))
-    named = f"IoU over {frames} frames: {', '.join(lines)}"
+    named = f"IoU over {counted(frames, 'frame')}: {', '.join(lines)}"
     return _svg(_STRIP_WIDTH, _STRIP_HEIGHT, *levels, *ticks, *paths, label=named, preserveAspectRatio="none")
 
 

@@ -23,6 +23,7 @@ from etils import epath
 from trackers import errors
 from trackers.evaluation import charts, exports, html_report, pages, result_folders, tables
 from trackers.io import outputs
+from trackers.io.numbers import counted
 
 FLAGS = flags.FLAGS
 NAME = "comparison"
@@ -87,7 +88,8 @@ def _common(entries):
                 first, folder = frames.setdefault((toolkit, name), (count, results.folder))
                 if count != first:
                     raise errors.InputError(
-                        f"sequence {name} has {first} frames in {folder} and {count} in {results.folder}: name results"
+                        f"sequence {name} has {counted(first, 'frame')} in {folder} and {count} in"
+                        f" {results.folder}: name results"
                         " of one benchmark"
                     )
     return common, sorted({name for names in every for name in names} - set(common))
@@ -143,14 +145,14 @@ def notice(left_out, common):
     named = ", ".join(tables.printable(name) for name in left_out[:_NAMED])
     more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
     total = common + len(left_out)
-    return f"{len(left_out)} of {total} sequences are left out, as not every tracker has them: {named}{more}"
+    return f"{len(left_out)} of {counted(total, 'sequence')} are left out, as not every tracker has them: {named}{more}"
 
 
 def page(scored, speeds, attributes, left_out):
     """The text of comparison.html. Arguments as gather returns them."""
     sequences = result_folders.sequences(next(iter(scored.values())))
     said = notice(left_out, len(sequences))
-    title = f"{len(scored)} trackers on {len(sequences)} sequences"
+    title = f"{counted(len(scored), 'tracker')} on {counted(len(sequences), 'sequence')}"
     latex = pages.element("pre", tabindex=0)
     # As they are: what would be escaped for a page's text are line breaks.
     latex.text = exports.latex_rows(scored)
@@ -210,7 +212,7 @@ def _sequences(scored):
 def write(out, scored, speeds, attributes, left_out):
     """Writes everything that this module's text lists; returns the table as text. out: folder."""
     out, sequences = epath.Path(out), result_folders.sequences(next(iter(scored.values())))
-    parts = [f"{len(sequences)} sequences, in per cent", tables.overall(scored, speeds)]
+    parts = [f"{counted(len(sequences), 'sequence')}, in per cent", tables.overall(scored, speeds)]
     found = by_attribute(scored, attributes)
     if found:
         names = list(scored)
@@ -230,7 +232,7 @@ def write(out, scored, speeds, attributes, left_out):
     outputs.write_text(out / f"{NAME}.tex", exports.latex_rows(scored))
     analyzed = {tracker: toolkits["pytracking"].get("overall") for tracker, toolkits in scored.items()}
     analyzed = {tracker: score for tracker, score in analyzed.items() if score}
-    drawn = {f"{NAME}.svg": charts.sheet(analyzed, f"{len(sequences)} sequences") if analyzed else None}
+    drawn = {f"{NAME}.svg": charts.sheet(analyzed, counted(len(sequences), "sequence")) if analyzed else None}
     drawn["attributes.svg"] = charts.file(_radar(found, legend=True)) if len(found) >= _FEWEST_AXES else None
     for name, picture in drawn.items():
         if picture is None:  # perhaps one of an earlier comparison lies there

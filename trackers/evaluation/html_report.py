@@ -7,6 +7,7 @@ import numpy as np
 
 from trackers.evaluation import benchmark, charts, pages, tables
 from trackers.io import image_files, outputs
+from trackers.io.numbers import counted
 
 FILE = "report.html"
 # Sequences that are shown, and frames of each.
@@ -31,12 +32,13 @@ def write(out, facts, scored, speeds, tracks, name, sequences):
     frames = sum(len(sequence) for sequence in sequences)
     worst = sorted(sequences, key=lambda sequence: _order(tables.number(scored[first], "got10k", "AO", sequence.name)))
     worst = worst[:_WORST]
-    heading = f"The {len(worst)} worst of {len(sequences)} sequences"
+    heading = f"The {len(worst)} worst of {counted(len(sequences), 'sequence')}"
     page = pages.page(
         f"{first} on {name}",
         pages.element("h1", f"{first} on {name}"),
         pages.paragraph(
-            f"{facts['benchmark']}: {len(sequences)} sequences, {frames:,} frames; weights: {facts['checkpoint']}",
+            f"{facts['benchmark']}: {counted(len(sequences), 'sequence')},"
+            f" {counted(frames, 'frame', ',')}; weights: {facts['checkpoint']}",
             "muted",
         ),
         pages.section("All sequences together", overall(scored, speeds), *notes(tables.LEGEND)),
@@ -138,7 +140,7 @@ def _card(number, sequence, scored, tracks, worst):
         for tracker, toolkits in scored.items()
     )
     title = pages.element("h3", f"{number}. {sequence.name}")
-    facts = pages.element("span", f"{len(sequence):,} frames; AO [%]: {scores}", class_="muted")
+    facts = pages.element("span", f"{counted(len(sequence), 'frame', ',')}; AO [%]: {scores}", class_="muted")
     thumbnails = (_thumbnail(sequence, boxes, frame, overlaps[first][frame]) for frame in shown)
     return pages.element(
         "article",

@@ -38,13 +38,15 @@ def score(truth_root, results_root, seqmap=None, preprocessing=None, first_frame
         MOT20's, else "mot17".
       first_frame: the number that the files give to a video's first frame.
 
+    Frames after the last are refused, as in TrackEval, where the ground truth has SEQUENCE/seqinfo.ini.
     Returns: {sequence or "COMBINED": {field: float, fractions, or int}}.
     Raises: InputError naming the folder or file that is missing or cannot be read.
     """
     parts = {}
     for name, place in _sequences(epath.Path(truth_root), seqmap).items():
-        files = place, _tracks(epath.Path(results_root), name)
-        truth, tracks = (mot_files.read(file, first_frame) for file in files)
+        length = mot_files.length_of(epath.Path(truth_root) / name)
+        truth = mot_files.read(place, first_frame, length)
+        tracks = mot_files.read(_tracks(epath.Path(results_root), name), first_frame, length, judged=True)
         hota.check_size(truth, tracks, place)
         if preprocessing != "none":
             benchmark = preprocessing or ("mot20" if name.startswith("MOT20") else "mot17")

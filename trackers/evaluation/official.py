@@ -16,6 +16,7 @@ import numpy as np
 
 from trackers.errors import InputError
 from trackers.evaluation import scores
+from trackers.io.numbers import counted
 
 
 def lasot_toolkit(prediction, truth, absent=None, of_all=True):
@@ -35,7 +36,9 @@ def lasot_toolkit(prediction, truth, absent=None, of_all=True):
     """
     prediction, truth = scores.as_boxes(prediction), scores.as_boxes(truth)
     if len(prediction) < len(truth):
-        raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: LaSOT's toolkit wants one a frame")
+        raise InputError(
+            f"{counted(len(prediction), 'box')} for {counted(len(truth), 'frame')}: LaSOT's toolkit wants one a frame"
+        )
     prediction = prediction[: len(truth)]
     invalid = np.isnan(prediction).any(axis=1) | (prediction[:, 2:] <= 0).any(axis=1)
     prediction = scores.repeated(prediction, invalid & ~np.isnan(truth).any(axis=1))
@@ -57,7 +60,9 @@ def otb_toolkit(prediction, truth):
     """
     prediction, truth = scores.as_boxes(prediction), scores.as_boxes(truth)
     if len(prediction) != len(truth):
-        raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: OTB's toolkit wants one a frame")
+        raise InputError(
+            f"{counted(len(prediction), 'box')} for {counted(len(truth), 'frame')}: OTB's toolkit wants one a frame"
+        )
     invalid = np.isnan(prediction).all(axis=1) | (prediction[:, 2:] <= 0).any(axis=1)
     prediction = scores.repeated(prediction, invalid & ~np.isnan(truth).any(axis=1))
     prediction[:1] = truth[:1]

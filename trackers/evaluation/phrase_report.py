@@ -7,6 +7,7 @@ from etils import epath
 
 from trackers.evaluation import charts, hota, html_report, mot, pages, phrase_results, scores
 from trackers.io import outputs
+from trackers.io.numbers import counted
 
 # What is drawn over the thresholds: {heading: fields of hota.FIELDS}.
 _DRAWN = {
@@ -36,7 +37,7 @@ def write(out, name, scored):
     page = pages.page(
         name,
         pages.element("h1", name),
-        pages.paragraph(f"{len(phrases)} phrases in {len(videos)} videos", "muted"),
+        pages.paragraph(f"{counted(len(phrases), 'phrase')} in {counted(len(videos), 'video')}", "muted"),
         pages.section(
             "All phrases together",
             pages.table(

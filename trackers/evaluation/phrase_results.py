@@ -19,6 +19,7 @@ from etils import epath
 from trackers.errors import InputError
 from trackers.evaluation import hota, mot, records, tables
 from trackers.io import array_files, mot_files, outputs, plain_text
+from trackers.io.numbers import counted
 
 TRUTH, FOUND, SEQMAP = "gt.txt", "predict.txt", "seqmap.txt"
 LEGEND = """\
@@ -148,7 +149,7 @@ def score(root, seqmap=None, first_frame=1):
         for name in (TRUTH, FOUND):
             if not (place / name).exists():
                 raise InputError(f"{place / name} is missing: an empty file says that there are no boxes")
-        truth, found = (mot_files.read(place / name, first_frame) for name in (TRUTH, FOUND))
+        truth, found = (mot_files.read(place / name, first_frame, judged=name == FOUND) for name in (TRUTH, FOUND))
         hota.check_size(truth, found, place)
         parts[video, folder] = [metric.score(truth, found) for metric in mot.METRICS]
     return Scores(parts)
@@ -202,7 +203,7 @@ def _cells(values):
 def report(name, scores):
     """Text with both tables; `name` is the method's."""
     count = len(scores.parts)
-    head = f"{count} phrases in {len({video for video, _ in scores.parts})} videos, in per cent"
+    head = f"{counted(count, 'phrase')} in {counted(len({video for video, _ in scores.parts}), 'video')}, in per cent"
     return "\n\n".join([head, table(name, scores), phrase_table(scores), LEGEND])
 
 

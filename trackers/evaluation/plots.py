@@ -1,18 +1,16 @@
 """Plots of a benchmark as PNG files: success, precision, and overlap over the frames of each sequence."""
 
-import io
 import math
-import warnings
 
 import numpy as np
 
 from trackers import errors
-from trackers.evaluation import palette, scores, tables
+from trackers.evaluation import palette, scores
 from trackers.evaluation.palette import COLORS as _COLORS
 from trackers.evaluation.palette import GRID as _GRID
 from trackers.evaluation.palette import INK as _INK
 from trackers.evaluation.palette import MUTED as _MUTED
-from trackers.io import outputs
+from trackers.io import figures, outputs
 
 _POINTS_OF_A_LINE = 40
 # Inches of a legend's entry: a letter of its name, about, the line before it with the gap after it; and of a row.
@@ -240,15 +238,4 @@ def _figure(width, height):
 
 
 def _save(figure, path):
-    """Through memory, so that a bucket serves as well as a folder. Names are drawn as they are, never as formulas."""
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
-        text.set_text(tables.printable(text.get_text()))
-    drawn = io.BytesIO()
-    with warnings.catch_warnings():
-        # A name in letters that the font lacks is drawn as boxes; the pages have it.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(drawn, format="png", dpi=150, facecolor="white")
-    outputs.write_bytes(path, drawn.getvalue())
+    outputs.write_bytes(path, figures.png(figure))

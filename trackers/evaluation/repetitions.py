@@ -17,6 +17,7 @@ import numpy as np
 
 from trackers.evaluation import benchmark, records, tables
 from trackers.io import outputs
+from trackers.io.numbers import counted
 
 # Layout whose toolkit keeps repetitions in one folder.
 _NUMBERED = "got10k"
@@ -82,10 +83,10 @@ def report(name, tracks, sequences, out):
     lines = [
         f"{tracker}: the same boxes in all {count} repetitions, so its scores have no spread"
         if not number
-        else f"{tracker}: boxes of {number} of {len(sequences)} sequences differ between repetitions"
+        else f"{tracker}: boxes of {number} of {counted(len(sequences), 'sequence')} differ between repetitions"
         for tracker, number in differing.items()
     ]
-    parts, values = [f"{name}: {count} repetitions", "\n".join(lines)], {}
+    parts, values = [f"{name}: {counted(count, 'repetition')}", "\n".join(lines)], {}
     if not any(sequence.truth_withheld for sequence in sequences):
         values = {tracker: [_scores(name, sequences, track) for track in each] for tracker, each in tracks.items()}
         rows = [

@@ -10,6 +10,7 @@ from trackers import progress
 from trackers.errors import InputError
 from trackers.evaluation import benchmark, exports, html_report, plots, records, result_folders, servers, tables
 from trackers.io import image_files, outputs, video_files
+from trackers.io.numbers import counted
 from trackers.tracking.pictures import drawing
 
 # Strips in overlap.png; more are not readable.
@@ -38,7 +39,7 @@ def scored(facts, tracks, name, sequences, out):
     plain = {tracker: {"speed": speeds[tracker], "scores": _plain(score)} for tracker, score in scores.items()}
     _write(facts, plain, out)
 
-    heading = f"{facts['benchmark']}: {len(sequences)} sequences, in per cent"
+    heading = f"{facts['benchmark']}: {counted(len(sequences), 'sequence')}, in per cent"
     parts = [heading, tables.overall(scores, speeds), tables.sequences(scores), tables.LEGEND]
     text = "\n\n".join(parts)
     outputs.write_text(out / "table.md", text + "\n")
@@ -102,7 +103,7 @@ def draw(finished, sequences, out):
                     bar.update()
             strips.append([strip[number] for number in numbers])
     drawing.write_filmstrip(out / "filmstrip.png", strips[:_STRIP_ROWS])
-    print(f"wrote {len(sequences)} videos in {folder}, and {out / 'filmstrip.png'}")
+    print(f"wrote {counted(len(sequences), 'video')} in {folder}, and {out / 'filmstrip.png'}")
 
 
 def _speed(finished):
@@ -133,7 +134,7 @@ def _plot(scores, tracks, name, sequences, out):
     analyzed = {tracker: score["pytracking"] for tracker, score in scores.items()}
     curves = {tracker: score["overall"] for tracker, score in analyzed.items() if "overall" in score}
     if curves:
-        title = f"{name}, {len(sequences)} sequences"
+        title = f"{name}, {counted(len(sequences), 'sequence')}"
         plots.success(out / "success.png", curves, title)
         plots.precision(out / "precision.png", curves, title)
     shown = sequences[:_STRIPS]
@@ -143,5 +144,9 @@ def _plot(scores, tracks, name, sequences, out):
         }
         for sequence in shown
     }
-    title = name if len(shown) == len(sequences) else f"{name}, the first {len(shown)} of {len(sequences)} sequences"
+    title = (
+        name
+        if len(shown) == len(sequences)
+        else f"{name}, the first {len(shown)} of {counted(len(sequences), 'sequence')}"
+    )
     plots.overlaps(out / "overlap.png", strips, title)

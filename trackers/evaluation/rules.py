@@ -15,6 +15,7 @@ from data_pipelines import annotations, attributes, sources
 from trackers import errors
 from trackers.evaluation import benchmark, records, scores, tables
 from trackers.io import image_headers, outputs
+from trackers.io.numbers import counted
 
 FLAGS = flags.FLAGS
 
@@ -127,7 +128,7 @@ def report(spec, name, sequences, boxes):
     perfect = benchmark.score(name, sequences, truth, sizes, scores.TOOLKITS)
     refused = [f"{toolkit} gives no scores: {score['error']}" for toolkit, score in scored.items() if "error" in score]
     members = attributes.read(spec, [sequence.name for sequence in sequences])
-    heading = f"{spec}: {len(sequences)} sequences, in per cent"
+    heading = f"{spec}: {counted(len(sequences), 'sequence')}, in per cent"
     parts = [heading, table(scored, perfect), "\n".join(refused), LEGEND, attribute_table(scored, members)]
     return "\n\n".join(part for part in parts if part), scored
 

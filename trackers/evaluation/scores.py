@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 
 from trackers.errors import InputError
+from trackers.io.numbers import counted
 
 OVERLAP_STEPS = np.linspace(0, 1, 21)
 PIXEL_STEPS = np.arange(51)
@@ -129,7 +130,10 @@ def got10k(prediction, truth, image_size, cover=None):
     """
     prediction, truth = as_boxes(prediction), as_boxes(truth)
     if len(prediction) != len(truth):
-        raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: the got-10k toolkit wants one a frame")
+        raise InputError(
+            f"{counted(len(prediction), 'box')} for {counted(len(truth), 'frame')}: the got-10k toolkit"
+            " wants one a frame"
+        )
     counts = np.ones(len(truth), bool) if cover is None else np.asarray(cover) > 0
     counts[:1] = False
     inside = overlap(_clip(prediction[counts], image_size), _clip(truth[counts], image_size))
@@ -259,7 +263,9 @@ def _analysis(toolkit, prediction, truth, visible, dataset, of_all):
     if dataset != "uav" and np.isnan(truth).any():
         raise InputError("the ground truth has NaN boxes: pytracking takes them for the benchmark uav only")
     if dataset == "lasot" and len(prediction) < len(truth):
-        raise InputError(f"{len(prediction)} boxes for {len(truth)} frames: pytracking refuses that for LaSOT")
+        raise InputError(
+            f"{counted(len(prediction), 'box')} for {counted(len(truth), 'frame')}: pytracking refuses that for LaSOT"
+        )
     prediction = prediction[: len(truth)]
     empty = (prediction[:, 2:] == 0).any(axis=1)
     prediction = repeated(prediction, empty & ~np.isnan(truth[: len(prediction)]).any(axis=1))

@@ -14,6 +14,7 @@ import numpy as np
 from data_pipelines import published
 from trackers.errors import InputError
 from trackers.io import numbers, plain_text
+from trackers.io.numbers import counted
 
 GOT10K = frozenset(f"GOT-10k_Test_{number:06d}" for number in range(1, 181))
 TRACKINGNET_VIDEOS = 511
@@ -24,6 +25,8 @@ _TRACK, _TRACK_COLUMNS, _TRUTH_COLUMNS = "frame,id,x,y,w,h,confidence,-1,-1,-1",
 # No file of results has as many; more would take memory out of proportion.
 MOST_LINES = 10**6
 _OF_MACOS = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
+# Lines that numpy's loadtxt passes over, with which GOT-10k's toolkit reads, and those that pandas does, TrackingNet's.
+_NUMPY, _PANDAS = re.compile(r"(#.*)?\r?"), re.compile(r"[ \t]*\r?")
 # Of sequences that are not there so many are named one by one.
 _NAMED = 10
 # Numbers with three decimals, and what rounding them to whole pixels takes away.
@@ -67,7 +70,7 @@ class Lines:
     def tell(self, fault):
         """Gives them to Findings.fault or Findings.note."""
         for (number, what), count in self._of.values():
-            fault(f"{self._name}:{number}", what + (f" (and {count - 1} more lines)" if count > 1 else ""))
+            fault(f"{self._name}:{number}", what + (f" (and {counted(count - 1, 'more line')})" if count > 1 else ""))
 
 
 def read_text(tree, name, found, marked=False):
@@ -87,23 +90,29 @@ def read_text(tree, name, found, marked=False):
 
 
 def lines_of(text, blank_end=False):
-    """Lines of a text. blank_end: whether blank ones at its end are passed over, as numpy, pandas and MATLAB do."""
+    """Lines of a text. blank_end: whether blank ones at its end are passed over, as MATLAB does."""
     if blank_end:
         return text.rstrip().split("\n") if text.strip() else []
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def rows(tree, name, found, columns, form, commas=True, least=None, tracks=False, marked=False):
-    """[[float], ...] of a file of numbers, None after faults where lines are not `form`.
+def rows(tree, name, found, columns, form, commas=True, least=None, tracks=False, marked=False, skipped=None):
+    """{line: [float]} of a file of numbers, None after faults where lines are not `form`.
 
     columns: numbers in a line; least: fewer that are still taken. commas: whether nothing else separates them.
     tracks: read as TrackEval does it: a comma may end a line, no blank line the file. marked: as of read_text.
+    skipped: pattern of lines that are passed over, a note each but at the end.
     """
     text = read_text(tree, name, found, marked)
     if text is None:
         return None
-    lines, faults, table = lines_of(text, blank_end=not tracks), Lines(name), []
+    lines, faults, notes, table = lines_of(text, blank_end=not (tracks or skipped)), Lines(name), Lines(name), {}
+    while skipped and lines and skipped.fullmatch(lines[-1]):
+        lines.pop()
     for number, line in enumerate(lines, 1):
+        if skipped and skipped.fullmatch(line):
+            notes.add(number, f"passed over: {repr(line.strip()[:40]) if line.strip() else 'a blank line'}")
+            continue
         cells = line.split(",") if commas else line.replace(",", " ").split()
         if tracks and len(cells) > 1 and not cells[-1].strip():
             cells.pop()
@@ -112,9 +121,10 @@ def rows(tree, name, found, columns, form, commas=True, least=None, tracks=False
         elif commas and len(cells) == 1 and len(line.split()) > 1:
             faults.add(number, "not separated by commas: spaces and tabs are not taken")
         elif not (least or columns) <= len(cells) <= columns:
-            faults.add(number, f"not {form}: {len(cells)} numbers in {line.strip()[:40]!r}")
+            faults.add(number, f"not {form}: {counted(len(cells), 'number')} in {line.strip()[:40]!r}")
         else:
-            table.append(_numbers(cells, number, faults))
+            table[number] = _numbers(cells, number, faults)
+    notes.tell(found.note)
     seen = len(found.faults)
     faults.tell(found.fault)
     return table if len(found.faults) == seen else None
@@ -134,7 +144,7 @@ def _numbers(cells, number, faults):
 def _nan(name, table, found):
     """Faults for lines that hold nan."""
     faults = Lines(name)
-    for number, row in enumerate(table, 1):
+    for number, row in table.items():
         if not all(value == value for value in row):
             faults.add(number, "nan: write a box, the last one where there is none")
     faults.tell(found.fault)
@@ -143,24 +153,28 @@ def _nan(name, table, found):
 def _odd_boxes(name, table, found):
     """Notes for boxes that can only be misses."""
     notes = Lines(name)
-    for number, row in enumerate(table, 1):
+    for number, row in table.items():
         if row[2] <= 0 or row[3] <= 0:
             notes.add(number, "a box without area: it counts as a miss")
     notes.tell(found.note)
 
 
-def _count(name, count, frames, found, what="boxes"):
+def _count(name, count, frames, found, what="box"):
     if count != frames:
-        found.fault(name, f"{count} {what} for {frames} frames: write one a frame, the first included")
+        found.fault(
+            name, f"{counted(count, what)} for {counted(frames, 'frame')}: write one a frame, the first included"
+        )
 
 
 def missing_as(names, found, what="sequence"):
     """Faults for names that are not there, the first few one by one."""
     names = sorted(names)
-    for name in names[:_NAMED]:
+    shown = _NAMED if len(names) > _NAMED + 1 else len(names)
+    for name in names[:shown]:
         found.fault(name, f"{what} is missing")
-    if len(names) > _NAMED:
-        found.fault(names[_NAMED], f"and {len(names) - _NAMED - 1} more {what}s are missing, too")
+    if len(names) > shown:
+        more = len(names) - shown - 1
+        found.fault(names[shown], f"and {counted(more, f'more {what}')} {'is' if more == 1 else 'are'} missing, too")
 
 
 def surplus(name, found, what):
@@ -170,12 +184,13 @@ def surplus(name, found, what):
 
 def readable(tree, found):
     """Names of files that can be read, without those that macOS adds; the others become faults."""
-    for name, what in tree.faults.items():
+    wrong = tree.faults | tree.outside
+    for name, what in wrong.items():
         found.fault(name, what)
-    names = [name for name in tree.names if name not in tree.faults]
+    names = [name for name in tree.names if name not in wrong]
     added = [name for name in names if _OF_MACOS.search(name)]
     if added:
-        more = f" (and {len(added) - 1} more files)" if len(added) > 1 else ""
+        more = f" (and {counted(len(added) - 1, 'more file')})" if len(added) > 1 else ""
         tell = found.fault if tree.is_zip else found.note
         tell(added[0], f"is what macOS adds to a folder or zip: leave it out{more}")
     return [name for name in names if name not in added]
@@ -217,40 +232,42 @@ def _got10k_sequence(tree, sequence, files, known, found):
         found.fault(sequence, f"{sequence}_001.txt is missing: repetitions count from 001")
     frames, whole = known.frames if known else None, True
     for run in runs:
-        table = rows(tree, files[run], found, 4, _BOX)
+        table = rows(tree, files[run], found, 4, _BOX, skipped=_NUMPY)
         if table is None:
             continue
         _nan(files[run], table, found)
         _odd_boxes(files[run], table, found)
         frames = frames or len(table)
         _count(files[run], len(table), frames, found)
-        whole &= all(value == int(value) for row in table for value in row if value == value)
+        whole &= all(value == int(value) for row in table.values() for value in row if value == value)
         if known and known.first is not None and table:
-            _first_box(files[run], table[0], known.first, found)
+            _first_box(files[run], *next(iter(table.items())), known.first, found)
     if "time" not in files:
         found.fault(sequence, f"{sequence}_time.txt is missing: seconds a frame, a column for each repetition")
         return whole
-    times = rows(tree, files["time"], found, max(1, len(runs)), "seconds, a column for each repetition")
+    times = rows(tree, files["time"], found, max(1, len(runs)), "seconds, a column for each repetition", skipped=_NUMPY)
     if times is not None and frames:
         _nan(files["time"], times, found)
-        _count(files["time"], len(times), frames, found, "lines")
+        _count(files["time"], len(times), frames, found, "line")
     return whole
 
 
-def _first_box(name, row, first, found):
-    """The first line has to be the given box, with three decimals."""
+def _first_box(name, number, row, first, found):
+    """The first line of numbers has to be the given box, with three decimals."""
     off = float(np.max(np.abs(np.array(row) - first)))
     given = ",".join(f"{value:.3f}" for value in first)
     if not off <= _ROUNDED:
-        found.fault(f"{name}:1", f"not the given first box: that is {given}")
+        found.fault(f"{name}:{number}", f"not the given first box: that is {given}")
     elif off > _CLOSE:
-        found.fault(f"{name}:1", f"rounded: the given first box is {given}; write boxes with three decimals")
+        found.fault(f"{name}:{number}", f"rounded: the given first box is {given}; write boxes with three decimals")
 
 
 def trackingnet(tree, expected, found):
     """VIDEO.txt anywhere, one for each test video."""
     for name, what in tree.faults.items():
         found.fault(name, what)
+    for name, what in tree.outside.items():
+        found.note(name, f"{what} (the server unpacks nothing, and takes it)")
     names = [name for name in tree.names if "__MACOSX" not in name and name not in tree.faults]
     texts = [name for name in names if name.endswith(".txt")]
     for name in sorted(set(names) - set(texts)):
@@ -271,20 +288,21 @@ def trackingnet(tree, expected, found):
     for name in sorted(set(texts) - taken):
         surplus(name, found, "the server knows no such video")
     if not expected and len(videos) != TRACKINGNET_VIDEOS:
-        found.fault(tree.path.name, f"{len(videos)} videos: the test set has {TRACKINGNET_VIDEOS}")
+        found.fault(tree.path.name, f"{counted(len(videos), 'video')}: the test set has {TRACKINGNET_VIDEOS}")
     for video, name in by_video.items():
-        table = rows(tree, name, found, 4, _BOX, marked=True)
+        table = rows(tree, name, found, 4, _BOX, marked=True, skipped=_PANDAS)
         if table is None:
             continue
         _nan(name, table, found)
-        _odd_boxes(name, [[0, 0, *(np.round(row[2:]))] for row in table], found)
+        _odd_boxes(name, {number: [0, 0, *np.round(row[2:])] for number, row in table.items()}, found)
         if not table:
             found.fault(name, "is empty")
         elif expected:
             _count(name, len(table), expected[video].frames, found)
-            if expected[video].first is not None and not np.allclose(table[0], expected[video].first, atol=1, rtol=0):
-                given = ",".join(f"{value:.2f}" for value in expected[video].first)
-                found.fault(f"{name}:1", f"not the given first box: that is {given}")
+            (number, row), first = next(iter(table.items())), expected[video].first
+            if first is not None and not np.allclose(row, first, atol=1, rtol=0):
+                given = ",".join(f"{value:.2f}" for value in first)
+                found.fault(f"{name}:{number}", f"not the given first box: that is {given}")
 
 
 def lasot(tree, expected, found):
@@ -317,14 +335,17 @@ def lasot(tree, expected, found):
         table = rows(tree, name, found, 4, _BOX, commas=False)
         if table is None:
             continue
-        if any(value != value for value in (table[0] if table else ())):
+        if any(value != value for value in table.get(1, ())):
             found.fault(f"{name}:1", "nan: the first box cannot repeat one before it")
         if not table:
             found.fault(name, "is empty")
         elif expected and len(table) < expected[sequence].frames:
             _count(name, len(table), expected[sequence].frames, found)
         elif expected and len(table) > expected[sequence].frames:
-            found.note(name, f"{len(table) - expected[sequence].frames} surplus boxes: the toolkit cuts them")
+            found.note(
+                name,
+                f"{counted(len(table) - expected[sequence].frames, 'surplus box')}: the toolkit cuts what is too much",
+            )
         _odd_boxes(name, table, found)
 
 
@@ -338,7 +359,7 @@ def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
         found.note(name, "is empty: no boxes")
     _nan(name, table, found)
     faults, notes, seen, widths = Lines(name), Lines(name), set(), {}
-    for number, row in enumerate(table, 1):
+    for number, row in table.items():
         frame, track = row[0], row[1]
         if frame != frame or track != track:
             continue
@@ -352,10 +373,12 @@ def _tracks(tree, name, frames, found, columns=_TRACK_COLUMNS):
         seen.add((frame, track))
         if widths.setdefault(frame, len(row)) != len(row):
             faults.add(number, f"other columns: {len(row)}, where frame {frame:g} has lines of {widths[frame]}")
-        if len(row) >= 8 and row[7] > 1:
+        if columns == _TRUTH_COLUMNS and row[7] != 1:
+            faults.add(number, f"class {row[7]:g}: only boxes of class 1 are what a phrase means, write 1")
+        elif len(row) >= 8 and row[7] > 1:
             faults.add(number, f"class {row[7]:g}: only pedestrians are scored, write -1")
         if len(row) != columns:
-            notes.add(number, f"{len(row)} columns: such files have {columns}")
+            notes.add(number, f"{counted(len(row), 'column')}: such files have {columns}")
         if row[4] <= 0 or row[5] <= 0:
             notes.add(number, "a box without area: it counts as a false positive")
     faults.tell(found.fault)
@@ -390,7 +413,7 @@ def dancetrack(tree, expected, found):
 
 def rmot(tree, expected, found):
     """VIDEO/PHRASE/{gt,predict}.txt of every line VIDEO+PHRASE of seqmap.txt; other files are not looked at."""
-    for name, what in tree.faults.items():
+    for name, what in (tree.faults | tree.outside).items():
         found.fault(name, what)
     text = read_text(tree, "seqmap.txt", found) if "seqmap.txt" in tree.names else None
     if text is None:

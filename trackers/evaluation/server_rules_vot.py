@@ -14,6 +14,7 @@ import re
 from trackers.errors import InputError
 from trackers.evaluation import server_rules
 from trackers.io import numbers, plain_text
+from trackers.io.numbers import counted
 
 MANIFEST = "manifest.yml"
 _KEYS = ("identifier", "stack", "timestamp", "toolkit")
@@ -87,6 +88,10 @@ def _manifest(tree, found):
 def _regions(tree, name, match, frames, found):
     """Checks a file of regions; the number of its lines, None where that is not known. frames: of the sequence."""
     if match["kind"] == "bin":
+        try:
+            tree.read(name)
+        except InputError as error:
+            found.fault(name, str(error).removeprefix(f"{name} "))
         return None
     text = server_rules.read_text(tree, name, found)
     if text is None:
@@ -112,9 +117,14 @@ def _length(name, match, count, frames, found):
         if anchor >= frames:
             found.fault(name, f"starts from frame {anchor} of {frames}")
         elif count not in (frames - anchor, anchor + 1):
-            found.fault(name, f"{count} regions, where {frames - anchor} follow the anchor and {anchor + 1} lead to it")
+            found.fault(
+                name,
+                f"{counted(count, 'region')}, where {frames - anchor} follow the anchor and {anchor + 1} lead to it",
+            )
     elif frames is not None and count != frames:
-        found.fault(name, f"{count} regions for {frames} frames: write one a frame, the first included")
+        found.fault(
+            name, f"{counted(count, 'region')} for {counted(frames, 'frame')}: write one a frame, the first included"
+        )
 
 
 def _region(line):
@@ -139,4 +149,4 @@ def _times(tree, name, count, found):
     text = server_rules.read_text(tree, name, found)
     lines = [] if text is None else text.rstrip().split("\n")
     if text is not None and len(lines) != count:
-        found.fault(name, f"{len(lines)} lines for {count} regions")
+        found.fault(name, f"{counted(len(lines), 'line')} for {counted(count, 'region')}")

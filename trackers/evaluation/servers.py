@@ -70,7 +70,8 @@ def mot(results, names=None, folder=""):
     results = epath.Path(results)
     results = results / "data" if (results / "data").is_dir() else results
     names = names or _names(results, _is_boxes, lambda path: path.name[:-4])
-    return {f"{folder}{name}.txt": mot_files.as_text(mot_files.read(results / f"{name}.txt", 1)) for name in names}
+    tracks = {name: mot_files.read(results / f"{name}.txt", 1, judged=True) for name in names}
+    return {f"{folder}{name}.txt": mot_files.as_text(found) for name, found in tracks.items()}
 
 
 def dancetrack(results, names=None):

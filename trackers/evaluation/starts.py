@@ -16,6 +16,7 @@ import trackers
 from trackers import errors, progress, weights
 from trackers.evaluation import benchmark, plots, tables
 from trackers.io import image_files, outputs
+from trackers.io.numbers import counted
 
 HEADS = ["AO", "SR0.5", "AUC", "P"]
 _VALUES = (("got10k", "AO"), ("got10k", "SR0.5"), ("pytracking", "AUC"), ("pytracking", "Precision"))
@@ -157,7 +158,7 @@ class Comparison:
         text = _written(out, "curve.md", tables.markdown(["step", *HEADS], rows))
         _written(out, "curve.json", json.dumps(points, indent=1))
         if not plots.left_out():
-            title = f"{self._name}, {len(self._sequences)} sequences"
+            title = f"{self._name}, {counted(len(self._sequences), 'sequence')}"
             plots.curve(epath.Path(out) / "curve.png", points, "step", HEADS[:2], levels, title)
         return text
 

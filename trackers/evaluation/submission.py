@@ -16,7 +16,8 @@ from etils import epath
 from data_pipelines import annotations, published, sources
 from trackers import errors
 from trackers.evaluation import server_rules, server_rules_vot
-from trackers.io import archives, plain_text
+from trackers.io import archives, mot_files, plain_text
+from trackers.io.numbers import counted
 
 FLAGS = flags.FLAGS
 
@@ -49,7 +50,6 @@ BENCHMARK_HELP = (
 )
 # Faults that are printed; the number of the others is said.
 _SHOWN, _NOTES_SHOWN = 40, 5
-_LENGTH = re.compile(r"^\s*seqLength\s*=\s*([0-9]+)\s*$", re.MULTILINE)
 
 
 def check(path, kind=None, benchmark=None):
@@ -61,14 +61,17 @@ def check(path, kind=None, benchmark=None):
     """
     found = findings(path, kind, benchmark)
     for note in found.notes[:_NOTES_SHOWN]:
-        print(f"note: {_printable(note)}")
+        print(f"note: {plain_text.printable(note)}")
     if len(found.notes) > _NOTES_SHOWN:
         print(f"note: {len(found.notes) - _NOTES_SHOWN} more")
     for fault in found.faults[:_SHOWN]:
-        print(_printable(fault))
+        print(plain_text.printable(fault))
     if found.faults:
         more = len(found.faults) - _SHOWN
-        print(f"{path}: rejected, {len(found.faults)} faults" + (f", {more} of them not shown" if more > 0 else ""))
+        print(
+            f"{path}: rejected, {counted(len(found.faults), 'fault')}"
+            + (f", {more} of them not shown" if more > 0 else "")
+        )
         return 1
     print(f"{path}: accepted as {found.kind}" + ("" if benchmark else "; lengths are known with --benchmark only"))
     return 0
@@ -99,7 +102,8 @@ def _kind(tree):
     if any("_tracking_result/" in name for name in names) or tree.path.name.endswith("_tracking_result"):
         return "lasot"
     texts = [name for name in names if name.endswith(".txt") and "__MACOSX" not in name and name not in tree.faults]
-    columns = {_columns(tree, name) for name in texts[:5]}
+    # Files without boxes, and those that cannot be read, tell nothing.
+    columns = {_columns(tree, name) for name in texts[:5]} - {0}
     # A folder of TrackingNet's boxes may be called so, too.
     if any("dancetrack" in name or (name.startswith("tracker/") and 4 not in columns) for name in names):
         return "dancetrack"
@@ -109,6 +113,9 @@ def _kind(tree):
         return "mot"
     if 4 in columns:
         return "trackingnet"
+    if tree.faults:
+        name, what = next(iter(tree.faults.items()))
+        raise errors.InputError(f"{tree.path}: {plain_text.printable(name)} {what}")
     raise errors.UsageError(f"{tree.path}: what these results are for cannot be told: give --kind, {', '.join(CHECKS)}")
 
 
@@ -144,14 +151,11 @@ def _videos(name, path):
     root = annotations.folder(path, name, "SEQUENCE/{seqinfo.ini,img1/000001.jpg}")
     expected = {}
     for folder in sorted(root.iterdir()):
-        info = folder / "seqinfo.ini"
-        if info.exists():
-            match = _LENGTH.search(plain_text.read_text(info, "lines key=value"))
-            if match is None:
-                raise errors.InputError(f"{info} has no line seqLength=NUMBER: unpack it again")
-            expected[folder.name] = server_rules.Expected(int(match[1]))
-        elif (folder / "img1").is_dir():
-            expected[folder.name] = server_rules.Expected(len(annotations.image_names(folder / "img1")))
+        frames = mot_files.length_of(folder)
+        if frames is None and (folder / "img1").is_dir():
+            frames = len(annotations.image_names(folder / "img1"))
+        if frames is not None:
+            expected[folder.name] = server_rules.Expected(frames)
     if not expected:
         raise errors.InputError(f"{name}: no videos in {root}: name the folder of a split, such as test")
     return expected
@@ -174,10 +178,6 @@ def _targets(name, path):
         named = sequence if alone else f"{sequence}_{target}" if dot else one.name
         expected[named] = server_rules.Expected(frames)
     return expected
-
-
-def _printable(text):
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def main(argv):

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from trackers.io.plain_text import printable
+
 # (heading, toolkit, value): GOT-10k's numbers, then those that papers give for LaSOT, OTB, UAV.
 COLUMNS = (
     ("AO", "got10k", "AO"),
@@ -37,11 +39,6 @@ def markdown(heads, rows):
 def _escaped(cell):
     """A cell's text where "|" and line breaks of a name do not end the cell or the row."""
     return printable(str(cell).replace("\\", "\\\\").replace("|", "\\|"))
-
-
-def printable(text):
-    """The text with line breaks, control characters and bytes that are not UTF-8 written as escapes such as \\n."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def overall(scored, speed=None):

@@ -6,14 +6,18 @@ top left corner in pixels, and confidence 0 marks a row of ground truth that doe
 
 import array
 import dataclasses
+import re
 
 import numpy as np
 from etils import epath
 
 from trackers.errors import InputError
 from trackers.io import numbers, outputs, plain_text
+from trackers.io.numbers import counted
 
 _COLUMNS = 8
+# Keys of an ini file are of any case, and stand before = or a colon.
+_LENGTH = re.compile(r"^\s*seqLength\s*[=:]\s*([0-9]+)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +87,14 @@ def empty():
     return from_rows(np.zeros(0), np.zeros(0), np.zeros((0, 4)))
 
 
-def read(path, first_frame=0):
+def read(path, first_frame=0, length=None, judged=False):
     """Tracks of a file; columns separated by commas or white space, empty lines skipped, an empty file has no rows.
 
-    Args: first_frame: the number below which there is no frame.
+    Args:
+      first_frame: the number of the video's first frame. length: how many frames the video has, None where that is not
+        known.
+      judged: whether these are a tracker's boxes that are to be scored, of which TrackEval takes ids from 0 on only,
+        and no class above 1.
 
     Raises: InputError naming the file, and the line where there is one, for what cannot be read.
     """
@@ -105,18 +113,35 @@ def read(path, first_frame=0):
         except ValueError:
             raise InputError(f"{path} line {number}: {line.strip()[:60]!r} is not frame,id,x,y,w,h,...") from None
         if len(row) < 6:
-            raise InputError(f"{path} line {number}: {len(row)} columns, frame,id,x,y,w,h are needed")
+            raise InputError(f"{path} line {number}: {counted(len(row), 'column')}, frame,id,x,y,w,h are needed")
         values.extend(row + [1.0] * (_COLUMNS - len(row)))
         lines.append(number)
     table = np.frombuffer(values, np.float64).reshape(-1, _COLUMNS)
     columns = (table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7])
     tracks = from_rows(*columns, source=path, lines=lines)
-    if len(tracks) and tracks.frames[0] < first_frame:
-        raise InputError(
-            f"{path}: frame {tracks.frames[0]} is before the first frame, {first_frame}: give --first_frame, or"
-            " count frames as the video does"
-        )
+    last = np.inf if length is None else first_frame + length - 1
+    remedy = "give --first_frame, or count frames as the video does"
+    for bad, column, what in (
+        (table[:, 0] < first_frame, 0, f"frame {{}} is before the first frame, {first_frame}: {remedy}"),
+        (table[:, 0] > last, 0, f"frame {{}} is after the last of the video, {last}: {remedy}"),
+        (judged & (table[:, 1] < 0), 1, "id {} is below 0: give each object a number of its own"),
+        (judged & (table[:, 7] > 1), 7, "class {}: only pedestrians are scored, write -1 or take such lines out"),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(f"{path} line {lines[row]}: {what.format(int(table[row, column]))}")
     return tracks
+
+
+def length_of(folder):
+    """The frames of a video that its folder's seqinfo.ini tells, None where there is none. Raises: InputError."""
+    info = epath.Path(folder) / "seqinfo.ini"
+    if not info.exists():
+        return None
+    match = _LENGTH.search(plain_text.read_text(info, "lines key=value"))
+    if match is None:
+        raise InputError(f"{info} has no line seqLength=NUMBER: unpack it again")
+    return int(match[1])
 
 
 def write(path, tracks):

@@ -82,3 +82,9 @@ def is_whole(value):
 def is_pixel(value):
     """Whether a value from JSON can be a coordinate: an int or float, finite, of a size that images have."""
     return type(value) in (int, float) and abs(value) <= LARGEST_PIXEL
+
+
+def counted(count, noun, form=""):
+    """How many of what there are, in words: "1 box", "2 boxes". noun: of one; form: of the number, as format has it."""
+    ending = "" if count == 1 else "es" if noun.endswith(("x", "s", "ch", "sh")) else "s"
+    return f"{count:{form}} {noun}{ending}"

@@ -145,3 +145,8 @@ def _unique(pairs):
 
 def _refuse(constant):
     raise ValueError(f"{constant} is not a number")
+
+
+def printable(text):
+    """The text with line breaks, control characters and bytes that are not UTF-8 written as escapes such as \\n."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from trackers.errors import InputError, UsageError
 from trackers.io import numbers, plain_text
+from trackers.io.numbers import counted
 
 _EXPECTED = (
     "lines x,y,w,h of one target, id,x,y,w,h of several, or frame,id,x,y,w,h of those that start in other frames"
@@ -31,7 +32,7 @@ def parse_box(text):
     """[x, y, w, h] of "x,y,w,h". Raises: ValueError for anything else."""
     box = [numbers.number(part.strip()) for part in text.split(",")]
     if len(box) != 4:
-        raise ValueError(f"{len(box)} numbers, not 4")
+        raise ValueError(f"{counted(len(box), 'number')}, not 4")
     return box
 
 
@@ -58,7 +59,7 @@ def read_targets(path):
             if before is None:
                 before = _columns_counted(len(cells), named)
             if len(cells) != len(before) + 4:
-                raise ValueError(f"{len(cells)} columns")
+                raise ValueError(counted(len(cells), "column"))
             said, box = dict(zip(before, cells, strict=False)), [numbers.number(cell) for cell in cells[-4:]]
             name = numbers.whole(said["id"]) if "id" in said else len(targets) + 1
             start = Start(box, _frame(said["frame"]), where) if "frame" in said else Start(box)
@@ -86,7 +87,7 @@ def _columns_named(names):
 def _columns_counted(count, named):
     """The columns before the box of lines of `count`. named: whether a line of names came, which named no frame."""
     if count not in _BEFORE or named and "frame" in _BEFORE[count]:
-        raise ValueError(f"{count} columns")
+        raise ValueError(counted(count, "column"))
     return _BEFORE[count]
 
 

@@ -1,8 +1,6 @@
 """Pictures of a sweep: how throughput and utilization go with the number of chips."""
 
-import io
-
-from trackers.io import outputs
+from trackers.io import figures, outputs
 
 _COLORS = {"v5e": "#1f6fc4", "v4": "#e07b26", "v5p": "#2a9d72", "v6e": "#b04a8f"}
 _INK, _MUTED, _GRID = "#22262b", "#6b7178", "#e3e6e9"
@@ -45,9 +43,7 @@ def scaling(path, rows, per_chip, batch):
     style = {"frameon": False, "fontsize": 9, "handlelength": 3.2, "ncols": max(1, min(4, len(named)))}
     figure.legend(named.values(), named.keys(), loc="outside upper right", **style)
     figure.suptitle(rows[0]["config"].replace(".py", ""), x=0.01, ha="left", fontsize=11.5, color=_INK)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150, facecolor="white")
-    outputs.write_bytes(path, drawn.getvalue())
+    outputs.write_bytes(path, figures.png(figure))
 
 
 def _series(rows):

@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import topologies as jax_topologies
 
 from trackers.errors import InputError, UsageError
+from trackers.io.numbers import counted
 from trackers.planning import cards
 from trackers.training import chips
 
@@ -59,7 +60,7 @@ def find(name):
     except RuntimeError:
         raise InputError(f"topology {name}: no {platform.upper()} that jax can use is here") from None
     if count > len(devices):
-        raise InputError(f"topology {name}: only {len(devices)} devices are here")
+        raise InputError(f"topology {name}: only {counted(len(devices), 'device')} here")
     devices = tuple(devices[: count or len(devices)])
     return Topology(name, devices, chips.of_device(devices[0], len(devices) if platform == "cpu" else 1))
 

@@ -24,6 +24,7 @@ from data_pipelines import sources
 from trackers import errors, weights
 from trackers.evaluation import benchmark, tables
 from trackers.io import image_files, outputs, ownership
+from trackers.io.numbers import counted
 from trackers.nn import division
 from trackers.specialise import forms, tracks
 from trackers.tracking import single_object
@@ -76,7 +77,10 @@ def main(argv):
     shares = tracks.shares(tracker, variables, sequences)
     found = forms.verdicts(tracker.model.layer_relations(), shares, FLAGS.tolerance)
     counted = forms.table(shares, found)
-    print(f"{len(shares)} frames of {len(sequences)} sequences, tolerance {FLAGS.tolerance:g}; per cent of the tokens")
+    print(
+        f"{counted(len(shares), 'frame')} of {counted(len(sequences), 'sequence')}, tolerance"
+        f" {FLAGS.tolerance:g}; per cent of the tokens"
+    )
     print(counted, flush=True)
     if not weights.differing_models(config.model, forms.fixed(config.model, found)):
         print("no layer's division is constant: nothing was written; --tolerance lets a share of its tokens differ")
@@ -148,7 +152,7 @@ def _difference(both):
     clock, cpu = (np.divide(*np.median(seconds, axis=0)) for seconds in (both.seconds, both.cpu))
     return (
         f"boxes, one step from the same box: {np.median(steps):.2g} pixels apart (median), {steps.max():.2g} at most,"
-        f" above {_NOTABLE:g} in {np.sum(steps > _NOTABLE)} of {len(steps)} frames\n"
+        f" above {_NOTABLE:g} in {np.sum(steps > _NOTABLE)} of {counted(len(steps), 'frame')}\n"
         f"boxes, each network on its own way: {pixels:.2g} pixels apart at most ({sequence}, frame {frame}), mean IoU"
         f" {both.overlap():.4f}\n"
         f"faster by {clock:.2f} x on the clock, {cpu:.2f} x in CPU time (medians, the networks took turns)"

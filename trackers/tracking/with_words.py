@@ -349,7 +349,8 @@ def _check_frames(tracks, clips, first_frame, length):
             f"the tracks have frame {min(early)} but the first frame of the video counts as {first_frame}: give"
             " --first_frame, or count frames as the video does"
         )
-    late = [int(tracks.frames[clip.sampled[-1]]) for clip in clips]
+    # Also of boxes that are not shown to the network themselves.
+    late = [int(tracks.frames[clip.rows[-1]]) for clip in clips]
     if late and length is not None and max(late) >= first_frame + length:
         raise _too_short(tracks, first_frame + length - 1, first_frame)
 

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import trackers
 from trackers.errors import UsageError
+from trackers.io.numbers import counted
 from trackers.nn import kernels
 from trackers.nn.placement import BATCH_AXES
 from trackers.training.state import named_leaves, path_name
@@ -71,7 +72,7 @@ def mesh_shape(config_mesh, devices):
     if -1 in sizes:
         sizes[sizes.index(-1)] = devices // math.prod(size for size in sizes if size != -1)
     if math.prod(sizes) != devices:
-        raise UsageError(f"config.mesh {asked} does not use the {devices} devices that are here: set e.g. data=-1")
+        raise UsageError(f"config.mesh {asked} does not use the {counted(devices, 'device')} here: set e.g. data=-1")
     return tuple(sizes)
 
 

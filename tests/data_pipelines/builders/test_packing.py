@@ -152,7 +152,7 @@ def test_command(videos, tmp_path):
     call = ["shards", f"--source=frames:{root}", f"--out={tmp_path}", "--max_sequences=1"]
     done = forked.run("data_pipelines", *call, "--packed", "--context=9", "--quality=90")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^1 sequences, 20 images of \d+ bytes each in ", done.stdout)
+    assert re.search(r"^1 sequence, 20 images of \d+ bytes each in ", done.stdout)
     assert "packed: 9 sqrt(area) around the target; " in done.stdout and "its edge is repeated" in done.stdout
     done = forked.run("data_pipelines", *call, "--split=val", "--context=9")
     assert done.returncode == 2 and "--context is of --packed shards" in done.stderr

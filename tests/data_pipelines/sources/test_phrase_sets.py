@@ -75,7 +75,7 @@ def test_frames_without_image_are_left_out_with_a_word(tmp_path, capsys):
     layouts.write_phrase(tmp_path / "expression" / "0001", "red-cars", {"3": [1], "99": [1]})
     (video,) = sources.open_source("refer_kitti", tmp_path)
     assert video.phrases[-1].meant.tolist() == [[4, 1]]
-    assert "red-cars.json: 1 frames without image, the first is 99: left out" in capsys.readouterr().err
+    assert "red-cars.json: 1 frame without image, the first is 99: left out" in capsys.readouterr().err
 
 
 def test_refer_dance_from_dancetrack(tmp_path):
@@ -120,22 +120,22 @@ def test_published_numbers_are_compared_in_a_line(tmp_path):
     dance, kitti = layouts.refer_dance(tmp_path / "d"), layouts.refer_kitti(tmp_path / "k")
     train = {str(video): [str(min(video, 38)), "38"] for video in range(40)}
     assert filled("refer_dance", dance, "train", train) == (
-        "refer_dance: as the published training split: 40 videos, 39 distinct descriptions"
+        "refer_dance: as the published training split: videos: 40, distinct descriptions: 39"
     )
     train["0"] = ["38"]
     assert filled("refer_dance", dance, "train", train) == (
-        "refer_dance: differs from the published training split: 38 distinct descriptions instead of 39"
+        "refer_dance: differs from the published training split: distinct descriptions: 38 instead of 39"
     )
     test = {str(video): [str(i) for i in range(17)] for video in range(24)}
     assert filled("refer_dance", dance, "test", test) == (
-        "refer_dance: differs from the published test split: 24 videos instead of 25"
+        "refer_dance: differs from the published test split: videos: 24 instead of 25"
     )
     three, four = ({str(v): [str(i) for i in range(n)] for v, n in enumerate(of)} for of in ((50,) * 3, (200,) * 4))
     assert filled("refer_kitti", kitti, "test", three) == (
-        "refer_kitti: as the test split of version 1: 3 videos, 150 descriptions of a video"
+        "refer_kitti: as the test split of version 1: videos: 3, descriptions of a video: 150"
     )
     assert filled("refer_kitti", kitti, "test", four) == (
-        "refer_kitti: differs from the test split of version 2: 800 descriptions of a video instead of 861"
+        "refer_kitti: differs from the test split of version 2: descriptions of a video: 800 instead of 861"
     )
 
 

@@ -54,7 +54,7 @@ def test_got10k_wrong_places(tmp_path):
 def test_got10k_flags_of_another_length(tmp_path):
     layouts.got10k(tmp_path)
     layouts.write_flags(tmp_path / "train" / "GOT-10k_Train_000001" / "cover.label", [8, 8])
-    with pytest.raises(InputError, match=r"cover\.label has 2 entries: expected 24"):
+    with pytest.raises(InputError, match=r"cover\.label has 2 values: expected 24"):
         got10k.open(tmp_path)[0]
 
 

@@ -19,6 +19,7 @@ from etils import epath
 from trackers import errors
 from trackers.evaluation.vot import overlaps
 from trackers.io import image_files, numbers, plain_text
+from trackers.io.numbers import counted
 
 FAILED_BELOW = 0.1
 FAILED_FRAMES = 10
@@ -143,7 +144,9 @@ def _runs(path, length):
     except ValueError as error:
         raise errors.InputError(f"{path}: {error}: expected {expected}") from None
     if len(anchors) > length or not anchors.any():
-        raise errors.InputError(f"{path} has {len(anchors)} lines for {length} frames: expected {expected}")
+        raise errors.InputError(
+            f"{path} has {counted(len(anchors), 'line')} for {counted(length, 'frame')}: expected {expected}"
+        )
     forwards = [range(anchor, length) for anchor in np.flatnonzero(anchors > 0)]
     return forwards + [range(anchor, -1, -1) for anchor in np.flatnonzero(anchors < 0)]
 
@@ -161,7 +164,9 @@ def _read_run(folder, stem, length):
         raise errors.InputError(f"{files[1]} is missing, and so is {files[0].name}: finish `vot evaluate` first")
     regions = overlaps.read(file)
     if len(regions) != length:
-        raise errors.InputError(f"{file} holds {len(regions)} regions for a run of {length} frames: run it again")
+        raise errors.InputError(
+            f"{file} holds {counted(len(regions), 'region')} for a run of {counted(length, 'frame')}: run it again"
+        )
     return regions
 
 

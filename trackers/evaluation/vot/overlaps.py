@@ -13,6 +13,7 @@ import numpy as np
 
 from trackers import errors
 from trackers.io import limits, numbers, plain_text
+from trackers.io.numbers import counted
 
 _EXPECTED = "a region a line: x,y,w,h, a mask mx,y,w,h,runs, or a code such as 0"
 # Kinds of regions in binary files, and how each is written.
@@ -108,7 +109,7 @@ def _masked(box, runs):
     ones = np.arange(len(runs)) % 2 == 1
     pixels = np.repeat(ones, np.array(runs, np.int64))
     if len(pixels) > width * height:
-        raise ValueError(f"runs of {len(pixels)} pixels in a mask of {width * height}")
+        raise ValueError(f"runs of {counted(len(pixels), 'pixel')} in a mask of {width * height}")
     mask = np.zeros(width * height, bool)
     mask[: len(pixels)] = pixels
     mask = mask.reshape(height, width)

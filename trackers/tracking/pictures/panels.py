@@ -1,13 +1,12 @@
 """Figures made of rows of images, with maps of numbers laid over them, as PNG files."""
 
 import dataclasses
-import io
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from trackers.io import outputs
+from trackers.io import figures, outputs
 
 # Side of a panel in inches, dots an inch, and the share of a map's colors in what is shown.
 _SIDE, _DPI, _ALPHA = 1.6, 150, 0.55
@@ -103,9 +102,7 @@ def draw(path, rows, title, legend=None):
     if legend.lines:
         handles = [matplotlib.lines.Line2D([], [], color=color) for color in legend.lines.values()]
         figure.legend(handles, legend.lines, loc="outside lower center", ncols=len(handles), fontsize=7)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    outputs.write_bytes(path, drawn.getvalue())
+    outputs.write_bytes(path, figures.png(figure, _DPI))
 
 
 def _show(axis, panel, title):
