@@ -13,6 +13,7 @@ from data_pipelines import sources
 from tests import programs
 from tests.training.test_processes_run import free_port, slurm
 from trackers import weights
+from trackers.errors import InputError
 from trackers.evaluation import benchmark, hosts
 from trackers.io import image_files
 from trackers.tracking import single_object
@@ -28,6 +29,22 @@ def test_shares_are_even_and_whole():
     assert sorted(number for share in given for number in share) == list(range(200))
     frames = [sum(lengths[number] for number in share) for share in given]
     assert max(frames) - min(frames) < 100  # of 31,000 each
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [(SystemExit(143), "terminated"), (KeyboardInterrupt(), "interrupted"), (InputError("a\nb"), "a b")],
+)
+def test_the_others_hear_in_words_why_one_has_ended(tmp_path, monkeypatch, ending, said):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(hosts, "_agree_on_run", lambda number: 7)
+    hosts.Hosts(tmp_path, 7).say()
+    (tmp_path / "progress" / "processes" / "1").rename(tmp_path / "progress" / "processes" / "0")
+    with pytest.raises(type(ending)), hosts.hold(tmp_path):
+        raise ending
+    with pytest.raises(InputError, match=f"process 1 failed: {said}$"):
+        hosts.Hosts(tmp_path, 7).wait_for(1)
 
 
 @pytest.fixture

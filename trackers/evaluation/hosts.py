@@ -117,7 +117,7 @@ def hold(out):
             hosts.leave(" ".join(str(error).split()) or type(error).__name__)
             raise
         except BaseException as error:  # the scheduler or the keyboard, which don't wait
-            hosts.say(type(error).__name__)
+            hosts.say("interrupted" if isinstance(error, KeyboardInterrupt) else "terminated")
             raise
         if index:
             hosts.wait_for(0)
