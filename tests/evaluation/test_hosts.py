@@ -1,6 +1,8 @@
 """Evaluations on several hosts: shares of the sequences, and two processes that make one result, over gloo."""
 
+import concurrent.futures
 import json
+import threading
 
 import cv2
 import jax
@@ -31,20 +33,46 @@ def test_shares_are_even_and_whole():
     assert max(frames) - min(frames) < 100  # of 31,000 each
 
 
-@pytest.mark.parametrize(
-    ("ending", "said"),
-    [(SystemExit(143), "terminated"), (KeyboardInterrupt(), "interrupted"), (InputError("a\nb"), "a b")],
-)
+@pytest.mark.parametrize(("ending", "said"), [(SystemExit(143), "terminated"), (KeyboardInterrupt(), "interrupted")])
 def test_the_others_hear_in_words_why_one_has_ended(tmp_path, monkeypatch, ending, said):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(hosts, "_agree_on_run", lambda number: 7)
-    hosts.Hosts(tmp_path, 7).say()
-    (tmp_path / "progress" / "processes" / "1").rename(tmp_path / "progress" / "processes" / "0")
     with pytest.raises(type(ending)), hosts.hold(tmp_path):
         raise ending
     with pytest.raises(InputError, match=f"process 1 failed: {said}$"):
         hosts.Hosts(tmp_path, 7).wait_for(1)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_one_that_cannot_begin_to_track_does_not_keep_the_others_waiting(tmp_path, monkeypatch, broken):
+    """As with weights that are not there on one of two hosts; threads stand for the processes."""
+    here, given, meeting = threading.local(), [None, None], threading.Barrier(2, timeout=5)
+
+    def gathered(value):
+        given[here.index] = value
+        meeting.wait()
+        found = np.array(given)
+        meeting.wait()
+        return found
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: here.index)
+    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", gathered)
+    monkeypatch.setattr(hosts.multihost_utils, "broadcast_one_to_all", gathered)
+    monkeypatch.setattr(hosts, "_LOOK_EVERY_SECONDS", 0.01)
+
+    def ended(index):
+        here.index = index
+        with pytest.raises(InputError) as failure, hosts.hold(tmp_path) as crew:
+            if index == broken:
+                raise InputError("no weights")
+            crew.agree(np.ones(3))
+        return str(failure.value)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(ended, range(2)))
+    assert said[broken] == "no weights" and said[1 - broken] == f"process {broken} failed: no weights"
 
 
 @pytest.fixture
