@@ -91,16 +91,17 @@ def main(argv):
         errors.leave_out(["frames_per_dispatch"], "is of --batch")
     if FLAGS.workdir:
         errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
-    others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
-    others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
-    name, sequences = sources.open_sequences(FLAGS.benchmark)
-    sequences = sources.chosen(sequences, FLAGS.sequences)
-    outputs.claim_folder(out)
-    if FLAGS.draw:
-        video_files.encoder()
-    drawn = FLAGS.workdir or not (FLAGS.starts or any(sequence.truth_withheld for sequence in sequences))
-    if drawn and (said := plots.left_out()):
-        print(said, file=sys.stderr, flush=True)
+    with hosts.opening():
+        others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
+        others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
+        name, sequences = sources.open_sequences(FLAGS.benchmark)
+        sequences = sources.chosen(sequences, FLAGS.sequences)
+        outputs.claim_folder(out)
+        if FLAGS.draw:
+            video_files.encoder()
+        drawn = FLAGS.workdir or not (FLAGS.starts or any(sequence.truth_withheld for sequence in sequences))
+        if drawn and (said := plots.left_out()):
+            print(said, file=sys.stderr, flush=True)
 
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)

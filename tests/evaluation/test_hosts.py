@@ -44,16 +44,16 @@ def test_the_others_hear_in_words_why_one_has_ended(tmp_path, monkeypatch, endin
         hosts.Hosts(tmp_path, 7).wait_for(1)
 
 
-@pytest.mark.parametrize("broken", [0, 1])
-def test_one_that_cannot_begin_to_track_does_not_keep_the_others_waiting(tmp_path, monkeypatch, broken):
-    """As with weights that are not there on one of two hosts; threads stand for the processes."""
-    here, given, meeting = threading.local(), [None, None], threading.Barrier(2, timeout=5)
+@pytest.fixture
+def meeting(monkeypatch):
+    """Threads that stand for two processes: each says which it is, `meeting.index = 0`."""
+    here, given, barrier = threading.local(), [None, None], threading.Barrier(2, timeout=5)
 
     def gathered(value):
         given[here.index] = value
-        meeting.wait()
+        barrier.wait()
         found = np.array(given)
-        meeting.wait()
+        barrier.wait()
         return found
 
     monkeypatch.setattr(jax, "process_count", lambda: 2)
@@ -61,9 +61,15 @@ def test_one_that_cannot_begin_to_track_does_not_keep_the_others_waiting(tmp_pat
     monkeypatch.setattr(hosts.multihost_utils, "process_allgather", gathered)
     monkeypatch.setattr(hosts.multihost_utils, "broadcast_one_to_all", gathered)
     monkeypatch.setattr(hosts, "_LOOK_EVERY_SECONDS", 0.01)
+    return here
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_one_that_cannot_begin_to_track_does_not_keep_the_others_waiting(tmp_path, meeting, broken):
+    """As with weights that are not there on one of two hosts."""
 
     def ended(index):
-        here.index = index
+        meeting.index = index
         with pytest.raises(InputError) as failure, hosts.hold(tmp_path) as crew:
             if index == broken:
                 raise InputError("no weights")
@@ -73,6 +79,26 @@ def test_one_that_cannot_begin_to_track_does_not_keep_the_others_waiting(tmp_pat
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         said = list(pool.map(ended, range(2)))
     assert said[broken] == "no weights" and said[1 - broken] == f"process {broken} failed: no weights"
+
+
+@pytest.mark.parametrize("broken", [{0}, {1}, {0, 1}])
+def test_one_that_cannot_open_the_benchmark_does_not_keep_the_others_waiting(tmp_path, meeting, broken):
+    """As with data that is not there on one of two hosts."""
+
+    def ended(index):
+        meeting.index = index
+        with pytest.raises(InputError) as failure:
+            with hosts.opening():
+                if index in broken:
+                    raise InputError(f"no data {index}")
+            with hosts.hold(tmp_path):
+                raise AssertionError("it began")
+        return str(failure.value)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(ended, range(2)))
+    told = f"process {min(broken)} cannot begin: see its message"
+    assert said == [f"no data {index}" if index in broken else told for index in range(2)]
 
 
 @pytest.fixture

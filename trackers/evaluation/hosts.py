@@ -104,6 +104,20 @@ class Hosts:
 
 
 @contextlib.contextmanager
+def opening():
+    """A context manager for what each process looks at before `hold`: the others do not wait for one that fails there.
+
+    Raises: what is raised within.
+    """
+    try:
+        yield
+    except Exception:
+        if jax.process_count() > 1:
+            _agree_on_run(0)
+        raise
+
+
+@contextlib.contextmanager
 def hold(out):
     """Owns the folder of results for all processes: a context manager that gives Hosts.
 
@@ -143,8 +157,7 @@ def _agree_on_run(number):
     """The number that process 0 gives this run. Raises: InputError where one of the processes could not begin (0)."""
     numbers = multihost_utils.process_allgather(np.int32(number))
     if not numbers.all():
-        process = int(np.flatnonzero(numbers == 0)[0])
-        if process != jax.process_index():
-            raise InputError(f"process {process} cannot write its results: see its message")
+        if number:
+            raise InputError(f"process {np.flatnonzero(numbers == 0)[0]} cannot begin: see its message")
         return 0
     return int(numbers[0])
