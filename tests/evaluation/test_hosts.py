@@ -146,11 +146,12 @@ def test_two_processes_track_a_share_each_and_one_scores_all(videos, tmp_path):
         assert process.returncode == 1 and len(lines) == 1 and str(frame) in lines[0], process.stderr
         assert "Traceback" not in process.stderr
     kept = tmp_path / "two" / "frames" / "grm"
-    assert (kept / "middle.txt").exists() and not (kept / "long.txt").exists()
+    assert {name: (kept / f"{name}.txt").exists() for name in FRAMES} == {name: name != "long" for name in FRAMES}
     assert not (tmp_path / "two" / "results.json").exists()
 
     # Started again, they go on; one of them writes the scores.
     frame.write_bytes(whole)
+    (kept / "short.txt").unlink()
     before = (kept / "middle.txt").stat().st_mtime_ns
     both = _start(2, *given, f"--out={tmp_path / 'two'}", "--batch=2")
     assert [process.returncode for process in both] == [0, 0], both[0].stderr + both[1].stderr
