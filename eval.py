@@ -91,16 +91,17 @@ def main(argv):
         errors.leave_out(["frames_per_dispatch"], "is of --batch")
     if FLAGS.workdir:
         errors.leave_out(["checkpoint"], "has no use with --workdir, whose checkpoints are judged")
-    others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
-    others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
-    name, sequences = sources.open_sequences(FLAGS.benchmark)
-    sequences = sources.chosen(sequences, FLAGS.sequences)
-    outputs.claim_folder(out)
-    if FLAGS.draw:
-        video_files.encoder()
-    drawn = FLAGS.workdir or not (FLAGS.starts or any(sequence.truth_withheld for sequence in sequences))
-    if drawn and (said := plots.left_out()):
-        print(said, file=sys.stderr, flush=True)
+    with hosts.opening():
+        others = baselines.parse(FLAGS.baselines, [starts.UNTRAINED])
+        others = {entry: None if entry.name == starts.UNTRAINED else entry.build() for entry in others}
+        name, sequences = sources.open_sequences(FLAGS.benchmark)
+        sequences = sources.chosen(sequences, FLAGS.sequences)
+        outputs.claim_folder(out)
+        if FLAGS.draw:
+            video_files.encoder()
+        drawn = FLAGS.workdir or not (FLAGS.starts or any(sequence.truth_withheld for sequence in sequences))
+        if drawn and (said := plots.left_out()):
+            print(said, file=sys.stderr, flush=True)
 
     # The tracker as this benchmark runs it.
     model_section, tracking, chosen = single_object.for_benchmark(config, name)
@@ -206,7 +207,10 @@ def _read_back(store, sequence):
 
 
 def _track(runs, stores, sequences, out, crew):
-    """Tracks what is not finished in `out`, this process's share of it."""
+    """Tracks what is not finished in `out`, this process's share of it.
+
+    Raises: InputError, after all others are tracked, where sequences have a frame that cannot be read.
+    """
     left = crew.agree(np.array([[_finished(store, each) is None for each in sequences] for store in stores.values()]))
     if not left.all() and crew.index == 0:
         print(f"{(~left).sum()} of {left.size} are finished in {out} and are not tracked again", flush=True)
@@ -216,6 +220,11 @@ def _track(runs, stores, sequences, out, crew):
         share = hosts.shares([len(sequence.frames) for sequence in among], crew.count)[crew.index]
         pending[tracker] = [among[number] for number in sorted(share)]
 
+    broken = {}
+
+    def fail(sequence, error):
+        broken[sequence.name] = error
+
     total = sum(len(sequence.frames) for some in pending.values() for sequence in some)
     of = f"process {crew.index} of {crew.count}" if crew.count > 1 else None
     with progress.bar(total=total, desc=of, smoothing=0.05, disable=not total) as bar:
@@ -224,7 +233,8 @@ def _track(runs, stores, sequences, out, crew):
             def begin(name, tracker=tracker):
                 bar.set_postfix_str(f"{tracker} {name}", refresh=False)
 
-            for sequence, track in runs[tracker][0].tracks(pending[tracker], bar.update, begin):
+            whole = [sequence for sequence in pending[tracker] if sequence.name not in broken]
+            for sequence, track in runs[tracker][0].tracks(whole, bar.update, begin, fail):
                 store.write(
                     sequence.name,
                     track.boxes,
@@ -234,6 +244,10 @@ def _track(runs, stores, sequences, out, crew):
                     elapsed=track.elapsed,
                     scores=[round(float(score), 5) for score in track.scores[1:]],
                 )
+    if broken:
+        broken = {sequence.name: broken[sequence.name] for sequence in sequences if sequence.name in broken}
+        error = benchmark.unusable(broken, sequences, "a frame that cannot be read")
+        raise errors.InputError(f"{error}; what could be tracked is finished in {out}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from etils import epath
 import trackers
 from data_pipelines import phrase_annotations, sources, video_input, wording
 from trackers import errors, progress, weights
-from trackers.evaluation import phrase_report, phrase_results, records
+from trackers.evaluation import benchmark, phrase_report, phrase_results, records
 from trackers.io import compiled, mot_files, outputs, ownership, plain_text, video_files
 from trackers.io.numbers import counted
 from trackers.tracking import smoothing, with_words
@@ -265,8 +265,11 @@ def _tracks_of(video):
 
 def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
     """({video: similarities (n, P)}, speed) of all videos: kept in OUT/VIDEO, and taken from there where the same run
-    left them. speed: {"rows", "rows_per_second"} of those that were not there: pairs of a clip and a phrase."""
-    found, rows, runs = {}, {}, {}
+    left them. speed: {"rows", "rows_per_second"} of those that were not there: pairs of a clip and a phrase.
+
+    Raises: InputError, after all others are done, where videos have frames that cannot be read or are not the tracks'.
+    """
+    found, rows, runs, broken = {}, {}, {}, {}
     for video in videos:
         name, tracks = video.name, tracks_of[video.name]
         runs[name] = f"{run} {records.digest([tracks.frames, tracks.ids, tracks.boxes])}"
@@ -283,9 +286,16 @@ def _similarities(referrer, variables, videos, tracks_of, tokens_of, out, run):
             if name in rows:
                 bar.set_postfix_str(name, refresh=False)
                 given = variables, tracks, _frames(video), tokens_of[name]
-                found[name], _ = referrer.similarities(*given, tick=bar.update, length=len(video.frames))
+                try:
+                    found[name], _ = referrer.similarities(*given, tick=bar.update, length=len(video.frames))
+                except errors.InputError as error:
+                    broken[name] = error
+                    continue
                 names = [phrase.name for phrase in video.phrases]
                 phrase_results.write_similarities(out / name, tracks, names, found[name], run=runs[name])
+    if broken:
+        error = benchmark.unusable(broken, videos, "frames that cannot be read, or are not those of the tracks")
+        raise errors.InputError(f"{error}; what could be tracked is finished in {out}")
     rate = total / (time.perf_counter() - start)
     if rows:
         print(

@@ -136,7 +136,9 @@ def test_many_at_a_time_give_the_same_boxes_and_resume(videos, tmp_path, checkpo
         assert many.shape == (FRAMES, 4)
         np.testing.assert_allclose(np.loadtxt(file, delimiter=","), many, atol=2e-3)  # three decimals are written
 
-    files[1].unlink()
+    # A frame that cannot be read takes nothing from the sequence beside it.
+    for file in files[1:]:
+        file.unlink()
     broken = videos / "three" / "00000003.jpg"
     broken.write_bytes(broken.read_bytes()[:-100])
     line = _error(_run(f"frames:{videos}", out, checkpoint, "--batch=2"), 1)
@@ -170,13 +172,17 @@ def test_withheld_ground_truth_gives_files_for_the_server(tmp_path, checkpoint):
     assert "scores" not in json.loads((tmp_path / "out" / "results.json").read_text())["trackers"]["grm"]
 
 
-def test_a_truncated_frame_is_named_and_finished_sequences_stay(videos, tmp_path, checkpoint):
-    broken = videos / "three" / "00000003.jpg"
+def test_a_truncated_frame_is_named_and_all_other_sequences_are_tracked(videos, tmp_path, checkpoint):
+    broken = videos / "one" / "00000003.jpg"
     broken.write_bytes(broken.read_bytes()[:-100])
-    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint), 1)
-    assert str(broken) in line and "cut short" in line
-    assert len((tmp_path / "out" / "frames" / "grm" / "one.txt").read_text().splitlines()) == FRAMES
-    assert not (tmp_path / "out" / "frames" / "grm" / "three.txt").exists()
+    _write(videos, "two")
+    (videos / "two" / "00000004.jpg").write_bytes(b"")
+    line = _error(_run(f"frames:{videos}", tmp_path / "out", checkpoint, "--baselines=static"), 1)
+    assert "2 of 3 sequences have a frame that cannot be read: one, two; the first: " in line and str(broken) in line
+    for tracker in ("grm", "static"):
+        tracked = {path.name for path in (tmp_path / "out" / "frames" / tracker).iterdir()}
+        assert tracked == {"three.txt", "three_time.txt"}
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 @pytest.mark.parametrize(

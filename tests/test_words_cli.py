@@ -138,6 +138,18 @@ def test_evaluate(checkpoint, dataset, tmp_path):
     np.testing.assert_array_equal(np.load(unfinished)["similarity"], kept)
 
 
+def test_a_frame_that_cannot_be_read_ends_its_own_video_only(checkpoint, dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "set")
+    first, second = sorted(folder.name for folder in (tmp_path / "set" / "val").iterdir())
+    frame = sorted((tmp_path / "set" / "val" / first / "img1").iterdir())[4]
+    frame.write_bytes(b"")
+    run = [IKUN, f"--checkpoint={checkpoint}", f"--benchmark=refer_dance:{tmp_path / 'set'}"]
+    done = forked.run("refer.py", *run, f"--out={tmp_path / 'out'}", "--tracks=truth")
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and f"image {frame} is cut short" in line and "--sequences" in line
+    assert [(tmp_path / "out" / name / "similarity.npz").exists() for name in (first, second)] == [False, True]
+
+
 def test_smooth(tmp_path_factory, dataset, tmp_path):
     folder = _checkpoint(tmp_path_factory, neural_kalman.get_config("tiny"))
     video, _ = _test_folder(dataset)

@@ -103,6 +103,14 @@ def test_steps_of_several_frames_end_where_templates_are_replaced():
     assert steps == [[(0, 0, 0, 4, False)], [(0, 0, 4, 2, False)], [(0, 0, 6, 1, True)], [(0, 1, 0, 3, True)]]
 
 
+def test_what_cannot_be_gone_on_with_leaves_its_slot_to_the_next():
+    broken = set()
+    steps = batched._schedule([9, 2, 1], 2, broken=broken)
+    assert [cell[:3] for cell in next(steps)] == [(0, 0, 0), (1, 1, 0)]
+    broken.add(0)
+    assert [[cell[:3] for cell in step] for step in steps] == [[(0, 2, 0), (1, 1, 1)]]
+
+
 def test_few_canvases_hold_all_that_are_smaller():
     sizes = [(240, 320), (480, 640), (720, 1280), (1080, 1920), (1920, 1080), (2160, 4096), (5000, 300)]
     canvases = [batched.canvas_for(sizes[: i + 1]) for i in range(len(sizes))]
@@ -121,14 +129,25 @@ def _fail_at(path):
     return read
 
 
-def test_a_broken_frame_ends_all_after_what_was_finished():
+def test_a_broken_frame_ends_its_own_sequence_alone():
     tracker, variables = _tracker("grm", {})
-    finished = []
+    lengths = {"s0": 7, "s3": 6, "s6": 3, "s9": 4}  # of one size
+    sequences = [
+        Sequence(name, [(int(name[1:]), t) for t in range(length)], np.array([[40.0, 30, 32, 24]]), np.ones(1, bool))
+        for name, length in lengths.items()
+    ]
+    read, found, said = _fail_at((3, 4)), [], []
+    alone = benchmark.Runner(tracker, variables, read)
+    for runner in (alone, batched.Runner(tracker, variables, read, slots=2, frames=3)):
+        found.append({s.name: track for s, track in runner.tracks(sequences, fail=lambda *each: said.append(each))})
+    assert [(sequence.name, str(error)) for sequence, error in said] == [("s3", "image (3, 4) is cut short")] * 2
+    # The slot beside it and what comes after it are tracked.
+    assert set(found[0]) == set(found[1]) == {"s0", "s6", "s9"}
+    for name, track in found[0].items():
+        np.testing.assert_allclose(found[1][name].boxes, track.boxes, atol=1e-3)
+
     with pytest.raises(InputError, match="cut short"):
-        for sequence, _ in batched.Runner(tracker, variables, _fail_at((1, 10)), slots=4).tracks(_sequences()):
-            finished.append(sequence.name)
-    # Those that end before the frame is due are given out.
-    assert finished == ["s4", "s2", "s0", "s3"]
+        list(alone.tracks(sequences[1:2]))
 
 
 @pytest.mark.parametrize("box", [[10, 20, 0, 40], [3000, 20, 30, 40], [np.nan, 20, 30, 40]])

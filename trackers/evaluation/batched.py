@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trackers.errors import InputError
 from trackers.evaluation import benchmark
 from trackers.tracking import lockstep, single_object
 from trackers.tracking.canvases import canvas_for
@@ -69,15 +70,16 @@ class Runner:
         self._tracker, self._variables, self._read, self._frames = tracker, variables, read, frames
         self._slots, self._devices, self._threads = slots, devices, threads or len(os.sched_getaffinity(0))
 
-    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
+    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None, fail=benchmark.refuse):
         """Iterator of (Sequence, Track), each as soon as its last box is there.
 
         Args:
           sequences: list of data_pipelines Sequence.
           tick: called after every frame. begin: called with the name of each sequence whose first frame is tracked.
+          fail: as of benchmark.Runner; called by another thread.
 
-        Raises: InputError as the readers do, and naming the sequence where its first box lies outside the first frame
-          or has no area.
+        Raises: InputError where a first frame cannot be read, and naming the sequence where its first box lies outside
+          the first frame or has no area; what `fail` raises.
         """
         if not sequences:
             return
@@ -85,7 +87,7 @@ class Runner:
         boxes = [np.full((len(sequence.frames), 5), np.nan) for sequence in sequences]
         seconds = [np.zeros(len(sequence.frames)) for sequence in sequences]
         image_sizes = {}
-        for step, found, spent in self._steps(sequences):
+        for step, found, spent in self._steps(sequences, fail):
             image_sizes |= step.image_sizes
             shown = sum(cell.count for cell in step.cells)
             for cell in step.cells:
@@ -113,13 +115,13 @@ class Runner:
 
         return [sequences[number] for number in sorted(range(len(sequences)), key=place, reverse=True)]
 
-    def _steps(self, sequences):
+    def _steps(self, sequences, fail):
         """Iterator of (_Step, found (slots, K, 6) float32, seconds), a step behind what the device is given."""
         # What few sequences are left of an interrupted run need no more slots than they are.
         slots = min(self._slots, len(sequences))
         device = lockstep.Lockstep(self._tracker, self._variables, slots, self._devices, self._frames)
         states, waiting = device.empty(), None
-        steps = self._laid_out(sequences, device)
+        steps = self._laid_out(sequences, device, fail)
         # A thread of its own lays out and sends the next step's frames meanwhile.
         with concurrent.futures.ThreadPoolExecutor(1) as sender:
             try:
@@ -141,10 +143,10 @@ class Runner:
             finally:
                 sender.submit(steps.close)
 
-    def _laid_out(self, sequences, device):
+    def _laid_out(self, sequences, device, fail):
         """Iterator of _Step in order, their frames on the way to the device."""
-        lengths = [len(sequence.frames) for sequence in sequences]
-        steps = _schedule(lengths, device.slots, device.frames, self._tracker.is_due)
+        lengths, broken = [len(sequence.frames) for sequence in sequences], set()
+        steps = _schedule(lengths, device.slots, device.frames, self._tracker.is_due, broken)
         ahead = max(2, -(-_READ_AHEAD * self._threads // (device.slots * device.frames)))
         buffers = itertools.cycle([{} for _ in range(_BUFFERS)])
         readers = concurrent.futures.ThreadPoolExecutor(self._threads)
@@ -152,16 +154,25 @@ class Runner:
         layers = concurrent.futures.ThreadPoolExecutor(_LAYERS)
 
         def read(cells):
-            paths = [sequences[cell.sequence].frames[cell.frame + k] for cell in cells for k in range(cell.count)]
-            return cells, [readers.submit(self._read, path) for path in paths]
+            paths = [[sequences[cell.sequence].frames[cell.frame + k] for k in range(cell.count)] for cell in cells]
+            return cells, [[readers.submit(self._read, path) for path in some] for some in paths]
 
         try:
             waiting = collections.deque(map(read, itertools.islice(steps, ahead)))
             while waiting:
-                cells, frames = waiting.popleft()
-                frames = [frame.result() for frame in frames]
+                cells, frames = [], []
+                for cell, coming in zip(*waiting.popleft(), strict=True):
+                    if cell.sequence in broken:
+                        continue
+                    try:
+                        frames += [frame.result() for frame in coming]
+                        cells.append(cell)
+                    except InputError as error:
+                        broken.add(cell.sequence)
+                        fail(sequences[cell.sequence], error)
                 waiting.extend(map(read, itertools.islice(steps, 1)))
-                yield self._lay_out(cells, frames, sequences, device, next(buffers), layers)
+                if cells:
+                    yield self._lay_out(cells, frames, sequences, device, next(buffers), layers)
         finally:
             readers.shutdown(cancel_futures=True)
             layers.shutdown()
@@ -198,17 +209,18 @@ class Runner:
         return _Step(cells, device.put(array, sizes, live, starts, due), image_sizes)
 
 
-def _schedule(lengths, slots, together=1, is_due=lambda frame: False):
+def _schedule(lengths, slots, together=1, is_due=lambda frame: False, broken=()):
     """Iterator of steps, lists of _Cell of slots that show frames; sequences begin in order, where slots are free.
 
     Args: lengths: of the sequences. together: frames of a slot in a step. is_due: frames after which its part ends.
+      broken: numbers of sequences that are not gone on with, looked at in every step.
     """
     sequences = iter(range(len(lengths)))
     shown = {}
     while True:
         for slot in range(slots):
             cell = shown.pop(slot, None)
-            if cell is None or cell.last:
+            if cell is None or cell.last or cell.sequence in broken:
                 number, frame = next(sequences, None), 0
             else:
                 number, frame = cell.sequence, cell.frame + cell.count

@@ -47,6 +47,12 @@ class Track:
     image_size: tuple
 
 
+def refuse(sequence, error):
+    """Ends tracking at the first sequence that has a frame that cannot be read."""
+    del sequence
+    raise error
+
+
 class Runner:
     """Tracks whole sequences with one tracker.
 
@@ -88,14 +94,25 @@ class Runner:
             elapsed = time.perf_counter() - begin - compiling
         return Track(np.array(boxes), np.array(scores_seen), np.array(seconds), elapsed, (width, height))
 
-    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None):
-        """Tracks sequences one after the other, an iterator of (Sequence, Track); `begin(name)` is called before each.
+    def tracks(self, sequences, tick=lambda: None, begin=lambda name: None, fail=refuse):
+        """Tracks sequences one after the other, an iterator of (Sequence, Track).
 
-        Raises: InputError as `track` does.
+        Args:
+          sequences: list of data_pipelines Sequence.
+          tick: called after every frame. begin: called with the name of each sequence before it is tracked.
+          fail: called with each Sequence that has a frame that cannot be read, and the InputError that says so; the
+            others are tracked.
+
+        Raises: what `fail` raises.
         """
         for sequence in sequences:
             begin(sequence.name)
-            yield sequence, self.track(sequence, tick)
+            try:
+                track = self.track(sequence, tick)
+            except InputError as error:
+                fail(sequence, error)
+            else:
+                yield sequence, track
 
     def _start(self, frame, box):
         padded, size = self._pad(frame)
@@ -143,16 +160,25 @@ def check_starts(sequences, read):
         return None
 
     with concurrent.futures.ThreadPoolExecutor() as readers:
-        problems = [found for found in readers.map(problem, sequences) if found]
-    if len(problems) == 1:
-        raise InputError(f"{problems[0][1]}; or leave the sequence out (--sequences)")
+        problems = dict(found for found in readers.map(problem, sequences) if found)
     if problems:
-        names = [name for name, _ in problems]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        raise InputError(
-            f"{len(names)} of {counted(len(sequences), 'sequence')} have no usable first frame or box:"
-            f" {', '.join(names[:_NAMED])}{more}; the first: {problems[0][1]}; or leave them out (--sequences)"
-        )
+        raise unusable(problems, sequences, "no usable first frame or box")
+
+
+def unusable(problems, sequences, what):
+    """The InputError about sequences that cannot be tracked.
+
+    Args: problems: {name: what is wrong}. sequences: all of them. what: they have, where they are several.
+    """
+    first = next(iter(problems.values()))
+    if len(problems) == 1:
+        return InputError(f"{first}; or leave the sequence out (--sequences)")
+    names = list(problems)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return InputError(
+        f"{len(names)} of {counted(len(sequences), 'sequence')} have {what}: {', '.join(names[:_NAMED])}{more};"
+        f" the first: {first}; or leave them out (--sequences)"
+    )
 
 
 def speed(tracks):

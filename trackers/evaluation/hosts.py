@@ -1,8 +1,8 @@
 """One evaluation on several hosts: each tracks its share of the sequences, and the first one scores what all have left.
 
 The processes are those of jax.distributed (trackers.training.processes.join), and share the folder of results. They
-meet once over the network, when they agree on what is left to track. The end is told by files in
-OUT/progress/processes/NUMBER, since hours may lie between the first to be ready and the last.
+meet over the network when they agree on what is left to track; one that cannot come so far says so there. The end is
+told by files in OUT/progress/processes/NUMBER, since hours may lie between the first to be ready and the last.
 """
 
 import contextlib
@@ -44,11 +44,23 @@ class Hosts:
 
     def __init__(self, out, run):
         self.index, self.count = jax.process_index(), jax.process_count()
-        self._folder, self._run = epath.Path(out) / "progress" / "processes", run
+        self._folder, self._run, self._met = epath.Path(out) / "progress" / "processes", run, self.count == 1
 
     def agree(self, values):
-        """The array of process 0, given to all; the others' has its shape and type."""
-        return values if self.count == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
+        """The array of process 0, given to all; the others' has its shape and type. To be called once.
+
+        Raises: InputError where another process could not come so far.
+        """
+        if self.count == 1:
+            return values
+        for index in np.flatnonzero(self._meet(able=True) == 0):
+            self.wait_for(int(index))
+        return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+    def _meet(self, able):
+        """Whether each process is able to go on, (count,) int32."""
+        self._met = True
+        return multihost_utils.process_allgather(np.int32(able))
 
     def gather(self):
         """Says that this process has tracked its share. Process 0 waits for all others.
@@ -84,9 +96,25 @@ class Hosts:
     def leave(self, failure):
         """Says what failed, and waits until all can end: a process that is gone takes the others along."""
         self.say(failure)
+        if not self._met:
+            self._meet(able=False)
         for index in range(1, self.count) if self.index == 0 else (0,):
             with contextlib.suppress(InputError):
                 self.wait_for(index)
+
+
+@contextlib.contextmanager
+def opening():
+    """A context manager for what each process looks at before `hold`: the others do not wait for one that fails there.
+
+    Raises: what is raised within.
+    """
+    try:
+        yield
+    except Exception:
+        if jax.process_count() > 1:
+            _agree_on_run(0)
+        raise
 
 
 @contextlib.contextmanager
@@ -117,7 +145,7 @@ def hold(out):
             hosts.leave(" ".join(str(error).split()) or type(error).__name__)
             raise
         except BaseException as error:  # the scheduler or the keyboard, which don't wait
-            hosts.say(type(error).__name__)
+            hosts.say("interrupted" if isinstance(error, KeyboardInterrupt) else "terminated")
             raise
         if index:
             hosts.wait_for(0)
@@ -129,8 +157,7 @@ def _agree_on_run(number):
     """The number that process 0 gives this run. Raises: InputError where one of the processes could not begin (0)."""
     numbers = multihost_utils.process_allgather(np.int32(number))
     if not numbers.all():
-        process = int(np.flatnonzero(numbers == 0)[0])
-        if process != jax.process_index():
-            raise InputError(f"process {process} cannot write its results: see its message")
+        if number:
+            raise InputError(f"process {np.flatnonzero(numbers == 0)[0]} cannot begin: see its message")
         return 0
     return int(numbers[0])
