@@ -36,7 +36,7 @@ def _refused(done, code, *named):
         (["--config.train.batch_size=many"], ["batch_size"]),
         (["--max_steps=0"], ["max_steps"]),
         (["--wrokdir=x"], ["wrokdir"]),
-        (["--config.mesh.fsdp=3"], ["fsdp=3", "devices"]),
+        (["--config.mesh.fsdp=3"], ["fsdp=3", "does not use the"]),
         (["--config.train.schedule=linear"], ["linear", "step or cosine"]),
         (
             ["--config.train.total_epochs=1"],

@@ -76,12 +76,12 @@ def main(argv):
     # What the layers do.
     shares = tracks.shares(tracker, variables, sequences)
     found = forms.verdicts(tracker.model.layer_relations(), shares, FLAGS.tolerance)
-    counted = forms.table(shares, found)
+    verdicts = forms.table(shares, found)
     print(
         f"{counted(len(shares), 'frame')} of {counted(len(sequences), 'sequence')}, tolerance"
         f" {FLAGS.tolerance:g}; per cent of the tokens"
     )
-    print(counted, flush=True)
+    print(verdicts, flush=True)
     if not weights.differing_models(config.model, forms.fixed(config.model, found)):
         print("no layer's division is constant: nothing was written; --tolerance lets a share of its tokens differ")
         return
@@ -100,7 +100,7 @@ def main(argv):
             break
     form = min(results, key=lambda form: results[form][-1].largest_step())
     smaller, held, runs, both = results[form]
-    lines = [counted, "", _costs(runs, both, sequences), ""]
+    lines = [verdicts, "", _costs(runs, both, sequences), ""]
     if two_stream:
         lines.append(_choice(form, {tried: result[-1].largest_step() for tried, result in results.items()}))
     lines.append(_difference(both))
