@@ -1,7 +1,8 @@
-"""Crops of a pale or dark video, stretched to the contrast that a network was trained with. Ours; off by default.
+"""Crops of a pale or dark video, stretched to the contrast that a network was trained with.
 
 Fog, night and thermal cameras show a target in a few of the 256 levels. What is done to them is chosen once, from the
-first frame's template, and then the same for every crop, so that what changes in the video still changes.
+first frame's template, and then the same for every crop, so that what changes in the video still changes. Ours: off
+(`tracking.least_contrast` 0) but for `t128`, the shipped tracker; docs/shipped_tracker.md has what it gains.
 """
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ def levels(crop, inside, least):
 
     Args:
       crop: (S, S, 3) levels 0..255.
-      inside: bool, broadcast to crop's shape, what of it lies in the frame: the black beside it does not count.
+      inside: (S, S, 3) bool, what of it lies in the frame: the black beside it does not count.
       least: standard deviation in levels, over pixels and channels, from which on nothing is done.
 
     Returns: (2,) float32: the mean level, and by what levels are multiplied around it, 1 to `least`.
@@ -24,8 +25,9 @@ def levels(crop, inside, least):
 
 
 def stretched(crop, levels):
-    """A crop (S, S, 3) with its levels stretched around the mean, which goes to the middle: whole levels 0..255.
+    """A crop (S, S, 3) with its levels stretched around the mean, which goes to the middle: float32.
 
+    levels: (2,), what `levels` returns. The result has whole levels 0..255.
     The mean goes the further the more is stretched, so that a video of enough contrast stays as it is.
     """
     mean, gain = levels
